@@ -1,0 +1,61 @@
+"""Every error a user can meet, as one tree.
+
+    NNPXError
+    ├── ConfigError       a key, value, option or override that is not valid
+    ├── DataError         a file or a label that cannot be learned from
+    ├── SpeciesError      an element that the potential does not know
+    ├── GeometryError     positions or a cell that no physics allows
+    ├── ReferenceEngineError   a quantum engine that is missing or does not answer
+    ├── ArtifactError     a saved potential that cannot be read
+    ├── CheckpointError   a training state that cannot be resumed or written
+    └── SimulationError   a trajectory that left the region where it means anything
+
+Each message says what was expected, what was found and what to do.
+"""
+
+
+class NNPXError(Exception):
+    """An error in three parts: what was expected, what was found, what to do.
+
+    Args:
+        where: the file, structure, key or step that is meant.
+        expected: what would have been right.
+        found: what is there instead.
+        do: one action that mends it.
+    """
+
+    def __init__(self, where: str, *, expected: str, found: str, do: str) -> None:
+        self.where, self.expected, self.found, self.do = where, expected, found, do
+        super().__init__(f"{where}: expected {expected}, found {found}. {do}")
+
+
+class ConfigError(NNPXError):
+    """A key, value, option or override that is not valid."""
+
+
+class DataError(NNPXError):
+    """A file or a label that cannot be learned from."""
+
+
+class SpeciesError(NNPXError):
+    """An element that the potential does not know."""
+
+
+class GeometryError(NNPXError):
+    """Positions or a cell that no physics allows."""
+
+
+class ReferenceEngineError(NNPXError):
+    """A quantum engine that is missing or does not answer."""
+
+
+class ArtifactError(NNPXError):
+    """A saved potential that cannot be read."""
+
+
+class CheckpointError(NNPXError):
+    """A training state that cannot be resumed or written."""
+
+
+class SimulationError(NNPXError):
+    """A trajectory that left the region where it means anything."""

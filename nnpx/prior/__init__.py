@@ -1,0 +1,19 @@
+"""Priors: physics that holds where no data are, added to what is learned.
+
+A prior is short-ranged, smooth at the cutoff and has no trained parameters. A new one is a subclass of `Prior`.
+"""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nnpx.graph import Edges
+
+
+class Prior(nn.Module, ABC):
+    """An analytic contribution to each atom's energy. `numbers` (wired) holds the atomic numbers in the order of the species index."""
+
+    @abstractmethod
+    def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+        """Energy of every atom, eV; half of each pair."""

@@ -1,0 +1,20 @@
+"""Species embeddings: the vector of numbers that stands for an element.
+
+Species enters a potential here and nowhere else. The descriptor weights each neighbour by its vector and the network reads the
+vector of the central atom. A new one is a subclass of `SpeciesEmbedding`.
+"""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class SpeciesEmbedding(nn.Module, ABC):
+    """Maps the index of a species to its vector. `numbers` (wired) holds the atomic numbers in the order of the index."""
+
+    n_channels: int  #: length of the vector
+
+    @abstractmethod
+    def forward(self, species: Int[Tensor, " atom"]) -> Float[Tensor, "atom channel"]:
+        """The vector of each atom's element."""
