@@ -1,0 +1,41 @@
+"""Momenta: drawn from Maxwell and Boltzmann, freed from rigid motion, read as a temperature."""
+
+import numpy as np
+from ase import Atoms
+from ase.md.velocitydistribution import Stationary, ZeroRotation
+
+from nnpx import units
+
+
+def draw_momenta(atoms: Atoms, temperature_K: float, random: np.random.Generator) -> None:
+    """Set p ~ exp(−p²/2mkT): each component is √(m k T) times a standard normal number."""
+    width = np.sqrt(atoms.get_masses() * temperature_K * units.K)
+    atoms.set_momenta(width[:, None] * random.standard_normal((len(atoms), 3)))
+
+
+def remove_rigid_motion(atoms: Atoms) -> None:
+    """Take out what Newton's equations conserve: the total momentum and, without a cell, the angular momentum.
+
+    The other degrees of freedom keep their energy: scaling back to the temperature before, as ASE does unless told otherwise, would
+    heat a molecule of nine atoms by 27/21.
+    """
+    Stationary(atoms, preserve_temperature=False)
+    if not atoms.pbc.any() and len(atoms) > 1:
+        ZeroRotation(atoms, preserve_temperature=False)
+
+
+def internal_degrees_of_freedom(atoms: Atoms) -> int:
+    """3N without what Newton's equations conserve: 3 of the total momentum, 2 or 3 of the rotation of a molecule."""
+    if len(atoms) == 1:
+        return 0
+    if atoms.pbc.any():
+        return 3 * len(atoms) - 3
+    arms = atoms.positions - atoms.get_center_of_mass()
+    extent = np.linalg.svd(arms, compute_uv=False)
+    is_linear = extent[1] < 1e-6 * extent[0]
+    return 3 * len(atoms) - (5 if is_linear else 6)
+
+
+def temperature_K(kinetic_energy: float, degrees_of_freedom: int) -> float:
+    """T = 2 E_kin / (f k) in K; NaN where nothing can move."""
+    return 2.0 * kinetic_energy / (degrees_of_freedom * units.K) if degrees_of_freedom else float("nan")
