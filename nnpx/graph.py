@@ -18,6 +18,10 @@ class Edges:
     distance: Float[Tensor, " edge"]  #: |r_ij|, Å
     n_atoms: int  #: number of atoms, isolated ones included
 
+    def moved(self, vector: Float[Tensor, "edge 3"]) -> "Edges":
+        """The same pairs at other vectors (Å)."""
+        return replace(self, vector=vector, distance=torch.linalg.vector_norm(vector, dim=-1))
+
     def within(self, cutoff: float) -> "Edges":
         """The edges shorter than `cutoff` (Å)."""
         return self.where(self.distance < cutoff)
@@ -54,9 +58,11 @@ class AtomicGraph(Data):
         positions (atom 3): Å.
         species (atom): index into the potential's list of elements.
         owner (atom): the structure an atom belongs to; sorted.
+        atom_start, edge_start (structure + 1): where the atoms and edges of each structure begin, and the total.
         cell (structure 3 3): rows are the lattice vectors, Å; zero where there is none.
         center, neighbor (edge): the pair i, j; sorted by centre.
         shift (edge 3): S, the periodic image of j in units of the cell.
+        periodic: whether any structure has a cell; a plain bool, as n_structures is.
         n_structures: a plain int, so that nothing has to be read back from a device.
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
         features (atom feature), jacobian (edge 3 feature): a stored descriptor and its derivative (see `nnpx.descriptor.stored`);
@@ -66,11 +72,14 @@ class AtomicGraph(Data):
     positions: Tensor
     species: Tensor
     owner: Tensor
+    atom_start: Tensor
+    edge_start: Tensor
     cell: Tensor
     center: Tensor
     neighbor: Tensor
     shift: Tensor
     n_structures: int
+    periodic: bool
     energy: Tensor
     forces: Tensor
     stress: Tensor
@@ -84,13 +93,14 @@ class AtomicGraph(Data):
 
     def edges(self) -> Edges:
         """r_ij = r_j + S·cell − r_i for every pair, differentiable in positions and cell."""
-        offset = (self.shift[:, None, :] @ self.cell[self.owner[self.center]])[:, 0, :]
-        vector = self.positions[self.neighbor] - self.positions[self.center] + offset
+        vector = self.positions[self.neighbor] - self.positions[self.center]
+        if self.periodic:
+            vector = vector + torch.bmm(self.shift[:, None, :], self.cell[self.owner[self.center]])[:, 0, :]
         return Edges(self.center, self.neighbor, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
 
     def atoms_per_structure(self) -> Int[Tensor, " structure"]:
         """Number of atoms of each structure."""
-        return torch.bincount(self.owner, minlength=self.n_structures)
+        return self.atom_start.diff()
 
     def has_stored_features(self) -> bool:
         """Whether a descriptor was stored with the geometry."""
@@ -110,21 +120,21 @@ class AtomicGraph(Data):
 
     def select(self, structures: Int[Tensor, " chosen"]) -> "AtomicGraph":
         """The chosen structures, in the order given, as a graph of their own."""
-        atoms, atom_counts = _ranges(self.owner, structures, self.n_structures)
-        edges, edge_counts = _ranges(self.owner[self.center], structures, self.n_structures)
-        starts = torch.cumsum(torch.bincount(self.owner, minlength=self.n_structures), 0) - torch.bincount(
-            self.owner, minlength=self.n_structures
-        )
-        move = (torch.cumsum(atom_counts, 0) - atom_counts - starts[structures]).repeat_interleave(edge_counts)
+        atoms, atom_start = _rows(self.atom_start, structures)
+        edges, edge_start = _rows(self.edge_start, structures)
+        move = (atom_start[:-1] - self.atom_start[structures]).repeat_interleave(edge_start.diff())
         return AtomicGraph(
             positions=self.positions[atoms],
             species=self.species[atoms],
-            owner=torch.arange(len(structures), device=self.owner.device).repeat_interleave(atom_counts),
+            owner=torch.arange(len(structures), device=self.owner.device).repeat_interleave(atom_start.diff()),
+            atom_start=atom_start,
+            edge_start=edge_start,
             cell=self.cell[structures],
             center=self.center[edges] + move,
             neighbor=self.neighbor[edges] + move,
             shift=self.shift[edges],
             n_structures=len(structures),
+            periodic=self.periodic,
             energy=self.energy[structures],
             forces=self.forces[atoms],
             stress=self.stress[structures],
@@ -135,30 +145,38 @@ class AtomicGraph(Data):
 
 def join(graphs: list[AtomicGraph]) -> AtomicGraph:
     """Several graphs as one; no edge connects them."""
-    atoms = [graph.n_atoms for graph in graphs]
-    first_atom = [sum(atoms[:k]) for k in range(len(graphs))]
+    atom_start = _starts(torch.cat([graph.atom_start.diff() for graph in graphs]))
+    edge_start = _starts(torch.cat([graph.edge_start.diff() for graph in graphs]))
     structures = [graph.n_structures for graph in graphs]
-    first_structure = [sum(structures[:k]) for k in range(len(graphs))]
+    atoms_before = [0]
+    for graph in graphs[:-1]:
+        atoms_before.append(atoms_before[-1] + graph.n_atoms)
     joined = {
         key: torch.cat([getattr(graph, key) for graph in graphs])
         for key in ("positions", "species", "cell", "shift", "energy", "forces", "stress", "features", "jacobian")
     }
     return AtomicGraph(
-        owner=torch.cat([graph.owner + first for graph, first in zip(graphs, first_structure, strict=True)]),
-        center=torch.cat([graph.center + first for graph, first in zip(graphs, first_atom, strict=True)]),
-        neighbor=torch.cat([graph.neighbor + first for graph, first in zip(graphs, first_atom, strict=True)]),
+        owner=torch.arange(sum(structures), device=atom_start.device).repeat_interleave(atom_start.diff()),
+        atom_start=atom_start,
+        edge_start=edge_start,
+        center=torch.cat([graph.center + before for graph, before in zip(graphs, atoms_before, strict=True)]),
+        neighbor=torch.cat([graph.neighbor + before for graph, before in zip(graphs, atoms_before, strict=True)]),
         n_structures=sum(structures),
+        periodic=any(graph.periodic for graph in graphs),
         **joined,
     )
 
 
-def _ranges(
-    owner: Int[Tensor, " row"], structures: Int[Tensor, " chosen"], n_structures: int
-) -> tuple[Int[Tensor, " chosen_row"], Int[Tensor, " chosen"]]:
-    """Rows that belong to the chosen structures (rows are sorted by structure), and how many each has."""
-    counts = torch.bincount(owner, minlength=n_structures)
-    starts = torch.cumsum(counts, 0) - counts
-    chosen = counts[structures]
-    first = torch.cumsum(chosen, 0) - chosen
-    rows = torch.arange(int(chosen.sum()), device=owner.device)
-    return rows + (starts[structures] - first).repeat_interleave(chosen), chosen
+def _starts(counts: Int[Tensor, " structure"]) -> Int[Tensor, " structure_plus_one"]:
+    """0 and the running sums of the counts."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _rows(
+    start: Int[Tensor, " structure_plus_one"], structures: Int[Tensor, " chosen"]
+) -> tuple[Int[Tensor, " row"], Int[Tensor, " chosen_plus_one"]]:
+    """Rows that belong to the chosen structures, and where each of these will begin."""
+    counts = start[structures + 1] - start[structures]
+    new_start = _starts(counts)
+    rows = torch.arange(int(new_start[-1]), device=start.device)
+    return rows + (start[structures] - new_start[:-1]).repeat_interleave(counts), new_start

@@ -23,5 +23,9 @@ class Descriptor(nn.Module, ABC):
         """The feature vector of every atom; zero for an isolated one."""
 
     @abstractmethod
+    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
+        """∂G_i/∂r_ij of every edge i → j: what is stored when the descriptor is fixed (`stored.jacobian_by_slots` does for any)."""
+
+    @abstractmethod
     def names(self) -> list[str]:
         """One readable name per feature, so that a message can say which symmetry function left its range."""

@@ -1,0 +1,154 @@
+"""Atom-centred symmetry functions of Behler and Parrinello."""
+
+import copy
+from typing import Annotated, Literal, final
+
+import torch
+from annotated_types import Gt
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.angular import AngularSet
+from nnpx.descriptor.triplets import Triplets, dot, triplets
+from nnpx.errors import ConfigError
+from nnpx.graph import Edges
+from nnpx.radial import Radial
+from nnpx.reduce import sum_edges_to_atoms
+from nnpx.wiring import Wired
+
+
+@final
+class ACSF(Descriptor):
+    """Radial functions of one neighbour, angular functions of two, summed over the neighbours within the cutoff.
+
+        G2_i = Σ_j     w_j     φ_n(r_ij) f_c(r_ij)
+        G4_i = Σ_{j<k} w_{jk} 2^{1−ζ} (1 + λ cos θ_ijk)^ζ g(r_ij) g(r_ik) g(r_jk),   g(r) = e^{−η (r − r_s)²} f_c(r)     narrow
+        G5_i = the same without g(r_jk)                                                                               wide
+
+    Behler & Parrinello 2007, doi:10.1103/PhysRevLett.98.146401; Behler 2011, doi:10.1063/1.3553717.
+
+    The weights come from the species embedding e: w_j = e_j gives one radial block per channel, and the symmetric products
+    e_j^p e_k^q (p ≤ q) one angular block per pair of channels. With `onehot` these are Behler's element-resolved functions; with
+    one channel that holds the atomic number they are the weighted functions of Gastegger et al. 2018 (doi:10.1063/1.5019667).
+
+    Args:
+        cutoff: f_c, applied to radial functions at its own radius.
+        radial: φ_n.
+        n_channels: length of the species vector.
+        angular_radius: radius within which angles are resolved, Å; at most the cutoff's.
+        kind: `narrow` (G4, all three atoms within the radius) or `wide` (G5, both neighbours within it).
+        angular: the set of η, r_s, λ, ζ.
+
+    Raises:
+        ConfigError: `angular_radius` is larger than the cutoff.
+    """
+
+    def __init__(
+        self,
+        *,
+        cutoff: Wired[Cutoff],
+        radial: Wired[Radial],
+        n_channels: Wired[int],
+        angular_radius: Annotated[float, Gt(0)],
+        kind: Literal["narrow", "wide"],
+        angular: AngularSet,
+    ) -> None:
+        super().__init__()
+        if angular_radius > cutoff.radius:
+            raise ConfigError(
+                "descriptor.angular_radius",
+                expected=f"at most cutoff.radius = {cutoff.radius} Å",
+                found=f"{angular_radius} Å",
+                do="Lower descriptor.angular_radius or raise cutoff.radius.",
+            )
+        self.cutoff, self.radial, self.n_channels, self.kind = cutoff, radial, n_channels, kind
+        self.angular_cutoff = copy.deepcopy(cutoff)
+        self.angular_cutoff.radius = angular_radius
+        eta, shift, lam, zeta = angular.parameters(angular_radius)
+        shells, self_shell = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
+        cones, self_cone = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
+        buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1], "shell": self_shell, "cone": self_cone}
+        buffers["channel_p"], buffers["channel_q"] = torch.triu_indices(n_channels, n_channels)
+        for name, values in buffers.items():
+            self.register_buffer(name, values.clone(), persistent=False)
+        self.n_angular = len(eta)
+        self.n_features = radial.n_functions * n_channels + self.n_angular * len(buffers["channel_p"])
+
+    def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
+        """G2 of every channel, then G4 or G5 of every pair of channels."""
+        shells = self.shells(edges.distance)
+        radial = sum_edges_to_atoms(_outer(shells, chemistry[edges.neighbor]), edges.center, edges.n_atoms)
+        near = edges.within(self.angular_cutoff.radius)
+        three = triplets(near)
+        terms = self.terms(near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second]))
+        angular = sum_edges_to_atoms(_outer(terms, self.pair_weights(near, three, chemistry)), three.center, edges.n_atoms)
+        return torch.cat([radial, angular], dim=-1)
+
+    def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
+        """φ_n(r) f_c(r)."""
+        return self.radial(distance) * self.cutoff(distance)[:, None]
+
+    def terms(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> Float[Tensor, "triplet feature"]:
+        """One summand of G4 or G5 per triplet and function, from r_ij, r_ik and r_ij·r_ik."""
+        cosine = scalar / (r_ij * r_ik)
+        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
+        cone = (2.0 ** (1.0 - self.zeta)) * (1.0 + self.lam * cosine[:, None]).clamp_min(0.0) ** self.zeta
+        exponent = (r_ij[:, None] - self.shift) ** 2 + (r_ik[:, None] - self.shift) ** 2
+        envelope = self.angular_cutoff(r_ij) * self.angular_cutoff(r_ik)
+        if self.kind == "narrow":
+            r_jk = torch.sqrt(r_ij**2 + r_ik**2 - 2.0 * scalar)
+            exponent = exponent + (r_jk[:, None] - self.shift) ** 2
+            envelope = envelope * self.angular_cutoff(r_jk)
+        shell = torch.exp(-self.eta * exponent) * envelope[:, None]
+        return shell[:, self.shell] * cone[:, self.cone]
+
+    def pair_weights(
+        self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]
+    ) -> Float[Tensor, "triplet pair"]:
+        """e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k."""
+        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
+        p, q = self.channel_p, self.channel_q
+        both = e_j[:, p] * e_k[:, q]
+        return torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
+
+    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
+        """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
+        slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
+        radial = _outer(slope, chemistry[edges.neighbor])
+        unit = edges.vector / edges.distance[:, None]
+        near = edges.distance < self.angular_cutoff.radius
+        inner = edges.where(near)
+        three = triplets(inner)
+        weights = self.pair_weights(inner, three, chemistry)
+        a, b = inner.vector[three.first], inner.vector[three.second]
+        at = (inner.distance[three.first], inner.distance[three.second], dot(a, b))
+        one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
+        by_r_ij, by_r_ik, by_dot = (
+            _outer(jvp(self.terms, at, along)[1], weights)[:, None, :]
+            for along in ((one, none, none), (none, one, none), (none, none, one))
+        )
+        angular = edges.vector.new_zeros(len(inner.center), 3, by_dot.shape[-1])
+        angular.index_add_(0, three.first, by_r_ij * unit[near][three.first][:, :, None] + by_dot * b[:, :, None])
+        angular.index_add_(0, three.second, by_r_ik * unit[near][three.second][:, :, None] + by_dot * a[:, :, None])
+        full = edges.vector.new_zeros(len(edges.center), 3, angular.shape[-1])
+        full[near] = angular
+        return torch.cat([unit[:, :, None] * radial[:, None, :], full], dim=-1)
+
+    def names(self) -> list[str]:
+        """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
+        kind = {"narrow": "G4", "wide": "G5"}[self.kind]
+        radial = [f"G2 {name} channel {q}" for name in self.radial.names() for q in range(self.n_channels)]
+        functions = zip(self.eta[self.shell].tolist(), self.shift[self.shell].tolist(), self.lam[self.cone].tolist(), self.zeta[self.cone].tolist(), strict=True)
+        pairs = list(zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True))
+        angular = [f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}" for eta, s, lam, z in functions for p, q in pairs]
+        return radial + angular
+
+
+def _outer(values: Float[Tensor, "row feature"], weights: Float[Tensor, "row channel"]) -> Float[Tensor, "row feature_channel"]:
+    """Every value times every weight of the same row, flattened."""
+    return (values[:, :, None] * weights[:, None, :]).flatten(1)

@@ -1,0 +1,90 @@
+"""Stored descriptors: a fixed descriptor is evaluated once per structure and read in every epoch.
+
+A descriptor without trained parameters, under a fixed species embedding, gives the same features G and the same derivatives ∂G/∂r in every
+epoch. With both stored, the energy still depends on the geometry (to first order, which is all that forces and stress need):
+
+    dE/dr_ij = Σ_f (∂E/∂G_if) (∂G_if/∂r_ij)
+
+so training costs one small matrix product per edge instead of the descriptor and its backward pass.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from nnpx.descriptor import Descriptor
+from nnpx.graph import AtomicGraph, Edges
+
+
+def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom feature"]:
+    """The features stored with the graph, connected to the edge vectors by their stored derivatives."""
+    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, graph.center)
+    return features
+
+
+class _StoredFeatures(torch.autograd.Function):
+    """G with a first derivative in the edge vectors; its derivative is itself differentiable in ∂E/∂G, as force training needs."""
+
+    @staticmethod
+    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, center: Tensor) -> Tensor:
+        ctx.save_for_backward(jacobian, center)
+        return features.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        jacobian, center = ctx.saved_tensors
+        return torch.bmm(jacobian, grads[0][center][:, :, None])[:, :, 0], None, None, None
+
+
+def is_fixed(*modules: torch.nn.Module) -> bool:
+    """Whether none of the modules has a trained parameter, so that what they compute can be stored."""
+    return not any(parameter.requires_grad for module in modules for parameter in module.parameters())
+
+
+def stored_bytes(graph: AtomicGraph, descriptor: Descriptor, dtype: torch.dtype) -> int:
+    """Memory that the features and derivatives of a graph take, bytes."""
+    rows = graph.n_atoms + 3 * int(graph.center.shape[0])
+    return rows * descriptor.n_features * dtype.itemsize
+
+
+def store(
+    graph: AtomicGraph, descriptor: Descriptor, chemistry: Float[Tensor, "atom channel"], dtype: torch.dtype, *, derivatives: bool
+) -> AtomicGraph:
+    """The graph with the features of `descriptor` and, where asked for, their derivatives; computed in the graph's own precision.
+
+    Structures are evaluated one by one, so that the triplets of a large set are never in memory together.
+    """
+    features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
+    jacobian = torch.empty(len(graph.center), 3, descriptor.n_features, dtype=dtype) if derivatives else graph.jacobian
+    with torch.no_grad():
+        for k in range(graph.n_structures):
+            one = graph.select(torch.tensor([k]))
+            atoms = slice(int(graph.atom_start[k]), int(graph.atom_start[k + 1]))
+            edges = one.edges()
+            features[atoms] = descriptor(edges, chemistry[atoms]).to(dtype)
+            if derivatives:
+                jacobian[int(graph.edge_start[k]) : int(graph.edge_start[k + 1])] = descriptor.jacobian(edges, chemistry[atoms]).to(dtype)
+    return graph.with_(features=features, jacobian=jacobian)
+
+
+def jacobian_by_slots(
+    descriptor: Descriptor, edges: Edges, chemistry: Float[Tensor, "atom channel"]
+) -> Float[Tensor, "edge 3 feature"]:
+    """∂G_i/∂r_ij of any local descriptor by forward differentiation.
+
+    The features of atom i depend on its own edges only, so the n-th edge of every atom can be moved at once: three forward passes per slot.
+    """
+    first = torch.searchsorted(edges.center, torch.arange(edges.n_atoms, device=edges.center.device))
+    slot = torch.arange(len(edges.center), device=edges.center.device) - first[edges.center]
+    jacobian = edges.vector.new_zeros(len(edges.center), 3, descriptor.n_features)
+    for n in range(int(slot.max()) + 1 if len(slot) else 0):
+        moved = (slot == n).nonzero()[:, 0]
+        for axis in range(3):
+            along = torch.zeros_like(edges.vector)
+            along[moved, axis] = 1.0
+            change = torch.func.jvp(lambda vector: descriptor(edges.moved(vector), chemistry), (edges.vector,), (along,))[1]
+            jacobian[moved, axis] = change[edges.center[moved]]
+    return jacobian
+

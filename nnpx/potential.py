@@ -1,0 +1,122 @@
+"""A neural network potential: V(R) = Σ_i E_i over atoms that see their neighbours within a smooth cutoff.
+
+    list[ase.Atoms] ─ neighbors ─▶ AtomicGraph ─ edges() ─▶ r_ij ─ descriptor ─▶ geometry  (atom, feature) ┐
+                                       └ species ─ embedding ─▶ chemistry (atom, channel) ─────────────────⊕─▶ network ─▶ E_i ─ sum ─▶ V
+
+    forces = −∂V/∂positions        stress = (1/volume) ∂V/∂strain
+"""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.stored import stored_features
+from nnpx.graph import AtomicGraph, Edges, Prediction
+from nnpx.network import Network
+from nnpx.prior import Prior
+from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
+from nnpx.species_embedding import SpeciesEmbedding
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What is measured on the training set once and then frozen."""
+
+    feature_mean: Float[Tensor, "species feature"]  #: of each element's environments
+    feature_std: Float[Tensor, "species feature"]  #: of each element's environments; bounded from below
+    energy_scale: float  #: eV per unit of the network's output: the root mean square force times 1 Å
+    reference_energies: Float[Tensor, " species"]  #: E0 of each element, eV, float64
+
+
+@final
+class Potential(nn.Module):
+    """Energy, forces and stress of a batch of structures, all from one scalar.
+
+        E_i = s · network(⊕ geometry, chemistry) + prior_i + E0_{z_i}
+
+    Behler & Parrinello 2007, doi:10.1103/PhysRevLett.98.146401. Geometry is standardised with the mean and width that each element's
+    features have in the training set; s is the root mean square force of the training set times 1 Å.
+
+    Args:
+        numbers: atomic numbers of the elements, in the order of the species index.
+        cutoff_radius: radius of the neighbour list, Å.
+        embedding: species → chemistry.
+        descriptor: edges and chemistry → geometry.
+        network: geometry and chemistry → dimensionless atomic energy.
+        prior: analytic part of the atomic energy, eV.
+        scales: statistics of the training set.
+    """
+
+    def __init__(
+        self,
+        *,
+        numbers: list[int],
+        cutoff_radius: float,
+        embedding: SpeciesEmbedding,
+        descriptor: Descriptor,
+        network: Network,
+        prior: Prior,
+        scales: Scales,
+    ) -> None:
+        super().__init__()
+        self.numbers, self.cutoff_radius = numbers, cutoff_radius
+        self.embedding, self.descriptor, self.network, self.prior = embedding, descriptor, network, prior
+        self.register_buffer("feature_mean", scales.feature_mean)
+        self.register_buffer("feature_std", scales.feature_std)
+        self.register_buffer("energy_scale", torch.tensor(scales.energy_scale))
+        self.register_buffer("reference_energies", scales.reference_energies)
+
+    def atomic_energies(self, graph: AtomicGraph, edges: Edges) -> Float[Tensor, " atom"]:
+        """E_i (eV, float64) as a function of the edge vectors."""
+        chemistry = self.embedding(graph.species)
+        geometry = stored_features(graph, edges) if graph.has_stored_features() else self.descriptor(edges, chemistry)
+        standardised = (geometry - self.feature_mean[graph.species]) / self.feature_std[graph.species]
+        learned = self.energy_scale * self.network(standardised, chemistry, graph.species)
+        return (learned + self.prior(edges, graph.species)).double() + self.reference_energies[graph.species]
+
+    def forward(self, graph: AtomicGraph) -> Prediction:
+        """Energy, forces and stress. In training mode the forces can themselves be differentiated."""
+        edges = graph.edges()
+        edges = edges.moved(edges.vector.detach().requires_grad_())
+        with torch.enable_grad():
+            atomic_energies = self.atomic_energies(graph, edges)
+            energy = sum_atoms_to_structures(atomic_energies, graph.owner, graph.n_structures)
+            (pull,) = torch.autograd.grad(energy.sum(), edges.vector, create_graph=self.training)
+        forces, stress = forces_and_stress(graph, edges, pull)
+        return Prediction(
+            energy=energy,
+            forces=forces,
+            stress=stress,
+            atomic_energies=atomic_energies,
+            energy_std=torch.full_like(energy, torch.nan),
+            forces_std=torch.full_like(forces, torch.nan),
+        )
+
+    def to_precision(self, dtype: torch.dtype) -> "Potential":
+        """The same potential with its arithmetic in `dtype`; reference energies stay in float64."""
+        reference_energies = self.reference_energies
+        self.to(dtype)
+        self.reference_energies = reference_energies
+        return self
+
+
+def forces_and_stress(
+    graph: AtomicGraph, edges: Edges, pull: Float[Tensor, "edge 3"]
+) -> tuple[Float[Tensor, "atom 3"], Float[Tensor, "structure 3 3"]]:
+    """Forces and stress from the derivative of the energy in the edge vectors, pull_ij = ∂V/∂r_ij.
+
+        F_i = Σ_j (pull_ij − pull_ji)        stress = (1/volume) Σ_ij r_ij ⊗ pull_ij
+
+    because r_ij = r_j + S·cell − r_i moves with the positions, and under a strain as r_ij → r_ij (1 + strain).
+    """
+    forces = sum_edges_to_atoms(pull, edges.center, edges.n_atoms) - sum_edges_to_atoms(pull, edges.neighbor, edges.n_atoms)
+    if not graph.periodic:
+        return forces, torch.full_like(graph.cell, torch.nan)
+    virial = sum_edges_to_atoms(edges.vector[:, :, None] * pull[:, None, :], edges.center, edges.n_atoms)
+    volume = torch.linalg.det(graph.cell).abs()[:, None, None]
+    stress = sum_atoms_to_structures(virial, graph.owner, graph.n_structures) / torch.where(volume > 0, volume, torch.nan)
+    return forces, stress
