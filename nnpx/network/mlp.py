@@ -1,0 +1,66 @@
+"""One network for all elements."""
+
+from itertools import pairwise
+from typing import Annotated, Literal, final
+
+import torch
+from annotated_types import Ge, Gt, Len
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nnpx.network import Network
+from nnpx.network.initial import lecun_normal
+from nnpx.wiring import Wired
+
+
+@final
+class MLP(Network):
+    """One perceptron for all elements, which reads what surrounds an atom and what the atom is.
+
+        h₀ = geometry ⊕ chemistry,   h_k = σ(W_k h_{k−1} + b_k),   E_i = W_out h + b_out
+
+    Weights start as LeCun normals and biases at zero; the last layer is scaled down so that training starts near the prior and the
+    reference energies.
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: tanh, bounded, or silu, x/(1 + e^{−x}), unbounded.
+        output_scale: factor on the initial weights of the last layer.
+        n_features: length of the geometry.
+        n_channels: length of the chemistry.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        activation: Literal["tanh", "silu"],
+        output_scale: Annotated[float, Gt(0)],
+        n_features: Wired[int],
+        n_channels: Wired[int],
+        generator: Wired[torch.Generator],
+    ) -> None:
+        super().__init__()
+        widths = [n_features + n_channels, *hidden, 1]
+        pairs = list(pairwise(widths))
+        self.weights = nn.ParameterList(nn.Parameter(lecun_normal((n_out, n_in), n_in, generator)) for n_in, n_out in pairs)
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_out, dtype=torch.float64)) for _, n_out in pairs)
+        self.activation = torch.tanh if activation == "tanh" else functional.silu
+        with torch.no_grad():
+            self.weights[-1].mul_(output_scale)
+
+    def forward(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, " atom"]:
+        """E_i from row i alone; the element is known through its chemistry."""
+        *weights, last = self.weights
+        *biases, offset = self.biases
+        signal = torch.cat((geometry, chemistry), dim=-1)
+        for weight, bias in zip(weights, biases, strict=True):
+            signal = self.activation(functional.linear(signal, weight, bias))
+        return functional.linear(signal, last, offset)[:, 0]

@@ -1,0 +1,92 @@
+"""One network for each element."""
+
+from itertools import pairwise
+from typing import Annotated, Final, Literal, final
+
+import torch
+from annotated_types import Ge, Gt, Len
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nnpx.network import Network
+from nnpx.network.initial import lecun_normal
+from nnpx.wiring import Wired
+
+#: Up to this many atoms × elements it is faster to evaluate every network at every atom and to pick one (no index operations, no
+#: wait for a device) than to sort the atoms. Measured on one core with three elements: 1.0 against 2.3 ms per training step for 9 atoms,
+#: 2.8 against 3.2 ms for 288, 9.8 against 6.7 ms for 1000.
+STACKED_AT_MOST: Final = 1024
+
+
+@final
+class PerSpecies(Network):
+    """One perceptron per element, as in the first neural network potentials: the centre's element chooses the network.
+
+        E_i = NN_{species(i)}(G_i),   h_k = σ(W_k h_{k−1} + b_k)       Behler & Parrinello 2007, doi:10.1103/PhysRevLett.98.146401
+
+    The chemistry of the centre is not an input, since the choice of the network already says it. Weights start as LeCun normals and
+    biases at zero; the last layer is scaled down so that training starts near the prior and the reference energies.
+
+    Args:
+        hidden: widths of the hidden layers.
+        activation: tanh, bounded, or silu, x/(1 + e^{−x}), unbounded.
+        output_scale: factor on the initial weights of the last layer.
+        n_features: length of the geometry.
+        n_species: number of elements.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
+        activation: Literal["tanh", "silu"],
+        output_scale: Annotated[float, Gt(0)],
+        n_features: Wired[int],
+        n_species: Wired[int],
+        generator: Wired[torch.Generator],
+    ) -> None:
+        super().__init__()
+        widths = [n_features, *hidden, 1]
+        pairs = list(pairwise(widths))
+        self.n_species = n_species
+        self.weights = nn.ParameterList(nn.Parameter(lecun_normal((n_species, n_in, n_out), n_in, generator)) for n_in, n_out in pairs)
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_species, 1, n_out, dtype=torch.float64)) for _, n_out in pairs)
+        self.activation = torch.tanh if activation == "tanh" else functional.silu
+        with torch.no_grad():
+            self.weights[-1].mul_(output_scale)
+
+    def forward(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, " atom"]:
+        """E_i from row i alone, by the network of its element."""
+        if geometry.shape[0] * self.n_species <= STACKED_AT_MOST:
+            return self.stacked(geometry, species)
+        return self.sorted_by_species(geometry, species)
+
+    def stacked(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+        """All networks at all atoms, of which each atom takes one."""
+        *weights, last = self.weights
+        *biases, offset = self.biases
+        signal = geometry.expand(self.n_species, -1, -1)
+        for weight, bias in zip(weights, biases, strict=True):
+            signal = self.activation(torch.baddbmm(bias, signal, weight))
+        return torch.baddbmm(offset, signal, last)[:, :, 0].gather(0, species[None])[0]
+
+    def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+        """Atoms grouped by element, each group through its own network."""
+        order = torch.argsort(species)
+        groups = torch.split(geometry[order], torch.bincount(species, minlength=self.n_species).tolist())
+        *weights, last = self.weights
+        *biases, offset = self.biases
+        energies = []
+        for element, group in enumerate(groups):
+            signal = group
+            for weight, bias in zip(weights, biases, strict=True):
+                signal = self.activation(torch.addmm(bias[element], signal, weight[element]))
+            energies.append(torch.addmm(offset[element], signal, last[element])[:, 0])
+        return torch.cat(energies)[torch.argsort(order)]
