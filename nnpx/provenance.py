@@ -1,0 +1,78 @@
+"""Where a result comes from: commit, versions, processor, command. No host names, no users' folders."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+#: the packages whose versions can change a number
+PACKAGES: Final = ("nnpx", "torch", "torch-geometric", "numpy", "scipy", "ase", "vesin", "tblite", "hydra-core", "dvc", "mlflow")
+
+
+def provenance(workspace: Path) -> dict[str, str]:
+    """What is needed to repeat a run, as flat text.
+
+    Args:
+        workspace: the project folder; its git commit is recorded.
+    """
+    record = {"python": platform.python_version()}
+    record.update({name: installed for name in PACKAGES if (installed := version(name)) != "none"})
+    record["platform"] = f"{platform.system()} {platform.machine()}"
+    record["cpu"] = cpu_name()
+    record["command"] = start_command(workspace)
+    return {**record, **git_state(workspace)}
+
+
+def git_state(workspace: Path) -> dict[str, str]:
+    """The commit of the workspace and whether tracked files differ from it; both "none" outside of git."""
+    commit = _git(workspace, "rev-parse", "HEAD")
+    if commit is None:
+        return {"git_commit": "none", "git_dirty": "none"}
+    changes = _git(workspace, "status", "--porcelain", "--untracked-files=no")
+    return {"git_commit": commit, "git_dirty": "yes" if changes else "no"}
+
+
+def cpu_name() -> str:
+    """The processor's model as its maker calls it."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def start_command(workspace: Path) -> str:
+    """The command line, with every absolute path written relative to the workspace or cut to its last part."""
+    program = Path(sys.argv[0]).name or "python"
+    return " ".join([program, *(_without_folders(word, workspace) for word in sys.argv[1:])])
+
+
+def _without_folders(word: str, workspace: Path) -> str:
+    key, equals, value = word.rpartition("=")
+    path = Path(value)
+    if not path.is_absolute():
+        return word
+    inside = path.is_relative_to(workspace.resolve())
+    return f"{key}{equals}{path.relative_to(workspace.resolve()) if inside else path.name}"
+
+
+def version(package: str) -> str:
+    """The installed version of a package; "none" where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
+
+
+def _git(workspace: Path, *arguments: str) -> str | None:
+    # GIT_DIR and its like, set by hooks, would point git at another repository
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=workspace, env=environment, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()

@@ -1,0 +1,272 @@
+"""The memory of the project: every run with its parameters, curves, files and models, kept by MLflow.
+
+A `Tracker` opens runs; a `Run` takes what is worth remembering. Runs are addressed by explicit ids, so worker processes, nested members
+and later pipelines write to the run they mean: there is no "active run". A store that does not answer never stops the science: the run
+warns once, keeps its records in `.nnpx/tracking/<run>.jsonl` and delivers them as soon as the store answers again.
+"""
+
+import logging
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Final, Literal, final
+
+from annotated_types import Ge, Gt
+
+from nnpx.provenance import git_state, provenance, version
+from nnpx.tracking_store import (
+    Delivery,
+    Record,
+    Refused,
+    Store,
+    Unreachable,
+    is_offline,
+    offline_id,
+    param_batches,
+    store_uri,
+)
+from nnpx.wiring import Wired
+
+__all__ = ["MLflow", "Run", "Silent", "Status", "Tracker", "provenance"]
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+logger = logging.getLogger(__name__)
+#: MLflow takes so many metrics in one batch
+METRICS_PER_BATCH: Final = 1000
+
+
+class Run(ABC):
+    """One experiment being remembered. As a context manager it ends FINISHED, FAILED (any error) or KILLED (interrupted)."""
+
+    id: str
+
+    @abstractmethod
+    def log_params(self, values: Mapping[str, object]) -> None:
+        """Remember settings, nested ones under dotted names. Once written they cannot change."""
+
+    @abstractmethod
+    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        """Remember numbers of one epoch or step; sent in batches. None is left out."""
+
+    @abstractmethod
+    def log_file(self, path: Path, folder: str = "") -> None:
+        """Keep a copy of a file, in a folder of the run."""
+
+    @abstractmethod
+    def log_text(self, text: str, name: str) -> None:
+        """Keep a text, such as the resolved configuration, as a file called `name`."""
+
+    @abstractmethod
+    def log_model(self, path: Path, *, name: str, alias: str) -> None:
+        """Keep a potential's file and register it as the next version of the model `name`, reachable as `name@alias`."""
+
+    @abstractmethod
+    def set_tag(self, key: str, value: str) -> None:
+        """Attach a word by which runs can be searched."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Send what waits."""
+
+    @abstractmethod
+    def finish(self, status: Status = "FINISHED") -> None:
+        """Send what waits and close the run."""
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.finish("FINISHED")
+        else:
+            self.finish("FAILED" if issubclass(kind, Exception) else "KILLED")
+
+
+class Tracker(ABC):
+    """Opens runs. Small and picklable: a worker process gets the tracker and the id of its run."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Create the store. To be called once before any worker starts: two processes creating a database destroy it."""
+
+    @abstractmethod
+    def start(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> Run:
+        """A new run called `name`, nested below the run with the id `parent`."""
+
+    @abstractmethod
+    def resume(self, run_id: str) -> Run:
+        """The run with this id, to add to it from another process or at a later time."""
+
+
+@final
+class Silent(Tracker):
+    """Remembers nothing.
+
+    Args:
+        workspace: the project folder.
+    """
+
+    def __init__(self, *, workspace: Wired[Path]) -> None:
+        self.workspace = workspace
+
+    def prepare(self) -> None:
+        """Nothing to create."""
+
+    def start(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> Run:
+        """A run that forgets; its id is empty."""
+        return _Forgotten()
+
+    def resume(self, run_id: str) -> Run:
+        """A run that forgets."""
+        return _Forgotten()
+
+
+@final
+class _Forgotten(Run):
+    def __init__(self) -> None:
+        self.id = ""
+
+    def log_params(self, values: Mapping[str, object]) -> None:
+        pass
+
+    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        pass
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        pass
+
+    def log_text(self, text: str, name: str) -> None:
+        pass
+
+    def log_model(self, path: Path, *, name: str, alias: str) -> None:
+        pass
+
+    def set_tag(self, key: str, value: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        pass
+
+
+@final
+class MLflow(Tracker):
+    """One MLflow store per project, written through the client API.
+
+    Args:
+        uri: a server or a database; None for $MLFLOW_TRACKING_URI, else `mlflow.db` in $DVC_ROOT or the workspace. Decided at run time.
+        experiment: the list in which the runs appear.
+        flush_every_s: s; metrics wait this long at most.
+        retry_every_s: s; pause before a silent store is asked again.
+        timeout_s: s; a server that takes longer counts as silent.
+        workspace: the project folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        uri: str | None,
+        experiment: str,
+        flush_every_s: Annotated[float, Ge(0)],
+        retry_every_s: Annotated[float, Ge(0)],
+        timeout_s: Annotated[int, Gt(0)],
+        workspace: Wired[Path],
+    ) -> None:
+        self.workspace = workspace.resolve()
+        root = Path(os.environ.get("DVC_ROOT", self.workspace)).resolve()
+        self.store = Store(store_uri(uri, root), experiment, root, timeout_s)
+        self.flush_every_s, self.retry_every_s = flush_every_s, retry_every_s
+
+    def prepare(self) -> None:
+        """Create or upgrade the database and the experiment; where that fails, runs are kept in files."""
+        try:
+            self.store.prepare()
+        except (Unreachable, Refused) as problem:
+            logger.warning("MLflow store %s: %s", self.store.uri, problem)
+
+    def start(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> Run:
+        """A new run, tagged with version, commit, data and DVC experiment as far as they are known."""
+        every = {**self._standard_tags(), **tags}
+        if parent:
+            every["mlflow.parentRunId"] = parent
+        try:
+            return self._run(self.store.create_run(name, every))
+        except (Unreachable, Refused) as problem:
+            start: Record = {"do": "start", "name": name, "tags": every, "experiment": self.store.experiment}
+            return self._run(offline_id(), silence=problem, first=[start])
+
+    def resume(self, run_id: str) -> Run:
+        """The run with this id; one that the store no longer has is started anew. A finished run stays finished."""
+        if is_offline(run_id):
+            return self._run(run_id, silence=Unreachable("the store was silent when the run began"))
+        try:
+            return self._run(run_id, closed=self.store.reopen(run_id))
+        except Refused:
+            logger.warning("MLflow run %s is not in %s: a new run is started", run_id, self.store.uri)
+            return self.start(f"resumed {run_id[:8]}", parent=None, tags={"resumes": run_id})
+        except Unreachable as problem:
+            return self._run(run_id, silence=problem)
+
+    def _run(self, run_id: str, *, closed: bool = False, silence: Exception | None = None, first: Sequence[Record] = ()) -> Run:
+        journal = self.workspace / ".nnpx" / "tracking" / f"{run_id}.jsonl"
+        delivery = Delivery(run_id, self.store, journal, self.retry_every_s)
+        if silence is not None:
+            delivery.go_offline(silence, first)
+        return _Remembered(delivery, self.flush_every_s, closed)
+
+    def _standard_tags(self) -> dict[str, str]:
+        git = git_state(self.workspace)
+        tags = {**git, "nnpx_version": version("nnpx"), "mlflow.source.name": "nnpx", "mlflow.source.git.commit": git["git_commit"]}
+        if experiment := os.environ.get("DVC_EXP_NAME"):
+            tags["dvc_exp_name"] = experiment
+        return tags
+
+
+@final
+class _Remembered(Run):
+    """A run in an MLflow store. `closed`: it had finished before, and its end and status stay as they are."""
+
+    def __init__(self, delivery: Delivery, flush_every_s: float, closed: bool) -> None:
+        self.id, self._delivery, self._closed = delivery.run_id, delivery, closed
+        self._flush_every_s, self._last_flush = flush_every_s, time.monotonic()
+        self._metrics: list[list[str | float | int]] = []
+
+    def log_params(self, values: Mapping[str, object]) -> None:
+        for batch in param_batches(values):
+            self._delivery.send({"do": "params", "params": batch})
+
+    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+        now = time.time_ns() // 1_000_000
+        self._metrics.extend([key, float(value), now, step] for key, value in values.items() if value is not None)
+        if time.monotonic() - self._last_flush >= self._flush_every_s:
+            self.flush()
+
+    def log_file(self, path: Path, folder: str = "") -> None:
+        self._delivery.send({"do": "file", "path": str(path.resolve()), "folder": folder})
+
+    def log_text(self, text: str, name: str) -> None:
+        self._delivery.send({"do": "text", "text": text, "name": name})
+
+    def log_model(self, path: Path, *, name: str, alias: str) -> None:
+        self.log_file(path, "model")
+        self._delivery.send({"do": "register", "file": path.name, "name": name, "alias": alias})
+
+    def set_tag(self, key: str, value: str) -> None:
+        self._delivery.send({"do": "tag", "key": key, "value": value})
+
+    def flush(self) -> None:
+        self._last_flush = time.monotonic()
+        ready, self._metrics = self._metrics, []
+        for first in range(0, len(ready), METRICS_PER_BATCH):
+            self._delivery.send({"do": "metrics", "metrics": ready[first : first + METRICS_PER_BATCH]})
+
+    def finish(self, status: Status = "FINISHED") -> None:
+        self.flush()
+        if not self._closed:
+            self._delivery.send({"do": "finish", "status": status, "time": time.time_ns() // 1_000_000})
+        self._delivery.last_chance()
