@@ -1,0 +1,218 @@
+"""`nnpx VERB [group=option] [key=value]`: composes the experiment, checks it, and runs one verb on it.
+
+The verbs are the files in pipelines/. Nothing heavy is imported before the experiment is known to be right.
+"""
+
+import ast
+import importlib.util
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, final
+
+from nnpx import __version__
+from nnpx.errors import ConfigError, NNPXError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_BUILT_IN: Final = {
+    "compose": "writes the experiment to params.yaml, as `dvc exp run` does",
+    "check": "checks an experiment without running it, and refuses a params.yaml that is older than conf/",
+}
+_ORDER: Final = ("label", "prepare", "train", "evaluate", "simulate", "report")
+_HELP: Final = """\
+usage: nnpx VERB [group=option] [key=value] [+key=value] …
+
+{verbs}
+
+  --params FILE     run on a composed experiment (params.yaml), this verb alone
+  --config-dir DIR  a folder of your own options, laid out as conf/
+  --cfg job         show the composed experiment instead of running it
+  -m, --multirun    run every combination: nnpx train -m seed=0,1,2 network=mlp,per_species
+  -sc install=bash  completion: eval "$(nnpx -sc install=bash)"
+  --version         show the version
+
+  trusted=[mypkg]   let the experiment name classes of your own package
+
+  nnpx train data=extxyz data.path=mine.extxyz
+  nnpx train descriptor=acsf_narrow network.hidden=[64,64]
+
+The options are in {conf}
+"""
+
+
+def main() -> int:
+    """The command `nnpx`. Errors of the user's input are one line each and exit with 2."""
+    try:
+        return _dispatch(sys.argv[1:])
+    except NNPXError as error:
+        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
+
+def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -> None:
+    """Runs one verb; unless alone, after the verbs that it builds on."""
+    from nnpx import upstream
+
+    if alone:
+        _pipeline(verb)(config, workspace)
+    else:
+        upstream.run(verb, config, workspace, _pipeline)
+
+
+@final
+class _Parser(ArgumentParser):
+    """Argparse whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError("command line", expected="options as in `nnpx --help`", found=message, do="Correct it.")
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["-sc"]:
+        from nnpx.sweep import complete
+
+        return complete(arguments, verbs())
+    options = _parse(arguments)
+    if options.version:
+        sys.stdout.write(f"nnpx {__version__}\n")
+        return 0
+    if not options.words or (options.help and options.words[0] not in verbs()):
+        sys.stdout.write(_help(verbs()))
+        return 0 if options.help else 2
+    verb = _verb(options.words.pop(0))
+    if options.help:
+        sys.stdout.write(_help({verb: verbs()[verb]}))
+        return 0
+    return _experiment(verb, options)
+
+
+def _experiment(verb: str, options: Namespace) -> int:
+    from nnpx.config import trust
+
+    trust(_take_trusted(options.words))
+    config_dir = Path(options.config_dir) if options.config_dir else None
+    if options.multirun or options.cfg:
+        from nnpx.sweep import show, sweep
+
+        if options.cfg:
+            return show(options.words, config_dir, options.cfg, resolve=options.resolve, package=options.package)
+        return sweep(verb, options.words, config_dir)
+    config = _config(options, config_dir)
+    if verb == "compose":
+        return _write(config)
+    if verb == "check":
+        return _check(config, composed=options.params is not None)
+    run_verb(verb, config, Path.cwd(), alone=options.params is not None)
+    return 0
+
+
+def _config(options: Namespace, config_dir: Path | None) -> "DictConfig":
+    """The experiment, composed or read, and checked."""
+    from nnpx.config import compose, load_params, validate
+
+    config = compose(options.words, config_dir) if options.params is None else load_params(Path(options.params), options.words)
+    validate(config, config_dir=config_dir)
+    return config
+
+
+def _write(config: "DictConfig") -> int:
+    from omegaconf import OmegaConf
+
+    Path("params.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+    sys.stdout.write("wrote params.yaml\n")
+    return 0
+
+
+def _check(config: "DictConfig", *, composed: bool) -> int:
+    """Refuses an experiment that was composed from another state of conf/."""
+    from nnpx import resolvers
+
+    if composed:
+        here = Path("conf")  # DVC's queue runs in a copy of the project
+        now = resolvers.conf_hash(here if (here / "config.yaml").is_file() else resolvers.conf_dir())
+        if config.conf_hash != now:
+            do = "Run `nnpx compose [overrides]` or `dvc exp run [-S override]`, then this again."
+            raise ConfigError(
+                "params.yaml", expected=f"one composed from conf/ as it is now ({now})", found=f"an older one ({config.conf_hash})", do=do
+            )
+        Path("reports").mkdir(exist_ok=True)
+        Path("reports/conf_hash.txt").write_text(f"{now}\n")
+    sys.stdout.write("the experiment is valid\n")
+    return 0
+
+
+def verbs() -> dict[str, str]:
+    """Every verb with the first line of its docstring, in the order in which they run."""
+    from nnpx import resolvers
+
+    files = {path.stem: path for path in resolvers.pipelines_dir().glob("*.py") if not path.stem.startswith("_")}
+    order = [*(name for name in _ORDER if name in files), *sorted(set(files) - set(_ORDER))]
+    lines = {name: (ast.get_docstring(ast.parse(files[name].read_text())) or "").partition("\n")[0] for name in order}
+    return {**lines, **_BUILT_IN}
+
+
+def _pipeline(verb: str) -> "Callable[[DictConfig, Path], None]":
+    """The function `main` of pipelines/VERB.py, loaded by its location: the folder is no package."""
+    from nnpx import resolvers
+
+    path = resolvers.pipelines_dir() / f"{verb}.py"
+    spec = importlib.util.spec_from_file_location(f"nnpx_pipeline_{verb}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(verb, expected="a pipeline", found=f"nothing at {path}", do="Install nnpx again.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main  # type: ignore[no-any-return]
+
+
+def _parse(arguments: Sequence[str]) -> Namespace:
+    parser = _Parser(prog="nnpx", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--version", action="store_true")
+    parser.add_argument("--params")
+    parser.add_argument("-cd", "--config-dir")
+    parser.add_argument("-m", "--multirun", action="store_true")
+    parser.add_argument("-c", "--cfg", choices=("job", "hydra", "all"))
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("-p", "--package")
+    options = parser.parse_intermixed_args(list(arguments))
+    if options.params is not None and (options.multirun or options.cfg or options.config_dir):
+        do = "Give the overrides instead of --params."
+        raise ConfigError("--params", expected="no -m, --cfg or --config-dir beside it", found="one of them", do=do)
+    return options
+
+
+def _take_trusted(words: list[str]) -> list[str]:
+    """Takes `trusted=[a,b]` out of the overrides: it belongs to this command line and never to an experiment."""
+    named = [word for word in words if word.startswith("trusted=")]
+    words[:] = [word for word in words if word not in named]
+    return [name.strip() for word in named for name in word.removeprefix("trusted=").strip("[]").split(",") if name.strip()]
+
+
+def _verb(word: str) -> str:
+    known = verbs()
+    if word in known:
+        return word
+    from nnpx.targets import suggest
+
+    do = suggest(word, known) or "Name the verb first: nnpx train …"
+    raise ConfigError(word, expected=f"a verb ({', '.join(known)})", found=word, do=do)
+
+
+def _help(known: dict[str, str]) -> str:
+    from nnpx import resolvers
+
+    lines = "\n".join(f"  {name:<10}{line}" for name, line in known.items())
+    conf = resolvers.conf_dir()
+    return _HELP.format(verbs=lines, conf=os.path.relpath(conf) if conf.is_relative_to(Path.cwd()) else conf)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

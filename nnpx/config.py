@@ -1,0 +1,168 @@
+"""Configuration: composed by Hydra, checked against the signatures it names, built through one door.
+
+    config = compose(["descriptor=acsf", "network.hidden=[64,64]"])    # conf/ + overrides
+    validate(config)                                                   # every error at once, before anything heavy runs
+    network = instantiate(config.network, n_features=48, n_channels=3)  # the sizes that follow from other choices come from code
+
+The command line, `params.yaml`, notebooks and saved potentials all pass the same check.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from nnpx import resolvers
+from nnpx.errors import ConfigError
+from nnpx.overrides import explain, groups_in, name_file, parse, readable, relative
+from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
+from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
+from nnpx.targets import suggest, trust
+
+__all__ = [
+    "compose",
+    "conf_dir",
+    "conf_hash",
+    "fingerprint",
+    "instantiate",
+    "load_params",
+    "pipelines_dir",
+    "problems_of",
+    "trust",
+    "validate",
+]
+
+
+def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> DictConfig:
+    """The experiment that conf/ and the overrides describe, all interpolations resolved.
+
+    Args:
+        overrides: `group=option` and `key=value`, in Hydra's grammar.
+        config_dir: a folder of the user's own options, laid out as conf/.
+
+    Raises:
+        ConfigError: if an override or a file cannot be composed.
+    """
+    folders = _folders(config_dir)
+    parsed = parse(overrides)
+    try:
+        return readable(lambda: _compose(resolvers.conf_dir(), "config", overrides, config_dir))
+    except ConfigError as error:
+        problems, rest = explain(parsed, groups_in(folders))
+        try:
+            forced = readable(lambda: _compose(resolvers.conf_dir(), "config", rest, config_dir))
+        except ConfigError:
+            raise_all(problems)
+            raise error from None
+        raise_all([*problems, *_problems(forced, (), folders)])
+        raise
+
+
+def load_params(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
+    """A composed experiment from a file, with values (not groups) overridden.
+
+    Raises:
+        ConfigError: if the file is missing or not YAML, or if an override does not fit it.
+    """
+    if not path.is_file():
+        do = "Write it with `nnpx compose`" + _near(path)
+        raise ConfigError(str(path), expected="a composed experiment", found="no such file", do=do)
+    config = readable(lambda: _load(path))
+    groups = set(groups_in([resolvers.conf_dir()]))
+    for override in parse(overrides):
+        if override.key_or_group in groups:
+            do = f"Run `nnpx compose {override.input_line}` and then this again."
+            raise ConfigError(str(override.input_line), expected="a value in a composed experiment", found="a choice of a group", do=do)
+    if overrides:
+        config = readable(lambda: _compose(path.resolve().parent, path.stem, overrides, None))
+    return config
+
+
+def validate(config: DictConfig, trusted: Sequence[str] = (), config_dir: Path | None = None) -> None:
+    """Checks a whole experiment: keys, types, ranges and targets of every node.
+
+    Args:
+        config: a composed experiment.
+        trusted: packages outside nnpx that may be named, besides those of `trust`.
+        config_dir: the user's own options, to name the file of an error.
+
+    Raises:
+        ConfigError: with all errors; `problems_of` takes them apart.
+    """
+    raise_all(_problems(config, trusted, _folders(config_dir)))
+
+
+def instantiate(node: DictConfig | Mapping[str, Any], **wired: Any) -> Any:
+    """The object that a node describes: the one door from configuration to code.
+
+    Args:
+        node: a mapping with `_target_` and the keyword arguments of that class.
+        wired: arguments that follow from other choices. What the class does not ask for is left out, so that all
+            options of a noun can be built by the same line.
+
+    Raises:
+        ConfigError: if the node does not fit the signature, or names a class outside the allow-list.
+    """
+    content = plain(node)
+    if not is_node(content):
+        raise ConfigError("instantiate", expected="a mapping with _target_", found=str(content), do="Hand over a node of the experiment.")
+    plan, problems = check_node(content, str(content["_target_"]), (), tuple(wired))
+    raise_all(problems)
+    if plan is None:
+        raise ConfigError(str(content["_target_"]), expected="a class", found="none", do="Correct the target.")
+    return plan.build(wired)
+
+
+def fingerprint(*nodes: object) -> str:
+    """Twelve hexadecimal digits that change with any value in the nodes, and with nothing else."""
+    text = json.dumps([plain(node) for node in nodes], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def problems_of(error: ConfigError) -> list[ConfigError]:
+    """The single errors of an error."""
+    return error.problems if isinstance(error, JoinedConfigError) else [error]
+
+
+def _compose(folder: Path, name: str, overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
+    resolvers.register()
+    words = list(overrides)
+    if config_dir is not None:
+        escaped = str(config_dir.resolve()).replace("'", r"\'")
+        words.append(f"hydra.searchpath=['file://{escaped}']")
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        config: DictConfig = hydra_compose(name, words)
+    OmegaConf.resolve(config)
+    return config
+
+
+def _load(path: Path) -> DictConfig:
+    config = OmegaConf.load(path)
+    if not isinstance(config, DictConfig):
+        raise ConfigError(str(path), expected="a mapping", found="a list", do="Write it with `nnpx compose`.")
+    OmegaConf.resolve(config)
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def _problems(config: DictConfig, trusted: Sequence[str], folders: Sequence[Path]) -> list[ConfigError]:
+    content = plain(config)
+    return [name_file(problem, content, folders) for problem in check_root(content, trusted)]
+
+
+def _folders(config_dir: Path | None) -> list[Path]:
+    if config_dir is not None and not config_dir.is_dir():
+        do = "Correct --config-dir" + _near(config_dir)
+        raise ConfigError(str(config_dir), expected="a folder of YAML options", found="no such folder", do=do)
+    return [resolvers.conf_dir(), *([config_dir] if config_dir is not None else [])]
+
+
+def _near(path: Path) -> str:
+    beside = [relative(other) for other in path.resolve().parent.glob("*")] if path.resolve().parent.is_dir() else []
+    hint = suggest(relative(path.resolve()), beside)
+    return f". {hint}" if hint else "."

@@ -1,0 +1,108 @@
+"""Which classes a configuration may name: the allow-list, and the import behind it.
+
+A `_target_` is text from a file. It is imported only if it lies below `nnpx.`, is one of a few torch classes, or belongs to a
+package that the user trusts on their own command line. The list of trusted packages travels to worker processes in the
+environment of the user's process; no file, and least of all a saved potential, can add to it.
+"""
+
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from types import ModuleType
+from typing import Any, Final
+
+from nnpx.errors import ConfigError
+
+_ENVIRONMENT: Final = "NNPX_TRUSTED"
+
+#: torch classes that a configuration may name, with the arguments that are handed over in code
+TORCH: Final[dict[str, tuple[str, ...]]] = {
+    **{f"torch.optim.{name}": ("params",) for name in ("Adam", "AdamW", "SGD", "LBFGS", "RAdam", "NAdam")},
+    **{f"torch.nn.{name}": () for name in ("Tanh", "SiLU", "GELU", "Softplus", "Sigmoid", "ReLU", "ELU", "Identity")},
+}
+
+
+def trust(packages: Sequence[str]) -> None:
+    """Adds packages that the user named on their own command line, for this process and those that it starts."""
+    os.environ[_ENVIRONMENT] = ",".join(dict.fromkeys([*trusted_packages(), *packages]))
+
+
+def trusted_packages() -> list[str]:
+    """The packages trusted so far."""
+    return [name for name in os.environ.get(_ENVIRONMENT, "").split(",") if name]
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`Did you mean x?` or nothing."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"Did you mean {close[0]}?" if close else ""
+
+
+def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[..., Any]:
+    """The class behind a `_target_`.
+
+    Raises:
+        ConfigError: if the target is outside the allow-list, does not exist or needs a package that is not installed.
+    """
+    packages = ["nnpx", *trusted_packages(), *trusted]
+    if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
+        raise ConfigError(f"{where}._target_", expected="package.module.Class", found=repr(target), do="Name a class by its dotted path.")
+    if target not in TORCH and not any(target.startswith(f"{package}.") for package in packages):
+        package = target.split(".")[0]
+        raise ConfigError(
+            f"{where}._target_",
+            expected="a class below nnpx. or one that you trust",
+            found=target,
+            do=f"If the code is yours, say trusted=[{package}] on the command line; otherwise do not use this configuration.",
+        )
+    path, _, name = target.rpartition(".")
+    found = getattr(_module(path, target, where), name, None)
+    # a module's own imports are no options: nnpx.x.subprocess would otherwise open every door
+    home = getattr(found, "__module__", None) or ""
+    ours = target in TORCH or any(home == package or home.startswith(f"{package}.") for package in packages)
+    builds = inspect.isclass(found) or (inspect.isfunction(found) and not home.startswith("nnpx."))
+    if not builds or not ours or found is None:
+        raise _unknown(target, name, _classes(importlib.import_module(path)), where)
+    if inspect.isabstract(found):
+        raise ConfigError(
+            f"{where}._target_", expected="a class that can be built", found=f"{target}, which is abstract", do="Name one of its options."
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _module(path: str, target: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if path == missing or path.startswith(f"{missing}."):
+            parent, _, name = missing.rpartition(".")
+            raise _unknown(target, name, _submodules(parent), where) from error
+        raise ConfigError(
+            f"{where}._target_",
+            expected=f"the package {missing}, which {target} needs",
+            found="that it is not installed",
+            do=f"Run `pip install {missing.split('.')[0]}`.",
+        ) from error
+
+
+def _unknown(target: str, name: str, known: list[str], where: str) -> ConfigError:
+    beside = ", ".join(known) or "nothing"
+    hint = suggest(name, known) or "Correct the path."
+    return ConfigError(f"{where}._target_", expected=f"a class that exists (beside it: {beside})", found=target, do=hint)
+
+
+def _classes(module: ModuleType) -> list[str]:
+    return [name for name, item in vars(module).items() if inspect.isclass(item) and item.__module__ == module.__name__]
+
+
+def _submodules(package: str) -> list[str]:
+    try:
+        module = importlib.import_module(package) if package else None
+    except ModuleNotFoundError:
+        return []
+    return sorted(found.name for found in pkgutil.iter_modules(getattr(module, "__path__", [])) if not found.name.startswith("_"))

@@ -1,0 +1,88 @@
+"""What a verb needs before it can run, and whether that is already there.
+
+Label and prepare stamp what they write with a fingerprint of the part of the experiment that they read. Where the stamp fits, the work
+is not done again; where it does not, it is. DVC decides the same from `dvc.yaml`, which names the same parts.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from omegaconf import DictConfig
+
+from nnpx.config import fingerprint
+from nnpx.errors import ArtifactError
+from nnpx.schema import plain
+
+#: the parts of an experiment that a verb reads
+READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed"), "prepare": ("data", "seed")}
+#: where a verb writes its stamp, under the key "config"
+STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": Path("data/prepared/card.json")}
+#: what runs before a verb on the command line
+BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
+#: verbs that work on a trained potential
+_NEED_A_POTENTIAL: Final = ("evaluate", "simulate", "report")
+_POTENTIAL: Final = Path("models/potential.nnpx")
+
+
+def stamp(verb: str, config: DictConfig) -> str:
+    """The fingerprint of what a verb reads."""
+    return fingerprint(*(config[key] for key in READS[verb]))
+
+
+def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
+    """Whether the verb's output was made from this experiment, and after the files that it names last changed."""
+    path = workspace / STAMPS[verb]
+    if not path.is_file():
+        return False
+    try:
+        written = json.loads(path.read_text()).get("config")
+    except json.JSONDecodeError:
+        return False
+    made = path.stat().st_mtime_ns
+    return bool(written == stamp(verb, config)) and all(file.stat().st_mtime_ns <= made for file in _files(plain(config["data"])))
+
+
+def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str], Callable[[DictConfig, Path], None]]) -> None:
+    """Runs a verb after those that it builds on, where their outputs are missing or belong to another experiment.
+
+    Args:
+        verb: the verb.
+        config: the composed experiment.
+        workspace: the folder that holds data/, models/ and reports/.
+        pipeline: finds the function of a verb.
+
+    Raises:
+        ArtifactError: if the verb needs a trained potential and there is none.
+    """
+    if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
+        raise ArtifactError(str(_POTENTIAL), expected="a trained potential", found="no such file", do="Run `nnpx train` first.")
+    again = False
+    for earlier in BEFORE.get(verb, ()):
+        again = again or not is_current(earlier, config, workspace)
+        if again:
+            pipeline(earlier)(config, workspace)
+    pipeline(verb)(config, workspace)
+
+
+def borrow_data(config: DictConfig, project: Path, workspace: Path) -> None:
+    """Lets a job of a sweep read the project's data where they fit its experiment, instead of labelling them once more."""
+    data = workspace / "data"
+    if data.is_symlink():
+        data.unlink()  # so that no job ever writes through the link
+    if not data.exists() and all(is_current(verb, config, project) for verb in STAMPS):
+        workspace.mkdir(parents=True, exist_ok=True)
+        data.symlink_to((project / "data").resolve(), target_is_directory=True)
+
+
+def _files(value: Any) -> Iterator[Path]:
+    """The files that an experiment names."""
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _files(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _files(item)
+    elif isinstance(value, str) and Path(value).is_file():
+        yield Path(value)
