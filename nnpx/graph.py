@@ -22,6 +22,10 @@ class Edges:
         """The same pairs at other vectors (Å)."""
         return replace(self, vector=vector, distance=torch.linalg.vector_norm(vector, dim=-1))
 
+    def as_variables(self) -> "Edges":
+        """The same pairs with vectors that the energy can be differentiated by."""
+        return self.moved(self.vector.detach().requires_grad_())
+
     def within(self, cutoff: float) -> "Edges":
         """The edges shorter than `cutoff` (Å)."""
         return self.where(self.distance < cutoff)

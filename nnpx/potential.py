@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nnpx.descriptor import Descriptor
@@ -28,7 +28,8 @@ class Scales:
 
     feature_mean: Float[Tensor, "species feature"]  #: of each element's environments
     feature_std: Float[Tensor, "species feature"]  #: of each element's environments; bounded from below
-    energy_scale: float  #: eV per unit of the network's output: the root mean square force times 1 Å
+    energy_scale: float  #: s, eV per unit of the network's output: the root mean square force times 1 Å
+    energy_shift: float  #: b, eV: the mean energy of an atom beyond its reference energy
     reference_energies: Float[Tensor, " species"]  #: E0 of each element, eV, float64
 
 
@@ -36,10 +37,10 @@ class Scales:
 class Potential(nn.Module):
     """Energy, forces and stress of a batch of structures, all from one scalar.
 
-        E_i = s · network(⊕ geometry, chemistry) + prior_i + E0_{z_i}
+        E_i = s · network(geometry ⊕ chemistry) + b + prior_i + E0_{z_i}
 
     Behler & Parrinello 2007, doi:10.1103/PhysRevLett.98.146401. Geometry is standardised with the mean and width that each element's
-    features have in the training set; s is the root mean square force of the training set times 1 Å.
+    features have in the training set; see `Scales` for s, b and E0.
 
     Args:
         numbers: atomic numbers of the elements, in the order of the species index.
@@ -68,22 +69,32 @@ class Potential(nn.Module):
         self.register_buffer("feature_mean", scales.feature_mean)
         self.register_buffer("feature_std", scales.feature_std)
         self.register_buffer("energy_scale", torch.tensor(scales.energy_scale))
+        self.register_buffer("energy_shift", torch.tensor(scales.energy_shift))
         self.register_buffer("reference_energies", scales.reference_energies)
 
-    def atomic_energies(self, graph: AtomicGraph, edges: Edges) -> Float[Tensor, " atom"]:
-        """E_i (eV, float64) as a function of the edge vectors."""
+    def describe(self, graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:
+        """Chemistry and geometry: the vector of each atom's element, and the features of its environment."""
         chemistry = self.embedding(graph.species)
         geometry = stored_features(graph, edges) if graph.has_stored_features() else self.descriptor(edges, chemistry)
-        standardised = (geometry - self.feature_mean[graph.species]) / self.feature_std[graph.species]
-        learned = self.energy_scale * self.network(standardised, chemistry, graph.species)
-        return (learned + self.prior(edges, graph.species)).double() + self.reference_energies[graph.species]
+        return chemistry, geometry
+
+    def learned(
+        self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
+    ) -> Float[Tensor, " atom"]:
+        """What the network has learned of each atom's energy: s · network + b, eV."""
+        standardised = (geometry - self.feature_mean[species]) / self.feature_std[species]
+        return self.energy_scale * self.network(standardised, chemistry, species) + self.energy_shift
+
+    def given(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+        """What was known of each atom's energy before: the prior and E0, eV, float64."""
+        return self.prior(edges, species).double() + self.reference_energies[species]
 
     def forward(self, graph: AtomicGraph) -> Prediction:
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""
-        edges = graph.edges()
-        edges = edges.moved(edges.vector.detach().requires_grad_())
+        edges = graph.edges().as_variables()
         with torch.enable_grad():
-            atomic_energies = self.atomic_energies(graph, edges)
+            chemistry, geometry = self.describe(graph, edges)
+            atomic_energies = self.learned(chemistry, geometry, graph.species).double() + self.given(edges, graph.species)
             energy = sum_atoms_to_structures(atomic_energies, graph.owner, graph.n_structures)
             (pull,) = torch.autograd.grad(energy.sum(), edges.vector, create_graph=self.training)
         forces, stress = forces_and_stress(graph, edges, pull)

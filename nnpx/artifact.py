@@ -1,0 +1,136 @@
+"""A trained potential in one file: weights, configuration, elements, units, provenance. Loading it executes nothing from the file.
+
+The file is a safetensors file: tensors `member.<k>.<name>` and one JSON text in its metadata. The classes named in the configuration are built
+through the same door as everywhere, which opens for nnpx's own classes only.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from nnpx import __version__
+from nnpx.assembly import build_parts
+from nnpx.ensemble import Ensemble
+from nnpx.errors import ArtifactError, ConfigError
+
+#: raised whenever the meaning of the file changes; older formats stay readable
+FORMAT: Final = 1
+#: key of the JSON text in the metadata
+KEY: Final = "nnpx"
+#: the nodes of the configuration that a potential is rebuilt from
+NODES: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior")
+UNITS: Final = {"energy": "eV", "length": "Å", "forces": "eV/Å", "stress": "eV/Å³"}
+
+
+def save(
+    path: Path, ensemble: Ensemble, *, config: Mapping[str, Any], card: Mapping[str, Any], provenance: Mapping[str, Any], training: Mapping[str, Any]
+) -> None:
+    """Write the ensemble to one file, beside and then renamed, so that a half-written one is never found.
+
+    Args:
+        path: the file, by custom `potential.nnpx`.
+        ensemble: the potential.
+        config: the resolved experiment.
+        card: the data card of the training set.
+        provenance: git commit, versions, seeds.
+        training: summary of the training: epochs, errors, wall time.
+    """
+    header = {
+        "format": FORMAT,
+        "version": __version__,
+        "numbers": ensemble.numbers,
+        "units": UNITS,
+        "n_members": ensemble.n_members,
+        "n_parameters": sum(weight.numel() for weight in ensemble.members[0].parameters()),
+        "config": config,
+        "card": card,
+        "provenance": provenance,
+        "training": training,
+    }
+    tensors = {
+        f"member.{k}.{name}": value.detach().cpu().contiguous().clone()
+        for k, member in enumerate(ensemble.members)
+        for name, value in member.state_dict().items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".writing")
+    with beside.open("wb") as file:
+        file.write(to_bytes(tensors, metadata={KEY: json.dumps(header, sort_keys=True)}))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Everything but the weights: configuration, elements, data card, provenance.
+
+    Raises:
+        ArtifactError: the file is missing, truncated, not one of ours, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ArtifactError(str(path), expected="a saved potential", found="no such file", do="Run `nnpx train` first, or correct the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(
+            str(path), expected="a complete nnpx potential", found=f"a truncated or foreign file ({error})", do="Copy it again, or train it again."
+        ) from error
+    if KEY not in metadata:
+        raise ArtifactError(str(path), expected="a potential written by nnpx", found="a safetensors file without its header", do="Correct the path.")
+    header: dict[str, Any] = json.loads(metadata[KEY])
+    if header["format"] > FORMAT:
+        raise ArtifactError(
+            str(path),
+            expected=f"format {FORMAT} or older, which nnpx {__version__} reads",
+            found=f"format {header['format']}, written by nnpx {header['version']}",
+            do=f"Install nnpx {header['version']} or newer.",
+        )
+    return header
+
+
+def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Ensemble:
+    """The potential in a file, ready to be evaluated.
+
+    Args:
+        path: a file written by `save`.
+        dtype: precision of the arithmetic.
+        device: where to evaluate.
+
+    Raises:
+        ArtifactError: the file is missing, truncated, of a newer format, names a class that is not allowed, or does not fit its configuration.
+    """
+    header = read_header(path)
+    try:
+        parts = [build_parts({node: header["config"][node] for node in NODES}, numbers=header["numbers"], seed=0) for _ in range(header["n_members"])]
+    except (ConfigError, KeyError) as error:
+        raise ArtifactError(
+            str(path),
+            expected=f"a configuration that nnpx {__version__} can build from its own classes",
+            found=f"one of nnpx {header['version']} that it cannot ({error})",
+            do=f"Use the file with nnpx {header['version']}, or train it again; never load a potential from a source that you do not trust.",
+        ) from error
+    members = [part.unscaled_potential() for part in parts]
+    with safe_open(Path(path), framework="pt") as file:
+        for k, member in enumerate(members):
+            own = f"member.{k}."
+            weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118
+            _fill(member, weights, str(path))
+            member.to_precision(dtype)
+    return Ensemble(members).to(device).eval()
+
+
+def _fill(member: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:
+    try:
+        member.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ArtifactError(
+            where, expected="weights that fit the file's configuration", found=str(error).splitlines()[-1].strip(), do="Train it again."
+        ) from error

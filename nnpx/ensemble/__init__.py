@@ -1,0 +1,97 @@
+"""Ensembles: several potentials that agree where they know and disagree where they do not.
+
+`Ensemble` is what is evaluated, saved and simulated with, also when it has one member only. How its members come about is the config group:
+a subclass of `Recruitment` says how many there are and which seeds they grow from.
+"""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nnpx.descriptor.stored import is_fixed
+from nnpx.graph import AtomicGraph, Edges, Prediction
+from nnpx.potential import Potential, forces_and_stress
+from nnpx.reduce import sum_atoms_to_structures
+
+
+class Recruitment(ABC):
+    """Which members an ensemble has, and how many of them train at a time."""
+
+    n_processes: int  #: members that train at the same time
+
+    @abstractmethod
+    def seeds(self, seed: int) -> list[int]:
+        """One seed per member; the first member of any ensemble is the single potential of the same seed."""
+
+
+@final
+class Ensemble(nn.Module):
+    """Mean and spread of several potentials for the same elements.
+
+        V = ⟨V_m⟩,   F = ⟨F_m⟩,   σ_V² = Σ_m (V_m − V)² / (M − 1),   and likewise for every force component
+
+    Lakshminarayanan et al. 2017, arXiv:1612.01474. Where the descriptor has no trained parameters all members share its evaluation.
+
+    Args:
+        members: at least one potential; all know the same elements.
+    """
+
+    def __init__(self, members: list[Potential]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.numbers = members[0].numbers
+        self.cutoff_radius = members[0].cutoff_radius
+        self.n_members = len(members)
+        self.shares_descriptor = all(is_fixed(member.embedding, member.descriptor) for member in members)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the arithmetic; energies are summed in float64."""
+        return self.members[0].feature_mean.dtype
+
+    def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
+        """Means over the members; with `spread`, also how far their forces lie apart, for one backward pass per member."""
+        edges = graph.edges().as_variables()
+        with torch.enable_grad():
+            atomic = self._atomic_energies(graph, edges)
+            energies = torch.stack([sum_atoms_to_structures(e, graph.owner, graph.n_structures) for e in atomic])
+            if spread and self.n_members > 1:
+                pulls = _gradients(energies.sum(1), edges.vector, batched=not graph.has_stored_features())
+            else:
+                (pull,) = torch.autograd.grad(energies.mean(0).sum(), edges.vector)
+                pulls = pull[None]
+        forces, stress = forces_and_stress(graph, edges, pulls.mean(0))
+        forces_std = torch.full_like(forces, torch.nan)
+        if len(pulls) > 1:
+            forces_std = torch.stack([forces_and_stress(graph, edges, pull)[0] for pull in pulls]).std(0)
+        energies = energies.detach()
+        return Prediction(
+            energy=energies.mean(0),
+            forces=forces,
+            stress=stress,
+            atomic_energies=torch.stack(atomic).detach().mean(0),
+            energy_std=energies.std(0) if self.n_members > 1 else torch.full_like(energies[0], torch.nan),
+            forces_std=forces_std,
+        )
+
+    def _atomic_energies(self, graph: AtomicGraph, edges: Edges) -> list[Float[Tensor, " atom"]]:
+        """E_i of every member, eV, float64."""
+        first: Potential = self.members[0]
+        given = first.given(edges, graph.species)
+        shared = first.describe(graph, edges) if self.shares_descriptor else None
+        energies = []
+        for member in self.members:
+            chemistry, geometry = shared if shared is not None else member.describe(graph, edges)
+            energies.append(member.learned(chemistry, geometry, graph.species).double() + given)
+        return energies
+
+
+def _gradients(energies: Float[Tensor, " member"], vector: Float[Tensor, "edge 3"], *, batched: bool) -> Float[Tensor, "member edge 3"]:
+    """∂V_m/∂r_ij of every member, in one batched backward pass where that is possible."""
+    if batched:
+        one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
+        return torch.autograd.grad(energies, vector, one_each, is_grads_batched=True)[0]
+    return torch.stack([torch.autograd.grad(energy, vector, retain_graph=True)[0] for energy in energies])

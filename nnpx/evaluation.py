@@ -1,0 +1,177 @@
+"""How wrong a potential is: errors against reference labels, by quantity, element and group, and whether its spread knows.
+
+MAE = ⟨|Δ|⟩, RMSE = √⟨Δ²⟩, max = max|Δ| with Δ = prediction − label. Labels that are NaN are skipped.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from jaxtyping import Bool, Float, Int
+from scipy.stats import spearmanr
+
+from nnpx.errors import DataError
+from nnpx.graph import AtomicGraph, Prediction
+
+#: work in one batch, counted in ordered pairs of neighbours of one atom; bounds the memory, changes no number
+WORK_PER_BATCH: Final = 400_000
+#: units of the metrics
+UNITS: Final = {
+    "energy_per_atom": "eV/atom",
+    "energy": "eV",
+    "forces": "eV/Å",
+    "stress": "eV/Å³",
+    "spread": "eV/Å",
+}
+
+Metrics = dict[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Comparison:
+    """Labels and predictions of a set of structures, side by side. What does not exist is NaN."""
+
+    numbers: Int[np.ndarray, " atom"]  #: atomic number
+    owner: Int[np.ndarray, " atom"]  #: structure of each atom
+    groups: list[str]  #: the group of each structure; empty text where it has none
+    energy_label: Float[np.ndarray, " structure"]  #: eV
+    energy: Float[np.ndarray, " structure"]  #: eV
+    energy_std: Float[np.ndarray, " structure"]  #: spread of the members, eV
+    forces_label: Float[np.ndarray, "atom 3"]  #: eV/Å
+    forces: Float[np.ndarray, "atom 3"]  #: eV/Å
+    forces_std: Float[np.ndarray, "atom 3"]  #: spread of the members, eV/Å
+    stress_label: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
+    stress: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
+
+    @property
+    def n_atoms(self) -> Int[np.ndarray, " structure"]:
+        """Atoms of each structure."""
+        return np.bincount(self.owner, minlength=len(self.groups))
+
+    def force_errors(self) -> Float[np.ndarray, " atom"]:
+        """|ΔF| of each atom, eV/Å."""
+        return np.asarray(np.linalg.norm(self.forces - self.forces_label, axis=1))
+
+    def force_spreads(self) -> Float[np.ndarray, " atom"]:
+        """Spread of the members' forces on each atom, √Σσ², eV/Å."""
+        return np.asarray(np.linalg.norm(self.forces_std, axis=1))
+
+
+def batches(graph: AtomicGraph) -> Iterator[AtomicGraph]:
+    """A graph in pieces whose memory is bounded, in order."""
+    neighbors = torch.bincount(graph.center, minlength=graph.n_atoms)
+    work = torch.zeros(graph.n_structures, dtype=torch.long).index_add(0, graph.owner, neighbors**2 + 1)
+    piece = (torch.cumsum(work, 0) - work) // WORK_PER_BATCH
+    for one in torch.unique_consecutive(piece):
+        yield graph.select(torch.nonzero(piece == one)[:, 0])
+
+
+def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[AtomicGraph]) -> Prediction:
+    """The predictions for all pieces, joined; nothing of the computation stays in memory."""
+    predictions = [_detached(potential(piece)) for piece in pieces]
+    return Prediction(**{key: torch.cat([getattr(one, key) for one in predictions]) for key in Prediction.__dataclass_fields__})
+
+
+def compare(graph: AtomicGraph, prediction: Prediction, numbers: Sequence[int], groups: Sequence[str]) -> Comparison:
+    """Labels of `graph` beside `prediction`; `numbers` are the potential's elements, `groups` one name per structure.
+
+    Raises:
+        DataError: the prediction or the groups belong to another set of structures, or a prediction is not finite.
+    """
+    if not len(groups) == graph.n_structures == len(prediction.energy):
+        found = f"{len(prediction.energy)} energies, {len(groups)} groups"
+        raise DataError("comparison", expected=f"{graph.n_structures} structures", found=found, do="Predict the same structures.")
+    _refuse_infinite(graph, prediction)
+    return Comparison(
+        numbers=np.asarray(numbers)[graph.species.cpu().numpy()],
+        owner=graph.owner.cpu().numpy(),
+        groups=list(groups),
+        energy_label=_array(graph.energy),
+        energy=_array(prediction.energy),
+        energy_std=_array(prediction.energy_std),
+        forces_label=_array(graph.forces),
+        forces=_array(prediction.forces),
+        forces_std=_array(prediction.forces_std),
+        stress_label=_array(graph.stress),
+        stress=_array(prediction.stress),
+    )
+
+
+def metrics(comparison: Comparison) -> Metrics:
+    """All errors as nested numbers in eV and Å; a quantity without labels is left out, since JSON knows no NaN."""
+    result = _errors(comparison, np.ones(len(comparison.groups), dtype=bool))
+    result["forces_by_element"] = {
+        chemical_symbols[z]: found
+        for z in np.unique(comparison.numbers)
+        if (found := statistics((comparison.forces - comparison.forces_label)[comparison.numbers == z]))
+    }
+    names = sorted(set(comparison.groups) - {""})
+    result["by_group"] = {name: _errors(comparison, np.array([group == name for group in comparison.groups])) for name in names}
+    result["spread"] = spread_quality(comparison.force_spreads(), comparison.force_errors())
+    return {key: value for key, value in result.items() if value}
+
+
+def statistics(differences: Float[np.ndarray, "..."]) -> dict[str, float | int]:
+    """MAE, RMSE, maximum and count of the differences that exist; empty where none does."""
+    finite = differences[~np.isnan(differences)]
+    if finite.size == 0:
+        return {}
+    size = np.abs(finite)
+    return {"mae": float(size.mean()), "rmse": float(np.sqrt((finite**2).mean())), "max": float(size.max()), "count": int(finite.size)}
+
+
+def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray, " sample"]) -> dict[str, float | int]:
+    """Whether the ensemble knows where it is wrong.
+
+    `spearman` is the rank correlation of spread and error: 1 if the spread sorts the atoms by their error. `slope` is that of the line
+    through the origin, Σ e s / Σ s². `rms_ratio` = √(⟨e²⟩/⟨s²⟩) is the factor by which the spread is too small: 1 if calibrated.
+    """
+    both = np.isfinite(spread) & np.isfinite(error)
+    s, e = spread[both], error[both]
+    if s.size < 3 or np.ptp(s) == 0 or np.ptp(e) == 0:
+        return {}
+    return {
+        "spearman": float(spearmanr(s, e).statistic),
+        "slope": float((s * e).sum() / (s**2).sum()),
+        "rms_ratio": float(np.sqrt((e**2).mean() / (s**2).mean())),
+        "count": int(s.size),
+    }
+
+
+def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
+    """A NaN label is skipped; a NaN prediction would be hidden by the same rule."""
+    broken = ~torch.isfinite(prediction.energy)
+    broken = broken.index_add(0, graph.owner.cpu(), ~torch.isfinite(prediction.forces).all(1))
+    if broken.any():
+        structures = torch.nonzero(broken)[:, 0].tolist()
+        found = f"NaN or infinity for structure {structures[0]} and {len(structures) - 1} others"
+        raise DataError("prediction", expected="finite energies and forces", found=found, do="Train again with a smaller learning rate.")
+
+
+def _errors(comparison: Comparison, chosen: Bool[np.ndarray, " structure"]) -> Metrics:
+    """Errors of the chosen structures by quantity."""
+    atoms = chosen[comparison.owner]
+    energy = (comparison.energy - comparison.energy_label)[chosen]
+    stress = (comparison.stress - comparison.stress_label)[chosen]
+    upper = np.triu_indices(3)  # six independent components
+    found: Metrics = {
+        "structures": int(chosen.sum()),
+        "atoms": int(atoms.sum()),
+        "energy_per_atom": statistics(energy / comparison.n_atoms[chosen]),
+        "energy": statistics(energy),
+        "forces": statistics((comparison.forces - comparison.forces_label)[atoms]),
+        "stress": statistics(stress[:, upper[0], upper[1]]),
+    }
+    return {key: value for key, value in found.items() if value}
+
+
+def _detached(prediction: Prediction) -> Prediction:
+    return Prediction(**{key: getattr(prediction, key).detach().cpu() for key in Prediction.__dataclass_fields__})
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return np.asarray(values.detach().cpu().numpy(), dtype=float)

@@ -1,0 +1,32 @@
+"""Losses: how far a prediction is from its labels, as one dimensionless number.
+
+Every term is an average over what is labelled, so that a missing label (NaN) neither counts nor spoils, and is divided by the square of
+the root mean square force of the training set, so that weights mean the same for stiff and for soft systems. A new one subclasses `Loss`.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nnpx.graph import AtomicGraph, Prediction
+
+
+class Loss(nn.Module, ABC):
+    """A number that training makes small."""
+
+    @abstractmethod
+    def forward(self, prediction: Prediction, graph: AtomicGraph) -> Float[Tensor, ""]:
+        """The loss of a batch; zero where prediction and labels agree."""
+
+
+def mean_of_labelled(values: Tensor, labels: Tensor) -> Float[Tensor, ""]:
+    """Mean of the values whose labels exist (are not NaN); zero, with a zero gradient, where none does."""
+    labelled = ~torch.isnan(labels)
+    return torch.where(labelled, values, torch.zeros_like(values)).sum() / labelled.sum().clamp_min(1)
+
+
+def difference(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Predicted minus label; zero where there is no label, so that a NaN never enters a gradient."""
+    return torch.where(torch.isnan(labels), torch.zeros_like(predicted), predicted - labels.to(predicted.dtype))

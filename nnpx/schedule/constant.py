@@ -1,0 +1,17 @@
+"""No schedule."""
+
+from typing import final
+
+from nnpx.schedule import Schedule
+
+
+@final
+class Constant(Schedule):
+    """The peak learning rate at every step."""
+
+    def __init__(self) -> None:
+        pass
+
+    def fraction(self, step: int, n_steps: int) -> float:
+        """One."""
+        return 1.0

@@ -1,0 +1,74 @@
+"""What is measured on the training set once and then frozen: reference energies, the scale of energies, the width of features."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nnpx.graph import AtomicGraph
+from nnpx.potential import Scales
+from nnpx.reduce import sum_atoms_to_structures
+
+
+def measure_scales(
+    graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms: Mapping[int, float], prior: Float[Tensor, " atom"], feature_floor: float
+) -> Scales:
+    """Scales of a potential from its training set.
+
+    Reference energies E0 are the energies of isolated atoms where every element has one; else they are fitted to the compositions by least
+    squares in float64 (of minimal norm: where the stoichiometry never varies, only the sum over a structure is determined).
+
+    Args:
+        graph: the training set, with stored features, in float64.
+        numbers: atomic numbers in the order of the species index.
+        isolated_atoms: energy of an isolated atom (eV) by atomic number; may be empty.
+        prior: the prior's atomic energies (eV), which are not learned.
+        feature_floor: smallest width that a feature is divided by.
+    """
+    n_species = len(numbers)
+    composition = sum_atoms_to_structures(torch.nn.functional.one_hot(graph.species, n_species).double(), graph.owner, graph.n_structures)
+    labelled = torch.isfinite(graph.energy)
+    target = (graph.energy - sum_atoms_to_structures(prior.double(), graph.owner, graph.n_structures))[labelled]
+    composition = composition[labelled]
+    if all(number in isolated_atoms for number in numbers):
+        reference_energies = torch.tensor([isolated_atoms[number] for number in numbers], dtype=torch.float64)
+    else:
+        reference_energies = least_squares(composition, target)
+    residual = target - composition @ reference_energies
+    shift = float(residual.sum() / composition.sum()) if len(target) else 0.0
+    mean, std = feature_statistics(graph, n_species)
+    return Scales(
+        feature_mean=mean,
+        feature_std=std.clamp_min(feature_floor),
+        energy_scale=energy_scale(graph, residual - shift * composition.sum(1)),
+        energy_shift=shift,
+        reference_energies=reference_energies,
+    )
+
+
+def least_squares(composition: Float[Tensor, "structure species"], energy: Float[Tensor, " structure"]) -> Float[Tensor, " species"]:
+    """The reference energies (eV) that explain the energies best, of minimal norm where several do."""
+    return torch.linalg.lstsq(composition, energy[:, None], driver="gelsd").solution[:, 0]
+
+
+def energy_scale(graph: AtomicGraph, residual: Float[Tensor, " structure"]) -> float:
+    """Root mean square force component times 1 Å (eV); without forces, the spread of the energies per square root of the size."""
+    forces = graph.forces[torch.isfinite(graph.forces)]
+    if len(forces):
+        return float(forces.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
+    per_atom = residual / graph.atoms_per_structure()[torch.isfinite(graph.energy)].sqrt()
+    spread = float(per_atom.square().mean().sqrt()) if len(per_atom) else 0.0
+    return spread if spread > 0 else 1.0
+
+
+def feature_statistics(graph: AtomicGraph, n_species: int) -> tuple[Float[Tensor, "species feature"], Float[Tensor, "species feature"]]:
+    """Mean and standard deviation of every feature over the environments of each element."""
+    features = graph.features.double()
+    mean = torch.zeros(n_species, features.shape[1], dtype=torch.float64)
+    std = torch.ones_like(mean)
+    for k in range(n_species):
+        own = features[graph.species == k]
+        if len(own):
+            mean[k], std[k] = own.mean(0), own.std(0, unbiased=False)
+    return mean, std

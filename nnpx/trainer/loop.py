@@ -1,0 +1,186 @@
+"""The training loop."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, final
+
+import torch
+from annotated_types import Ge, Gt, Interval
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from nnpx.graph import AtomicGraph
+from nnpx.loss import Loss, difference, mean_of_labelled
+from nnpx.optimizer import Optimizer
+from nnpx.potential import Potential
+from nnpx.schedule import Schedule
+from nnpx.trainer.average import AveragedWeights
+from nnpx.trainer.state import Checkpoint, Epoch, State
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is optimised, and how."""
+
+    loss: Loss
+    optimizer: Optimizer
+    schedule: Schedule
+
+
+@final
+class Trainer:
+    """Gradient descent on energies and forces, with averaged weights.
+
+    Each update takes a batch of structures; after each epoch the exponential moving average of the weights (Polyak & Juditsky 1992,
+    doi:10.1137/0330046) is validated, and the best average is what training returns. Lightning Fabric supplies device and parallelism.
+
+    Args:
+        accelerator: where to compute.
+        devices: how many of them.
+        strategy: `ddp` shares every batch among the devices and averages their gradients.
+        precision: of positions, features and weights; energies are summed in float64 either way.
+        max_epochs: passes over the training set.
+        batch_size: structures per update.
+        validation_atoms: atoms per batch in validation.
+        ema_decay: memory of the averaged weights per update; ramped up as (1 + n) / (10 + n) at the start.
+        gradient_clip: largest norm of the gradient.
+        patience_epochs: stop when the validation loss has not improved for so many epochs.
+        stored_descriptor_MB: a fixed descriptor and its derivatives are stored if they take at most so much memory.
+        feature_floor: smallest width by which a feature is divided when it is standardised.
+    """
+
+    def __init__(
+        self,
+        *,
+        accelerator: Literal["cpu", "cuda", "auto"],
+        devices: Annotated[int, Ge(1)],
+        strategy: Literal["auto", "ddp"],
+        precision: Literal["float32", "float64"],
+        max_epochs: Annotated[int, Ge(1)],
+        batch_size: Annotated[int, Ge(1)],
+        validation_atoms: Annotated[int, Ge(1)],
+        ema_decay: Annotated[float, Interval(ge=0, lt=1)],
+        gradient_clip: Annotated[float, Gt(0)],
+        patience_epochs: Annotated[int, Ge(1)],
+        stored_descriptor_MB: Annotated[float, Ge(0)],  # noqa: N803
+        feature_floor: Annotated[float, Gt(0)],
+    ) -> None:
+        self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
+        self.dtype = DTYPES[precision]
+        self.max_epochs, self.batch_size, self.validation_atoms = max_epochs, batch_size, validation_atoms
+        self.ema_decay, self.gradient_clip, self.patience_epochs = ema_decay, gradient_clip, patience_epochs
+        self.stored_descriptor_bytes = int(stored_descriptor_MB * 1e6)
+        self.feature_floor = feature_floor
+
+    def fit(
+        self,
+        potential: Potential,
+        *,
+        train: AtomicGraph,
+        valid: AtomicGraph,
+        objective: Objective,
+        seed: int,
+        checkpoint: Checkpoint,
+        report: Callable[[Epoch], None],
+    ) -> list[Epoch]:
+        """Train the potential in place, from the checkpoint where there is one; returns the learning curve.
+
+        Args:
+            potential: initial weights in, best averaged weights out.
+            train, valid: labelled structures in this trainer's precision.
+            objective: loss, optimiser and schedule.
+            seed: decides the order of the structures.
+            checkpoint: written after every epoch.
+            report: called after every epoch.
+        """
+        fabric = Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
+        fabric.launch()
+        train, valid = train.to(fabric.device), valid.to(fabric.device)
+        optimizer = objective.optimizer.build(potential.parameters())
+        model, optimizer = fabric.setup(potential, optimizer)
+        averaged = AveragedWeights(model, decay=self.ema_decay)
+        state = State(model=model, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
+        if (saved := checkpoint.load()) is not None:
+            state.restore(saved)
+        while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
+            train_loss = self._one_epoch(fabric, state, train, objective)
+            row = self._validate(state, valid, objective, train_loss)
+            self._keep_best(state, row)
+            if fabric.is_global_zero:
+                checkpoint.save(state)
+                report(row)
+            fabric.barrier()
+        state.averaged.load(state.best_weights)
+        return state.curve
+
+    def _one_epoch(self, fabric: Fabric, state: State, train: AtomicGraph, objective: Objective) -> float:
+        state.model.train()
+        total = torch.zeros((), device=fabric.device)
+        count = 0
+        n_steps = self.max_epochs * math.ceil(train.n_structures / self.batch_size)
+        for structures in self._batches(train.n_structures, state.generator, fabric):
+            batch = train.select(structures.to(fabric.device))
+            for group in state.optimizer.param_groups:
+                group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
+            loss = objective.loss(state.model(batch), batch)
+            state.optimizer.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.gradient_clip)
+            state.optimizer.step()
+            state.averaged.update(state.step)
+            state.step += 1
+            total += loss.detach()
+            count += 1
+        state.epoch += 1
+        return float(total / count)
+
+    def _batches(self, n_structures: int, generator: torch.Generator, fabric: Fabric) -> Iterator[Tensor]:
+        """This process's share of every batch, in a new order each epoch."""
+        order = torch.randperm(n_structures, generator=generator)
+        for batch in order.split(self.batch_size):
+            share = batch[fabric.global_rank :: fabric.world_size]
+            if len(batch) >= fabric.world_size:
+                yield share
+
+    def _validate(self, state: State, valid: AtomicGraph, objective: Objective, train_loss: float) -> Epoch:
+        with state.averaged.in_place():
+            rows = [self._errors(state.model.eval(), valid.select(structures), objective) for structures in batches_by_atoms(valid, self.validation_atoms)]
+        loss, energy, forces, stress, weight = torch.tensor(rows, dtype=torch.float64).unbind(1)
+        share = weight / weight.sum()
+        labelled = [bool(torch.isfinite(labels).any()) for labels in (valid.energy, valid.forces, valid.stress)]
+        means = [float((share * e).sum()) if has else math.nan for e, has in zip((energy, forces, stress), labelled, strict=True)]
+        rate = float(state.optimizer.param_groups[0]["lr"])
+        row = Epoch(state.epoch, state.step, rate, train_loss, float((share * loss).sum()), *means)
+        state.curve.append(row)
+        return row
+
+    def _errors(self, model: nn.Module, batch: AtomicGraph, objective: Objective) -> list[float]:
+        """Loss, mean absolute errors of energy per atom, forces and stress, and the number of structures they stand for."""
+        predicted = model(batch)
+        per_atom = difference(predicted.energy, batch.energy).abs() / batch.atoms_per_structure()
+        errors = (
+            objective.loss(predicted, batch),
+            mean_of_labelled(per_atom, batch.energy),
+            mean_of_labelled(difference(predicted.forces, batch.forces).abs(), batch.forces),
+            mean_of_labelled(difference(predicted.stress, batch.stress).abs(), batch.stress),
+        )
+        return [float(error) for error in errors] + [batch.n_structures]
+
+    def _keep_best(self, state: State, row: Epoch) -> None:
+        if row.valid_loss < state.best_loss or not state.best_weights:
+            state.best_loss, state.best_epoch = row.valid_loss, row.epoch
+            state.best_weights = state.averaged.copy()
+
+
+def batches_by_atoms(graph: AtomicGraph, atoms: int) -> Iterator[Tensor]:
+    """Consecutive structures, at least one and otherwise at most so many atoms at a time."""
+    first, taken = 0, 0
+    for k, size in enumerate(graph.atoms_per_structure().tolist()):
+        if taken and taken + size > atoms:
+            yield torch.arange(first, k, device=graph.owner.device)
+            first, taken = k, 0
+        taken += size
+    yield torch.arange(first, graph.n_structures, device=graph.owner.device)
