@@ -104,4 +104,4 @@ class Dynamics(Simulation):
 
     @abstractmethod
     def degrees_of_freedom(self, atoms: Atoms) -> int:
-        """f in T = 2 E_kin / (f k): the momenta that are not conserved."""
+        """How many momenta are not conserved: f in T = 2 E_kin / (f k)."""

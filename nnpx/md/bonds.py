@@ -21,17 +21,13 @@ class Bonds:
     second: Int[np.ndarray, " bond"]  #: index of the other
     shift: Int[np.ndarray, "bond 3"]  #: S, the periodic image of the other in units of the cell
 
-    def vectors(
-        self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "3 3"]
-    ) -> Float[np.ndarray, "*frame bond 3"]:
+    def vectors(self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "*frame bond 3"]:
         """From first to second atom, Å."""
-        return positions[..., self.second, :] - positions[..., self.first, :] + self.shift @ cell
+        return np.asarray(positions[..., self.second, :] - positions[..., self.first, :] + self.shift @ cell)
 
-    def lengths(
-        self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "3 3"]
-    ) -> Float[np.ndarray, "*frame bond"]:
+    def lengths(self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "*frame bond"]:
         """Bond lengths, Å."""
-        return np.linalg.norm(self.vectors(positions, cell), axis=-1)
+        return np.asarray(np.linalg.norm(self.vectors(positions, cell), axis=-1))
 
     def by_elements(self) -> dict[str, Int[np.ndarray, " chosen"]]:
         """The bonds of each pair of elements, such as `C-H`, in alphabetical order."""

@@ -71,9 +71,7 @@ class Langevin(Dynamics):
         return 3 * len(atoms)
 
 
-def baoab(
-    atoms: Atoms, timestep: float, temperature_K: float, friction_per_fs: float, random: np.random.Generator
-) -> MolecularDynamics:
+def baoab(atoms: Atoms, timestep: float, temperature_K: float, friction_per_fs: float, random: np.random.Generator) -> MolecularDynamics:
     """ASE's BAOAB at constant volume; `timestep` in Å √(amu/eV)."""
     # `hydrostatic` has no other effect without an external stress than to replace a matrix exponential in every step by a scalar one.
     return LangevinBAOAB(

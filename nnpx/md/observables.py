@@ -1,5 +1,6 @@
 """What a trajectory says: conservation of energy, temperature, and the distributions of bond lengths and angles."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +14,10 @@ from nnpx.md.runner import Trajectory
 
 #: blocks into which a series is cut to estimate the error of its mean or slope; few enough to be longer than a correlation time
 _BLOCKS: Final = 10
-#: bins of a histogram between its extremes
-_BINS: Final = 60
+#: bins of the distribution of all interatomic distances
+_DISTANCE_BINS: Final = 240
+#: most bins of one histogram; fewer where there are few samples
+_MAX_BINS: Final = 60
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,14 @@ def distance_distribution_error(trajectory: Trajectory, reference: Trajectory) -
     Without a cell. Fu et al. 2023, doi:10.48550/arXiv.2210.07237.
     """
     one, two = _all_distances(trajectory), _all_distances(reference)
-    edges = np.linspace(min(one.min(), two.min()), max(one.max(), two.max()), 4 * _BINS)
+    edges = np.linspace(min(one.min(), two.min()), max(one.max(), two.max()), _DISTANCE_BINS + 1)
     difference = np.histogram(one, edges, density=True)[0] - np.histogram(two, edges, density=True)[0]
     return float((np.abs(difference) * np.diff(edges)).sum())
 
 
 def _all_distances(trajectory: Trajectory) -> Float[np.ndarray, " value"]:
     first, second = np.triu_indices(len(trajectory.start), 1)
-    return np.linalg.norm(trajectory.positions[:, first] - trajectory.positions[:, second], axis=-1).ravel()
+    return np.asarray(np.linalg.norm(trajectory.positions[:, first] - trajectory.positions[:, second], axis=-1)).ravel()
 
 
 def _bonded(
@@ -119,14 +122,16 @@ def _bonded(
 
 
 def _compare(
-    kind: str, unit: str, samples: Float[np.ndarray, "sample coordinate"], reference: Float[np.ndarray, "other coordinate"]
+    kind: str, unit: str, samples: Float[np.ndarray, "sample coordinate"], reference: Float[np.ndarray, "other_sample other_coordinate"]
 ) -> Distribution:
     values, others = samples.ravel(), reference.ravel()
     known = bool(np.isfinite(others).all())
     both = np.concatenate([values, others]) if known else values
-    edges = np.linspace(both.min(), both.max() + 1e-9, _BINS + 1)
+    # Rice's rule: twice the cube root of the number of samples
+    bins = min(_MAX_BINS, math.ceil(2.0 * len(values) ** (1 / 3)))
+    edges = np.linspace(both.min(), both.max() + 1e-9, bins + 1)
     density = np.histogram(values, edges, density=True)[0]
-    expected = np.histogram(others, edges, density=True)[0] if known else np.full(_BINS, np.nan)
+    expected = np.histogram(others, edges, density=True)[0] if known else np.full(bins, np.nan)
     half = len(reference) // 2
     nan = float("nan")
     return Distribution(

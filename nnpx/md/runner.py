@@ -8,7 +8,7 @@ from typing import TextIO
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from ase.md.md import MolecularDynamics
@@ -46,7 +46,7 @@ class Trajectory:
     @property
     def total(self) -> Float[np.ndarray, " sample"]:
         """V + E_kin, eV."""
-        return self.potential + self.kinetic
+        return np.asarray(self.potential + self.kinetic)
 
     @property
     def temperature_K(self) -> Float[np.ndarray, " sample"]:
@@ -55,7 +55,7 @@ class Trajectory:
 
 
 def simulate(
-    dynamics: Dynamics, start: Atoms, calculator: Calculator, *, seed: int, name: str, file: Path, progress: Progress
+    dynamics: Dynamics, start: Atoms, calculator: BaseCalculator, *, seed: int, name: str, file: Path, progress: Progress
 ) -> Trajectory:
     """Equilibrate, then sample; every sample is appended to `file` (extxyz) at once, so what is computed is kept whatever follows.
 
@@ -84,15 +84,13 @@ def simulate(
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as stream:
-        return _Recorder(dynamics, atoms, guard, stream, name, progress).run(random)
+        return _Recorder(dynamics, atoms, guard, stream=stream, name=name, progress=progress).run(random)
 
 
 class _Recorder:
     """One trajectory in the making: the atoms, their guard, and the samples so far."""
 
-    def __init__(
-        self, dynamics: Dynamics, atoms: Atoms, guard: Guard, stream: TextIO, name: str, progress: Progress
-    ) -> None:
+    def __init__(self, dynamics: Dynamics, atoms: Atoms, guard: Guard, *, stream: TextIO, name: str, progress: Progress) -> None:
         self.dynamics, self.atoms, self.guard, self.stream, self.name, self.progress = dynamics, atoms, guard, stream, name, progress
         self.positions: list[Float[np.ndarray, "atom 3"]] = []
         self.rows: list[tuple[float, float, float, float]] = []
@@ -132,8 +130,9 @@ class _Recorder:
                     if sampled:
                         self._record(step)
                     self.progress(step, total)
-        except GeometryError as reason:
-            raise self.guard.failed(step, self.atoms, reason) from reason
+        except (GeometryError, CalculatorError) as reason:
+            # the step that failed is the one after the last that was seen
+            raise self.guard.failed(step + 1, self.atoms, reason) from reason
         except SimulationError:
             self._keep_last(step)
             raise
@@ -143,16 +142,21 @@ class _Recorder:
         self.guard.temperature(step, self.atoms, self.dynamics.degrees_of_freedom(self.atoms))
 
     def _record(self, step: int) -> None:
-        results = self.atoms.calc.results if self.atoms.calc is not None else {}
         row = (
             self._time_ps(step),
             float(self.atoms.get_potential_energy()),
             float(self.atoms.get_kinetic_energy()),
-            float(results.get("energy_std", float("nan"))),
+            self._spread(),
         )
         self.rows.append(row)
         self.positions.append(self.atoms.get_positions())
         self._append(row)
+
+    def _spread(self) -> float:
+        """The members' spread of the energy, where the calculator is an ensemble."""
+        calculator = self.atoms.calc
+        known = "energy_std" in calculator.implemented_properties
+        return float(calculator.get_property("energy_std", self.atoms)) if known else float("nan")
 
     def _keep_last(self, step: int) -> None:
         """The structure at which the bounds were left is the one to look at, so it ends the file if it can be written."""

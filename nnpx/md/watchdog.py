@@ -53,9 +53,7 @@ class Guard:
     Every method raises a `SimulationError` that names step, atoms, elements and distances.
     """
 
-    def __init__(
-        self, bounds: Watchdog, atoms: Atoms, *, bonds: Bonds, target_K: float, timestep_fs: float, name: str
-    ) -> None:
+    def __init__(self, bounds: Watchdog, atoms: Atoms, *, bonds: Bonds, target_K: float, timestep_fs: float, name: str) -> None:
         self._bounds, self._bonds, self._name = bounds, bonds, name
         self._target_K, self._timestep_fs = target_K, timestep_fs
         self._lengths = bonds.lengths(atoms.positions, atoms.cell.array)
@@ -79,14 +77,15 @@ class Guard:
         i, j, distance = ase_neighbor_list("ijd", atoms, reach)
         if len(distance) and distance.min() < bounds.min_distance:
             pair = int(np.argmin(distance))
-            found = f"{_atom(atoms, i[pair])} and {_atom(atoms, j[pair])} at {distance[pair]:.3f} Å"
+            found = f"{_atom(atoms, int(i[pair]))} and {_atom(atoms, int(j[pair]))} at {distance[pair]:.3f} Å"
             self._stop(step, f"no two atoms closer than {bounds.min_distance:g} Å", found)
         if bounds.max_bond_change is not None and len(self._lengths):
             self._bond_lengths(step, atoms, bounds.max_bond_change)
         if bounds.max_isolation is not None and len(atoms) > 1:
             alone = np.setdiff1d(np.arange(len(atoms)), i)
             if len(alone):
-                found = f"{_atom(atoms, alone[0])} alone; its nearest neighbours are {_surroundings(atoms, alone[0])}"
+                one = int(alone[0])
+                found = f"{_atom(atoms, one)} alone; its nearest neighbours are {_surroundings(atoms, one)}"
                 self._stop(step, f"every atom within {bounds.max_isolation:g} Å of another", found)
 
     def temperature(self, step: int, atoms: Atoms, degrees_of_freedom: int) -> None:
@@ -108,7 +107,7 @@ class Guard:
         stretch = lengths - self._lengths
         worst = int(np.argmax(stretch))
         if stretch[worst] > limit:
-            pair = f"{_atom(atoms, self._bonds.first[worst])} and {_atom(atoms, self._bonds.second[worst])}"
+            pair = " and ".join(_atom(atoms, int(ends[worst])) for ends in (self._bonds.first, self._bonds.second))
             found = f"{pair} at {lengths[worst]:.3f} Å, {self._lengths[worst]:.3f} Å at the start"
             self._stop(step, f"no bond stretched by more than {limit:g} Å", found)
 

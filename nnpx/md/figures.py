@@ -1,0 +1,82 @@
+"""Pictures of a trajectory: energies and their drift, temperature and spread, distributions of bonds and angles."""
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nnpx import units
+from nnpx.figures import COLORS, INK, STYLE
+from nnpx.md.observables import Distribution, conservation
+from nnpx.md.runner import Trajectory
+
+_POTENTIAL, _REFERENCE = COLORS[:2]
+
+
+def energy(trajectory: Trajectory) -> Figure:
+    """Potential and total energy against time, and on its own scale the total energy with the fitted drift."""
+    figure, (above, below) = _panels(2, "time (ps)")
+    per_atom = 1.0 / len(trajectory.start) / units.meV
+    time = trajectory.time_ps
+    with mpl.rc_context(STYLE):
+        above.plot(time, (trajectory.potential - trajectory.total[0]) * per_atom, color=_REFERENCE, linewidth=0.8, label="potential")
+        above.plot(time, (trajectory.total - trajectory.total[0]) * per_atom, color=_POTENTIAL, linewidth=0.8, label="total")
+        above.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+        above.set_ylabel("energy (meV/atom)")
+        total = trajectory.total * per_atom
+        drift = conservation(trajectory).drift
+        below.plot(time, total - total.mean(), color=_POTENTIAL, linewidth=0.8)
+        below.plot(time, drift.value * (time - time.mean()), color=INK, linewidth=1.0, linestyle="--")
+        below.set_ylabel("E − ⟨E⟩ (meV/atom)")
+        below.set_title(f"drift {drift.value:.1e} ± {drift.error:.0e} meV/atom/ps (dashed)", loc="left")
+    return figure
+
+
+def temperature(trajectory: Trajectory, target_K: float) -> Figure:
+    """Temperature against time, and the ensemble's spread of the energy where there is an ensemble."""
+    has_spread = bool(np.isfinite(trajectory.energy_std).any())
+    figure, panels = _panels(2 if has_spread else 1, "time (ps)")
+    with mpl.rc_context(STYLE):
+        panels[0].plot(trajectory.time_ps, trajectory.temperature_K, color=_POTENTIAL, linewidth=0.8)
+        panels[0].axhline(target_K, color=INK, linewidth=1.0, linestyle="--")
+        panels[0].set_ylabel("temperature (K)")
+        panels[0].set_title(f"{target_K:g} K (dashed)", loc="left")
+        if has_spread:
+            spread = trajectory.energy_std / len(trajectory.start) / units.meV
+            panels[1].plot(trajectory.time_ps, spread, color=_POTENTIAL, linewidth=0.8)
+            panels[1].set_ylabel("spread of V (meV/atom)")
+            panels[1].set_ylim(bottom=0.0)
+    return figure
+
+
+def distributions(found: list[Distribution]) -> Figure:
+    """Every bond length and angle as a histogram, over that of the reference."""
+    columns = min(3, max(1, len(found)))
+    rows = max(1, math.ceil(len(found) / columns))
+    figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        panels = [figure.add_subplot(rows, columns, k + 1) for k in range(len(found))]
+        for panel, one in zip(panels, found, strict=True):
+            if np.isfinite(one.reference).all():
+                panel.stairs(one.reference, one.edges, fill=True, color=_REFERENCE, alpha=0.35, label="reference")
+            panel.stairs(one.density, one.edges, color=_POTENTIAL, linewidth=1.2, label="potential")
+            panel.set_xlabel(f"{one.kind} ({one.unit})")
+            panel.set_yticks([])
+            panel.spines["left"].set_visible(False)
+        if panels:
+            figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def _panels(count: int, xlabel: str) -> tuple[Figure, list[Axes]]:
+    """Panels above one another that share the abscissa."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(6.0, 2.0 * count + 0.5), layout="constrained")
+        first = figure.add_subplot(count, 1, 1)
+        panels = [first, *(figure.add_subplot(count, 1, k + 1, sharex=first) for k in range(1, count))]
+    for panel in panels[:-1]:
+        panel.tick_params(labelbottom=False)
+    panels[-1].set_xlabel(xlabel)
+    return figure, panels
