@@ -1,0 +1,123 @@
+"""What is refused before anything is learned: labels that are not there or not finite, geometries that no physics allows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from vesin import NeighborList
+
+from nnpx.data.frames import labels
+from nnpx.errors import DataError, GeometryError
+
+
+def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool) -> None:
+    """Every structure has the same labels, and they are finite.
+
+    Args:
+        structures: as read.
+        file: its name, for messages.
+        allow_missing: whether a structure may lack a label that others have; NaN then counts as missing.
+
+    Raises:
+        DataError: a label is missing in some structures, not finite, or all forces are exactly zero.
+    """
+    found = [labels(atoms) for atoms in structures]
+    for name in ("energy", "forces", "stress"):
+        concerned = [index for index, atoms in enumerate(structures) if name != "stress" or all(atoms.pbc)]
+        for index in concerned:
+            _check_finite(found[index].get(name), name, f"structure {index} of {file}", nan_allowed=allow_missing)
+        without = [index for index in concerned if name not in found[index]]
+        if without and len(without) < len(concerned) and not allow_missing:
+            raise DataError(
+                file,
+                expected=f"{name} in all structures or in none",
+                found=f"none in {len(without)} of {len(concerned)}: {_listed(without)}",
+                do="Label or remove them, or set data.allow_missing=true: the loss then skips what is missing.",
+            )
+    forces = [each["forces"] for each in found if "forces" in each and len(each["forces"]) > 1]
+    if forces and not any(np.any(each) for each in forces):
+        raise DataError(
+            file,
+            expected="forces that are not all zero",
+            found=f"exact zeros in all {len(forces)} structures",
+            do="Read the forces of the engine itself, without constraints, or leave them out.",
+        )
+
+
+def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: float) -> None:
+    """Cells with a right-handed volume where they are periodic, finite positions, no two atoms closer than `minimum_distance` (Å).
+
+    Raises:
+        GeometryError: otherwise.
+    """
+    for index, atoms in enumerate(structures):
+        where = f"structure {index} of {file}"
+        if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(np.asarray(atoms.cell))):
+            raise GeometryError(where, expected="finite positions and cell", found="nan or infinity", do="Remove the structure.")
+        if any(atoms.pbc):
+            _check_cell(atoms, where)
+        first, second, distance = pairs(atoms, minimum_distance)
+        if len(distance):
+            closest = int(np.argmin(distance))
+            i, j = int(first[closest]), int(second[closest])
+            raise GeometryError(
+                where,
+                expected=f"atoms at least {minimum_distance:g} Å apart",
+                found=f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j} at {distance[closest]:.4f} Å",
+                do="Remove the structure, or check that positions are in Å; data.minimum_distance sets the limit.",
+            )
+
+
+def pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
+    """Pairs of atoms within `cutoff` (Å), each once: both indexes and the distance, Å."""
+    cell = np.asarray(atoms.cell.complete()) if any(atoms.pbc) else np.zeros((3, 3))
+    first, second, distance = NeighborList(cutoff=cutoff, full_list=False).compute(atoms.positions, cell, atoms.pbc, "ijd")
+    return first, second, distance
+
+
+def check_elements(parts: dict[str, list[Atoms]]) -> None:
+    """Whatever is validated or tested was seen in training, and whatever is trained is validated.
+
+    Raises:
+        DataError: an element is missing on one side.
+    """
+    elements = {name: {str(symbol) for atoms in part for symbol in set(atoms.symbols)} for name, part in parts.items()}
+    for part, other in (("valid", "train"), ("test", "train"), ("train", "valid")):
+        lacking = sorted(elements[part] - elements[other])
+        if lacking:
+            raise DataError(
+                f"split into train, valid and test: {other}",
+                expected=f"the elements of {part} ({', '.join(sorted(elements[part]))})",
+                found=f"no structure with {', '.join(lacking)}",
+                do=f"Enlarge {other} (data.split), change seed, or remove the structures with {', '.join(lacking)}.",
+            )
+
+
+def _check_cell(atoms: Atoms, where: str) -> None:
+    volume = float(np.linalg.det(np.asarray(atoms.cell.complete())))
+    vectors = np.asarray(atoms.cell)[atoms.pbc]
+    flat = bool(np.any(np.linalg.norm(vectors, axis=1) == 0.0)) or abs(volume) < 1e-6
+    if flat:
+        raise GeometryError(
+            where, expected="a cell with a volume, as pbc is true", found="zero volume", do="Give the cell, or set pbc to false."
+        )
+    if volume < 0:
+        raise GeometryError(
+            where, expected="a right-handed cell", found=f"a volume of {volume:.4g} Å³", do="Exchange two cell vectors (rows)."
+        )
+
+
+def _check_finite(value: Any, name: str, where: str, *, nan_allowed: bool) -> None:
+    if value is None or np.all(np.isfinite(value)):
+        return
+    if nan_allowed and not np.any(np.isinf(value)):
+        return
+    bad = "infinity" if np.any(np.isinf(value)) else "nan"
+    raise DataError(where, expected=f"a finite {name}", found=bad, do="Remove the structure or label it again.")
+
+
+def _listed(indexes: list[int]) -> str:
+    shown = ", ".join(map(str, indexes[:10]))
+    return f"structures {shown}{', …' if len(indexes) > 10 else ''}"

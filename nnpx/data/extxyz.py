@@ -1,0 +1,100 @@
+"""The user's own labelled file, in whatever format ASE reads."""
+
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+from annotated_types import Ge
+from ase import Atoms
+
+from nnpx.data.reader import Reading, read_all, read_isolated
+from nnpx.data.source import Gathered, Run, Source
+from nnpx.data.split import GIVEN, Split
+from nnpx.errors import DataError
+
+
+@final
+class File(Source):
+    """Structures with energies and, where there are, forces and stress; published valid and test files keep their parts.
+
+    Labels are found in calculator results, `info` and `arrays`, under ASE's names and the usual prefixes; `keys` names others. A virial
+    W (eV) becomes the stress −W / volume.
+
+    Args:
+        path: the file, relative to the project.
+        path_valid: a file of its own for validation, or null.
+        path_test: a file of its own for the test, or null.
+        keys: own names of energy, forces, stress or virial.
+        isolated_atoms: a file with one atom per structure, or null.
+        group_key: `info` key that names groups; null takes `group`, else `config_type`.
+        level_of_theory: of the labels, in words; null when nobody knows.
+        split: see `Source`.
+        minimum_distance: see `Source`.
+        near_duplicate: see `Source`.
+        allow_missing: see `Source`.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        path_valid: str | None,
+        path_test: str | None,
+        keys: dict[Literal["energy", "forces", "stress", "virial"], str],
+        isolated_atoms: str | None,
+        group_key: str | None,
+        level_of_theory: str | None,
+        split: Split,
+        minimum_distance: Annotated[float, Ge(0)],
+        near_duplicate: Annotated[float, Ge(0)],
+        allow_missing: bool,
+    ) -> None:
+        super().__init__(
+            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
+        )
+        self.paths = {"pool": path, "valid": path_valid, "test": path_test}
+        self.keys, self.isolated_atoms, self.group_key = {str(label): name for label, name in keys.items()}, isolated_atoms, group_key
+        self.level_of_theory = level_of_theory
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """The given files."""
+        return [folder / name for name in (*self.paths.values(), self.isolated_atoms) if name is not None]
+
+    def gather(self, run: Run, folder: Path, seed: int) -> Gathered:
+        """Read, check, and mark the groups; nothing is labelled.
+
+        Raises:
+            DataError: see `nnpx.data.reader` and `nnpx.data.checks`.
+            GeometryError: see `nnpx.data.checks`.
+        """
+        readings = {part: read_all(folder / name, keys=self.keys) for part, name in self.paths.items() if name is not None}
+        structures: list[Atoms] = []
+        for part, reading in readings.items():
+            name = Path(str(self.paths[part])).name
+            if part == "pool" and not reading.structures:
+                raise DataError(name, expected="structures", found="isolated atoms only", do="Give them as data.isolated_atoms.")
+            self.check(reading.structures, name)
+            structures.extend(self._marked(reading.structures, part))
+        if len(readings) > 1:
+            self.check(structures, "all files together")
+        found = [line if len(readings) == 1 else f"{part}: {line}" for part, each in readings.items() for line in each.found]
+        return Gathered(structures, self._isolated(readings, folder), [], found, self.level_of_theory or "not stated")
+
+    def _marked(self, structures: list[Atoms], part: str) -> list[Atoms]:
+        marks = {} if part == "pool" else {GIVEN: part}
+        for atoms in structures:
+            own = atoms.info.get(self.group_key) if self.group_key else atoms.info.get("group", atoms.info.get("config_type"))
+            if own is None and self.group_key:
+                raise DataError(
+                    "data.group_key", expected=f"info['{self.group_key}'] in every structure", found="one without", do="Correct the key."
+                )
+            atoms.info.pop(GIVEN, None)
+            atoms.info.update(group="all" if own is None else str(own), **marks)
+        return structures
+
+    def _isolated(self, readings: dict[str, Reading], folder: Path) -> dict[str, float]:
+        energies: dict[str, float] = {}
+        for reading in readings.values():
+            energies.update(reading.isolated)
+        if self.isolated_atoms is not None:
+            energies.update(read_isolated(folder / self.isolated_atoms, keys=self.keys))
+        return energies

@@ -1,0 +1,99 @@
+"""Opening the user's file: any format that ASE reads, with an error that says where it is broken."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.db import connect
+from ase.io import read as ase_read
+from ase.io.formats import UnknownFileTypeError, filetype
+
+from nnpx.errors import DataError
+
+#: what ASE's readers raise on a file that is not what it claims to be
+_BROKEN: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, AssertionError, StopIteration)
+
+
+def open_structures(path: Path) -> list[Atoms]:
+    """Every structure of a file, in its order.
+
+    Raises:
+        DataError: no such file, an empty one, an unknown format, or one that is cut off or damaged.
+    """
+    _check_present(path)
+    try:
+        kind = filetype(str(path))
+    except (UnknownFileTypeError, UnicodeDecodeError) as error:
+        raise DataError(
+            str(path),
+            expected="a format that ASE reads (extxyz, ASE db, traj, OUTCAR, …)",
+            found=f"an unknown one ({path.suffix or 'no suffix'})",
+            do="Convert it with `ase convert` to extxyz.",
+        ) from error
+    if kind in ("extxyz", "xyz"):
+        _check_frames(path)
+    try:
+        structures = list(_rows(path)) if kind in ("db", "json") else ase_read(str(path), index=":", format=kind)
+    except _BROKEN as error:
+        raise DataError(
+            str(path),
+            expected=f"a complete file of the format {kind}",
+            found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+            do="Repair the file or write it again; it may have been cut off while it was copied.",
+        ) from error
+    if not structures:
+        raise DataError(str(path), expected="at least one structure", found="none", do="Check that this is the file you mean.")
+    return list(structures)
+
+
+def _check_present(path: Path) -> None:
+    if not path.is_file():
+        near = sorted(other.name for other in path.parent.glob("*") if other.is_file())[:5] if path.parent.is_dir() else []
+        hint = f" Files there: {', '.join(near)}." if near else ""
+        raise DataError(str(path), expected="a file", found="nothing of that name", do=f"Correct data.path.{hint}")
+    if path.stat().st_size == 0:
+        raise DataError(str(path), expected="structures", found="an empty file", do="Write the file again.")
+
+
+def _rows(path: Path) -> Iterator[Atoms]:
+    """Rows of an ASE database; its key-value pairs and data stand beside the rest of `info`."""
+    with connect(str(path)) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            for name, value in {**row.data, **row.key_value_pairs}.items():
+                atoms.info.setdefault(name, np.asarray(value) if isinstance(value, list) else value)
+            yield atoms
+
+
+def _check_frames(path: Path) -> None:
+    """Walk over the frames of an XYZ file: every header a number of atoms, every frame with all its lines.
+
+    ASE stops at the first blank line without a word and reports a short frame without its place.
+    """
+    frame, line_number = 0, 0
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for header in lines:
+            line_number += 1
+            if header.lstrip().startswith("VEC"):
+                continue
+            if not header.strip():
+                if any(line.strip() for line in lines):
+                    raise _broken(path, frame, line_number, "a header with the number of atoms", "a blank line between frames")
+                return
+            if not header.strip().isdecimal():
+                raise _broken(path, frame, line_number, "a header with the number of atoms", repr(header.strip()[:40]))
+            n_atoms = int(header)
+            block = [line for _, line in zip(range(n_atoms + 1), lines, strict=False)]
+            widths = [len(line.split()) for line in block[1:]]
+            short = next((index for index, width in enumerate(widths) if width < widths[0]), len(widths))
+            if short < n_atoms:
+                found = f"the end of the file after {short}" if len(widths) < n_atoms else f"line {line_number + 2 + short} cut off"
+                raise _broken(path, frame, line_number, f"{n_atoms} atoms", found)
+            line_number += n_atoms + 1
+            frame += 1
+
+
+def _broken(path: Path, frame: int, line: int, expected: str, found: str) -> DataError:
+    return DataError(f"frame {frame} of {path} (line {line})", expected=expected, found=found, do="Repair or remove this frame.")

@@ -1,0 +1,128 @@
+"""Structures on disk: extended XYZ with every digit, and the same as plain records.
+
+ASE's own writer keeps eight decimals. Here a float is written as the shortest text that reads back as the same number, so that a
+file is a faithful copy and equal structures give equal bytes.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import NDArray
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+#: words of the format itself, and labels, which are written from the calculator
+_RESERVED = frozenset({"Lattice", "Properties", "pbc", "virial", *all_properties})
+#: Voigt order xx, yy, zz, yz, xz, xy as a matrix
+_VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
+
+
+def labels(atoms: Atoms) -> dict[str, Any]:
+    """Energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt) as attached, whatever constraints the structure has."""
+    results: Mapping[str, Any] = atoms.calc.results if atoms.calc is not None else {}
+    return {name: results[name] for name in ("energy", "forces", "stress") if results.get(name) is not None}
+
+
+def attach(atoms: Atoms, *, energy: float | None, forces: NDArray[np.float64] | None, stress: NDArray[np.float64] | None) -> Atoms:
+    """The same structure, bare of constraints and extra arrays, carrying these labels where ASE looks for them."""
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))
+    found = {"energy": energy, "forces": forces, "stress": stress}
+    bare.calc = SinglePointCalculator(bare, **{name: value for name, value in found.items() if value is not None})
+    return bare
+
+
+def record(atoms: Atoms) -> dict[str, Any]:
+    """A structure as plain numbers, for the journal; JSON writes floats so that they read back equal."""
+    plain: dict[str, Any] = {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": np.asarray(atoms.cell).tolist(),
+        "pbc": atoms.pbc.tolist(),
+        "info": scalars(atoms.info),
+    }
+    if atoms.has("initial_magmoms"):
+        plain["magmoms"] = atoms.get_initial_magnetic_moments().tolist()
+    for name, value in labels(atoms).items():
+        plain[name] = np.asarray(value).tolist()
+    return plain
+
+
+def restore(plain: Mapping[str, Any]) -> Atoms:
+    """The structure that `record` took apart."""
+    atoms = Atoms(plain["numbers"], plain["positions"], cell=plain["cell"], pbc=plain["pbc"], info=dict(plain["info"]))
+    arrays = {name: np.asarray(plain[name]) if name in plain else None for name in ("forces", "stress")}
+    return attach(atoms, energy=plain.get("energy"), forces=arrays["forces"], stress=arrays["stress"])
+
+
+def scalars(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What can be kept of `atoms.info`: plain keys with a text, a number or a truth value."""
+    kept: dict[str, Any] = {}
+    for key in sorted(key for key in info if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) and key not in _RESERVED):
+        value = info[key].item() if isinstance(info[key], np.generic) else info[key]
+        if isinstance(value, str | bool | int | float):
+            kept[key] = value
+    return kept
+
+
+def text(atoms: Atoms) -> str:
+    """One frame of extended XYZ, every float in full."""
+    found = labels(atoms)
+    properties = "species:S:1:pos:R:3" + (":forces:R:3" if "forces" in found else "")
+    head = [f"Properties={properties}"]
+    if any(atoms.pbc) or np.any(np.asarray(atoms.cell)):
+        head.insert(0, f'Lattice="{_join(np.asarray(atoms.cell))}"')
+    if "energy" in found:
+        head.append(f"energy={float(found['energy'])!r}")
+    if "stress" in found:
+        voigt = np.asarray(found["stress"])
+        head.append(f'stress="{_join(voigt[np.array(_VOIGT)])}"')
+    head.extend(f"{key}={_quoted(value)}" for key, value in scalars(atoms.info).items())
+    head.append(f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc)}"')
+    columns = np.hstack([atoms.positions, found["forces"]]) if "forces" in found else atoms.positions
+    rows = [f"{symbol} {_join(row)}" for symbol, row in zip(atoms.symbols, columns, strict=True)]
+    return "\n".join([str(len(atoms)), " ".join(head), *rows]) + "\n"
+
+
+def write(path: Path, structures: Iterable[Atoms]) -> None:
+    """Write an extended-XYZ file in one move: a reader never sees half of it."""
+    replace(path, "".join(text(atoms) for atoms in structures))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one move, keys in order."""
+    replace(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def replace(path: Path, content: str) -> None:
+    """Write a file beside its place and rename it there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(content, encoding="utf-8")
+    draft.replace(path)
+
+
+def md5(path: Path) -> str:
+    """Checksum of a file, as DVC computes it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+def _join(values: NDArray[np.float64]) -> str:
+    return " ".join(map(repr, np.ravel(values).astype(np.float64).tolist()))
+
+
+def _quoted(value: str | bool | int | float) -> str:
+    if isinstance(value, bool):
+        return "T" if value else "F"
+    if not isinstance(value, str):
+        return repr(value)
+    clean = " ".join(value.replace("\\", "/").replace('"', "'").split())
+    return f'"{clean}"'

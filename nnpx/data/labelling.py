@@ -1,0 +1,180 @@
+"""Labelling in parallel processes, which can be killed at any time and goes on where it stopped.
+
+Every finished job is one line of an append-only journal. A half-written last line is what a kill leaves behind: it is cut off and its
+job is done again. Results come back in the order of the jobs, whatever the number of processes, and each process computes with one
+thread, so that the same jobs give the same bytes.
+"""
+
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, final
+
+from nnpx.data.frames import record, restore
+from nnpx.data.jobs import Batch, Engine, Failure, Job
+from nnpx.errors import DataError, ReferenceEngineError
+
+#: threads of the numerical libraries in a worker: more would change sums, and every core is busy already
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@final
+class Journal:
+    """Finished jobs, one JSON line each, by the key of the job.
+
+    Args:
+        path: the file; its folder is made when the first line is written.
+    """
+
+    def __init__(self, *, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Batch]:
+        """Every whole line; what follows the last line end is cut off."""
+        if not self.path.exists():
+            return {}
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            os.truncate(self.path, len(whole))
+        done: dict[str, Batch] = {}
+        for line in whole.splitlines():
+            try:
+                entry = json.loads(line)
+                done[entry["key"]] = _batch(entry)
+            except (ValueError, KeyError, TypeError):
+                continue  # a damaged line costs one job, no more
+        return done
+
+    def add(self, key: str, batch: Batch) -> None:
+        """Append one finished job and hand it to the operating system."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        failures = [[failure.name, failure.reason] for failure in batch.failures]
+        entry = {"key": key, "structures": [record(atoms) for atoms in batch.structures], "failures": failures}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    def remove(self) -> None:
+        """Forget the finished jobs, once their results are safe elsewhere."""
+        self.path.unlink(missing_ok=True)
+
+
+@final
+class Labelling:
+    """Runs jobs with one engine.
+
+    Args:
+        engine: the reference.
+        n_processes: jobs at once; null takes every core.
+        journal: where finished jobs are kept.
+        report: called with the number of structures done and of all, for a progress bar.
+    """
+
+    def __init__(self, *, engine: Engine, n_processes: int | None, journal: Journal, report: Callable[[int, int], None]) -> None:
+        self.engine, self.journal, self.report = engine, journal, report
+        self.n_processes = n_processes if n_processes is not None else _cores()
+
+    def run(self, jobs: Sequence[Job]) -> Batch:
+        """All results in the order of the jobs.
+
+        Raises:
+            DataError: not one structure could be labelled.
+            ReferenceEngineError: the engine is missing, or a worker process died.
+        """
+        self.engine.calculator()  # a missing package is found here, once, and not in every worker
+        keys = [job.key() for job in jobs]
+        done = self.journal.read()
+        missing = [(key, job) for key, job in dict(zip(keys, jobs, strict=True)).items() if key not in done]
+        total = sum(job.size for job in jobs)
+        finished = total - sum(job.size for _, job in missing)
+        self.report(finished, total)
+        for key, job, batch in self._compute(missing):
+            self.journal.add(key, batch)
+            done[key] = batch
+            finished += job.size
+            self.report(finished, total)
+        return _joined([done[key] for key in keys], total)
+
+    def _compute(self, missing: list[tuple[str, Job]]) -> Iterator[tuple[str, Job, Batch]]:
+        if not missing:
+            return
+        n_processes = min(self.n_processes, len(missing))
+        context = multiprocessing.get_context("spawn")
+        with _one_thread(), ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start) as pool:
+            pending: dict[Future[Batch], tuple[str, Job]] = {pool.submit(_run, job, self.engine): (key, job) for key, job in missing}
+            try:
+                while pending:
+                    ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        key, job = pending.pop(future)
+                        yield key, job, future.result()
+            except BrokenProcessPool as error:
+                raise ReferenceEngineError(
+                    self.engine.level_of_theory,
+                    expected="every worker process to finish its structures",
+                    found="one that died (out of memory, or a crash inside the engine)",
+                    do="Run the same command again: what is finished is kept. Fewer processes need less memory (reference.n_processes).",
+                ) from error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _joined(batches: list[Batch], total: int) -> Batch:
+    structures = [atoms for batch in batches for atoms in batch.structures]
+    failures = [failure for batch in batches for failure in batch.failures]
+    if failures and not structures:
+        raise DataError(
+            failures[0].name,
+            expected=f"a label for at least one of {total} structures",
+            found=f"that none has one: {failures[0].reason}",
+            do="Choose a reference that knows these elements, or correct the geometries.",
+        )
+    return Batch(structures, failures)
+
+
+def _batch(entry: dict[str, Any]) -> Batch:
+    failures = [Failure(name, reason) for name, reason in entry["failures"]]
+    return Batch([restore(plain) for plain in entry["structures"]], failures)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Spawned processes read the number of threads when they load their libraries, so it must be in the environment before."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _start() -> None:
+    """End a worker when its parent is killed: an orphan would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+def _run(job: Job, engine: Engine) -> Batch:
+    return job.run(engine)

@@ -1,0 +1,68 @@
+"""The user's own geometries, labelled here."""
+
+from pathlib import Path
+from typing import Annotated, final
+
+from annotated_types import Ge
+from ase import Atoms
+
+from nnpx.data.checks import check_geometry
+from nnpx.data.files import open_structures
+from nnpx.data.jobs import SinglePoints
+from nnpx.data.source import Gathered, Run, Source, labelled
+from nnpx.data.split import Split
+
+
+@final
+class Unlabelled(Source):
+    """Geometries of a file, each labelled by the reference engine; labels that the file may have are ignored.
+
+    Args:
+        path: the file, relative to the project; any format that ASE reads.
+        group_key: `info` key that names groups; null takes `group`, else `config_type`.
+        isolated_atoms: whether isolated atoms are labelled too.
+        split: see `Source`.
+        minimum_distance: see `Source`.
+        near_duplicate: see `Source`.
+        allow_missing: see `Source`.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        group_key: str | None,
+        isolated_atoms: bool,
+        split: Split,
+        minimum_distance: Annotated[float, Ge(0)],
+        near_duplicate: Annotated[float, Ge(0)],
+        allow_missing: bool,
+    ) -> None:
+        super().__init__(
+            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
+        )
+        self.path, self.group_key, self.isolated_atoms = path, group_key, isolated_atoms
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """The given file."""
+        return [folder / self.path]
+
+    def gather(self, run: Run, folder: Path, seed: int) -> Gathered:
+        """One job per geometry: an expensive engine loses no more than one when it is killed.
+
+        Raises:
+            DataError: the file cannot be read.
+            GeometryError: atoms too close, or a cell without volume or left-handed.
+        """
+        geometries = [self._bare(atoms) for atoms in open_structures(folder / self.path)]
+        check_geometry(geometries, Path(self.path).name, minimum_distance=self.minimum_distance)
+        jobs = [SinglePoints(f"structure {index} of {self.path}", (atoms,)) for index, atoms in enumerate(geometries)]
+        elements = {str(symbol) for atoms in geometries for symbol in atoms.symbols} if self.isolated_atoms else set()
+        return labelled(run, jobs, sorted(elements))
+
+    def _bare(self, atoms: Atoms) -> Atoms:
+        own = atoms.info.get(self.group_key or "group", atoms.info.get("config_type", "all"))
+        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info={"group": str(own)})
+        if atoms.has("initial_magmoms"):
+            bare.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+        return bare

@@ -1,0 +1,102 @@
+"""Reference engines: the quantum (or classical) mechanics that labels structures.
+
+An engine answers one question: what are the energy, the forces and, for a crystal, the stress of this structure? Whatever it
+uses inside, the answer comes in eV, eV/Å and eV/Å³ with ASE's sign of stress (negative under compression). A new engine is a
+subclass of `Reference` that says its level of theory and builds an ASE calculator.
+"""
+
+import subprocess
+from abc import ABC, abstractmethod
+from typing import Annotated, final
+
+import numpy as np
+from annotated_types import Gt
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers, ground_state_magnetic_moments
+
+from nnpx.errors import ReferenceEngineError
+
+
+class Reference(ABC):
+    """A level of theory and the calculator that evaluates it.
+
+    Args:
+        n_processes: structures labelled at once, one core each; null takes every core. It never changes a label.
+    """
+
+    def __init__(self, *, n_processes: Annotated[int, Gt(0)] | None) -> None:
+        self.n_processes = n_processes
+
+    @final
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What a calculator raises when it does not answer for one structure; a missing module is not among them."""
+        return (RuntimeError, ArithmeticError, ValueError, OSError, subprocess.SubprocessError)
+
+    @property
+    @abstractmethod
+    def level_of_theory(self) -> str:
+        """Method, its parameters and the version of the engine, in words: goes to the card and into the artifact."""
+
+    @abstractmethod
+    def calculator(self) -> BaseCalculator:
+        """A fresh ASE calculator.
+
+        Raises:
+            ReferenceEngineError: the engine is not installed.
+        """
+
+    @final
+    def label(self, atoms: Atoms, calculator: BaseCalculator) -> Atoms:
+        """A copy of the structure with energy (eV), forces (eV/Å) and, if periodic in all directions, stress (eV/Å³).
+
+        Args:
+            atoms: the structure; its constraints do not touch the forces.
+            calculator: from `calculator()`; one that has just computed this structure is not asked to do so again.
+
+        Raises:
+            ReferenceEngineError: the engine failed, or answered with a number that is not finite.
+        """
+        bare = atoms.copy()
+        bare.set_constraint()
+        bare.calc = calculator
+        try:
+            results = {"energy": float(bare.get_potential_energy()), "forces": np.array(bare.get_forces(), dtype=np.float64)}
+            if all(bare.pbc) and "stress" in calculator.implemented_properties:
+                results["stress"] = np.array(bare.get_stress(voigt=True), dtype=np.float64)
+        except self.failures as error:
+            raise ReferenceEngineError(
+                self.level_of_theory,
+                expected=f"an energy and forces of {bare.get_chemical_formula()}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())}",
+                do="Look at the geometry, or loosen the convergence of the engine.",
+            ) from error
+        if not all(np.all(np.isfinite(value)) for value in results.values()):
+            raise ReferenceEngineError(
+                self.level_of_theory,
+                expected=f"finite numbers for {bare.get_chemical_formula()}",
+                found="nan or infinity",
+                do="Look at the geometry.",
+            )
+        bare.calc = SinglePointCalculator(bare, **results)
+        return bare
+
+    @final
+    def isolated_atom(self, symbol: str) -> float:
+        """Energy (eV) of one atom in vacuum, in the spin state of its ground state.
+
+        Raises:
+            ReferenceEngineError: the engine does not converge for this atom.
+        """
+        moment = float(ground_state_magnetic_moments[atomic_numbers[symbol]])
+        labelled = self.label(Atoms(symbol, magmoms=[moment]), self.calculator())
+        return float(labelled.get_potential_energy())
+
+
+def missing(package: str, command: str) -> ReferenceEngineError:
+    """The error of an engine whose package is not installed; `command` installs it."""
+    return ReferenceEngineError(
+        f"reference engine {package}", expected=f"the package {package}", found="that it is not installed", do=f"Run: {command}"
+    )
