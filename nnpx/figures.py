@@ -53,11 +53,11 @@ VECTOR_POINTS: Final = 500
 Series = Mapping[str, tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]]
 
 
-def svg(figure: Figure) -> str:
-    """The figure as SVG, without a date, the same text for the same data."""
+def svg(figure: Figure, *, caption: str = "") -> str:
+    """The figure as SVG, without a date, the same text for the same data; the caption becomes the drawing's title."""
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": caption or None})
     return buffer.getvalue().decode()
 
 
