@@ -59,16 +59,17 @@ def check_value(annotation: Any, value: object) -> Any:
     if not _is_finite(value):
         raise ValueError("not finite")
     try:
-        return _adapter(annotation).validate_json(json.dumps(value), strict=True)
+        return _validated(annotation, json.dumps(value))
     except ValidationError as error:
         raise ValueError(str(error)) from error
 
 
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def _validated(annotation: Any, text: str) -> Any:
     try:
-        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:  # a data class brings its own configuration
-        return TypeAdapter(annotation)
+        adapter = TypeAdapter(annotation)
+    return adapter.validate_json(text, strict=True)
 
 
 def _is_finite(value: object) -> bool:

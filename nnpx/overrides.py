@@ -1,6 +1,7 @@
 """What is wrong with a command line or a YAML file, in words: Hydra's own errors speak of its grammar, these of the experiment."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ def in_words(error: Exception) -> ConfigError:
     if isinstance(error, yaml.MarkedYAMLError):
         mark, problem = error.problem_mark or error.context_mark, error.problem or "text that is no YAML"
         where = f"{relative(Path(mark.name))}, line {mark.line + 1}" if mark else "a YAML file"
-        return ConfigError(where, expected="valid YAML", found=problem, do="Correct the file; indent with spaces and write `key: value`.")
+        return ConfigError(where, expected="valid YAML", found=f"a syntax error ({problem})", do="Correct the file; indent with spaces and write `key: value`.")
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | HydraException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     where = getattr(cause, "full_key", None) or "configuration"
@@ -133,7 +134,7 @@ def _same(content: Mapping[Any, Any], node: Mapping[Any, Any], keys: str) -> boo
 
 def _strays(overrides: Sequence[str]) -> list[ConfigError]:
     problems, skip = [], False
-    for word, following in zip(overrides, [*overrides[1:], ""], strict=True):
+    for word, following in zip_longest(overrides, overrides[1:], fillvalue=""):
         if skip or "=" in word or word.startswith("~"):
             skip = False
             continue

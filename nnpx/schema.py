@@ -89,7 +89,7 @@ def check_root(config: Mapping[str, Any], trusted: Sequence[str]) -> list[Config
     for key in known:
         if key not in config:
             if key not in typo_of:
-                problems.append(ConfigError(key, expected=_expected_at_root(key), found="nothing", do=f"Compose it: add {key}=… ."))
+                problems.append(ConfigError(key, expected=_expected_at_root(key), found="nothing", do=f"Give it as {key}=… ."))
         elif key in SCALARS:
             problems += _check_field(SCALARS[key], config[key], key, trusted)[1]
         elif not is_node(config[key]):
@@ -129,7 +129,7 @@ def check_node(
             problems += found
     for key in asked:
         if parameters[key].required and key not in given and key not in wired and key not in typo_of:
-            where, do = f"{path}.{key}", f"Add {path}.{key}=… ."
+            where, do = f"{path}.{key}", f"Give it as {path}.{key}=… ."
             problems.append(ConfigError(where, expected=describe(parameters[key].annotation), found="nothing", do=do))
     if not problems:
         problems = _cross_check(target, arguments, path)

@@ -1,0 +1,112 @@
+"""A small experiment whose options are classes of this file: what the configuration layer does is tested without any physics."""
+
+import shutil
+from abc import ABC
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
+
+import pytest
+from annotated_types import Ge, Gt, Le, Len
+
+from nnpx import resolvers
+from nnpx.schema import NOUNS
+from nnpx.wiring import Wired
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+class Shape(ABC):
+    """What a nested option must be."""
+
+
+@final
+class Round(Shape):
+    def __init__(self, *, radius: float) -> None:
+        self.radius = radius
+
+
+@final
+class Square:
+    def __init__(self, *, side: float) -> None:
+        self.side = side
+
+
+@final
+class Option:
+    """An option without numbers."""
+
+    def __init__(self) -> None:
+        self.built = True
+
+
+@final
+class Descriptor:
+    def __init__(
+        self,
+        *,
+        n_radial: Annotated[int, Ge(1)],
+        cutoff: Annotated[float, Gt(0)],
+        kind: Literal["wide", "narrow"],
+        shape: Shape,
+        numbers: Wired[list[int]],
+    ) -> None:
+        self.n_radial, self.cutoff, self.kind, self.shape, self.numbers = n_radial, cutoff, kind, shape, numbers
+
+
+@final
+class Network:
+    def __init__(self, *, hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)], dropout: Annotated[float, Ge(0), Le(1)] | None) -> None:
+        self.hidden, self.dropout = hidden, dropout
+
+    @staticmethod
+    def check(values: dict[str, Any]) -> list[str]:
+        return ["dropout on a single hidden layer"] if values["dropout"] and len(values["hidden"]) == 1 else []
+
+
+@final
+class Optimizer:
+    def __init__(self, *, learning_rate: Annotated[float, Gt(0)], warm: bool) -> None:
+        self.learning_rate, self.warm = learning_rate, warm
+
+
+FILES = {
+    "descriptor/acsf": (
+        "_target_: conf_stubs.Descriptor\nn_radial: 8\ncutoff: 5.0\nkind: wide\nshape: {_target_: conf_stubs.Round, radius: \"${descriptor.cutoff}\"}\n"
+    ),
+    "descriptor/moments": "defaults: [acsf, _self_]\nn_radial: 4\n",
+    "network/mlp": "_target_: conf_stubs.Network\nhidden: [64, 64]\ndropout: null\n",
+    "optimizer/adamw": "_target_: conf_stubs.Optimizer\nlearning_rate: 1e-3\nwarm: false\n",
+    "data/file": "_target_: conf_stubs.Round\nradius: ???\n",
+    "experiment/quickstart": "# @package _global_\nname: quickstart\n",
+    "experiment/small": "# @package _global_\ndefaults: [{override /descriptor: moments}]\nname: small\nnetwork: {hidden: [8]}\n",
+}
+
+
+def write_tree(folder: Path) -> Path:
+    """A conf/ in which every noun has an option."""
+    chosen = {"descriptor": "acsf", "network": "mlp", "optimizer": "adamw"}
+    for noun in NOUNS:
+        (folder / noun).mkdir(parents=True)
+        if noun not in chosen:
+            (folder / noun / "plain.yaml").write_text("_target_: conf_stubs.Option\n")
+    for name, text in FILES.items():
+        (folder / f"{name}.yaml").parent.mkdir(exist_ok=True)
+        (folder / f"{name}.yaml").write_text(text)
+    defaults = "".join(f"  - {noun}: {chosen.get(noun, 'plain')}\n" for noun in NOUNS)
+    tail = (CONF / "config.yaml").read_text().partition("  - _self_\n")
+    (folder / "config.yaml").write_text(f"defaults:\n{defaults}{tail[1]}{tail[2]}")
+    return folder
+
+
+def use_tree(folder: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: str = "conf_stubs") -> Path:
+    """Makes a small conf/ the shipped one."""
+    tree = write_tree(folder / "conf")
+    monkeypatch.setattr(resolvers, "conf_dir", lambda: tree)
+    monkeypatch.setenv("NNPX_TRUSTED", trusted)
+    monkeypatch.chdir(folder)
+    return tree
+
+
+def copy_conf(folder: Path) -> Path:
+    """A copy of the shipped conf/."""
+    return Path(shutil.copytree(CONF, folder / "conf"))
