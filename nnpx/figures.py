@@ -104,7 +104,7 @@ def error_histogram(differences: Mapping[str, np.ndarray], *, unit: str) -> Figu
     return figure
 
 
-def learning_curves(members: Sequence[Sequence[Mapping[str, float | None]]]) -> Figure:
+def learning_curves(members: Sequence[Sequence[Mapping[str, float | int | None]]]) -> Figure:
     """Training and validation of every member of an ensemble against the epoch.
 
     Args:
@@ -221,13 +221,13 @@ def _cloud(axes: Axes, x: np.ndarray, y: np.ndarray, log: bool = False) -> None:
     )
 
 
-def _curve(member: Sequence[Mapping[str, float | None]], key: str) -> tuple[np.ndarray, np.ndarray]:
+def _curve(member: Sequence[Mapping[str, float | int | None]], key: str) -> tuple[np.ndarray, np.ndarray]:
     points = [(epoch["epoch"], value) for epoch in member if (value := epoch.get(key)) is not None and np.isfinite(value) and value > 0]
     both = np.array(points, dtype=float).reshape(-1, 2)
     return both[:, 0], both[:, 1]
 
 
-def _draw_curves(axes: Axes, members: Sequence[Sequence[Mapping[str, float | None]]], keys: Mapping[str, str], scale: float) -> None:
+def _draw_curves(axes: Axes, members: Sequence[Sequence[Mapping[str, float | int | None]]], keys: Mapping[str, str], scale: float) -> None:
     for k, (key, name) in enumerate(keys.items()):
         for m, member in enumerate(members):
             epoch, value = _curve(member, key)

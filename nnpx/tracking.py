@@ -48,7 +48,7 @@ class Run(ABC):
         """Remember settings, nested ones under dotted names. Once written they cannot change."""
 
     @abstractmethod
-    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float | int | None], step: int) -> None:
         """Remember numbers of one epoch or step; sent in batches. None is left out."""
 
     @abstractmethod
@@ -132,7 +132,7 @@ class _Forgotten(Run):
     def log_params(self, values: Mapping[str, object]) -> None:
         pass
 
-    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float | int | None], step: int) -> None:
         pass
 
     def log_file(self, path: Path, folder: str = "") -> None:
@@ -240,7 +240,7 @@ class _Remembered(Run):
         for batch in param_batches(values):
             self._delivery.send({"do": "params", "params": batch})
 
-    def log_metrics(self, values: Mapping[str, float | None], step: int) -> None:
+    def log_metrics(self, values: Mapping[str, float | int | None], step: int) -> None:
         now = time.time_ns() // 1_000_000
         self._metrics.extend([key, float(value), now, step] for key, value in values.items() if value is not None)
         if time.monotonic() - self._last_flush >= self._flush_every_s:

@@ -1,0 +1,198 @@
+"""What a report says about a trained potential: key facts, error tables, pictures with captions, wall times."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase.data import chemical_symbols
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from nnpx import figures
+from nnpx.evaluation import Comparison, Metrics
+from nnpx.report import Cell, Picture, Section, Table
+
+#: name, key in the metrics, unit of a thousandth of the metric
+QUANTITIES: Final = (
+    ("energy per atom", "energy_per_atom", "meV/atom"),
+    ("energy", "energy", "meV"),
+    ("forces", "forces", "meV/Å"),
+    ("stress", "stress", "meV/Å³"),
+)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; empty where there is no such file."""
+    if not path.is_file():
+        return {}
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def facts(header: Mapping[str, Any]) -> Table:
+    """What was trained on what: one line each."""
+    card, config = header.get("card", {}), header.get("config", {})
+    counts = card.get("counts", {})
+    commit = header.get("provenance", {}).get("git_commit", "none")
+    changed = " with uncommitted changes" if header.get("provenance", {}).get("git_dirty") == "yes" else ""
+    members, parameters = header.get("n_members", 1), header.get("n_parameters", 0)
+    rows: list[tuple[str, Cell]] = [
+        ("data", _target(config, "data")),
+        ("level of theory", _words(card.get("level_of_theory", ""))),
+        ("elements", ", ".join(chemical_symbols[z] for z in header.get("numbers", []))),
+        ("structures", ", ".join(f"{count:,} {part}" for part, count in counts.items())),
+        ("descriptor", _descriptor(header)),
+        ("network", _target(config, "network")),
+        ("parameters", f"{parameters:,}" + (f" in each of {members} members" if members > 1 else "")),
+        ("git commit", commit if commit == "none" else commit[:12] + changed),
+    ]
+    return Table("", ("", ""), [row for row in rows if row[1]])
+
+
+def error_table(parts: Mapping[str, Metrics]) -> Table:
+    """Errors of every quantity on every part of the data, in meV."""
+    rows: list[Sequence[Cell]] = []
+    for part, found in parts.items():
+        for name, key, unit in QUANTITIES:
+            if one := found.get(key):
+                rows.append((part, name, *(1e3 * one[kind] for kind in ("mae", "rmse", "max")), unit, one["count"]))
+    return Table("Errors", ("data", "quantity", "MAE", "RMSE", "maximum", "unit", "labels"), rows)
+
+
+def element_table(found: Metrics) -> Table:
+    """Force errors by element, in meV/Å."""
+    rows = [
+        (element, *(1e3 * one[kind] for kind in ("mae", "rmse", "max")), one["count"] // 3)
+        for element, one in found.get("forces_by_element", {}).items()
+    ]
+    return Table("Forces by element (meV/Å)", ("element", "MAE", "RMSE", "maximum", "atoms"), rows)
+
+
+def group_table(found: Metrics) -> Table:
+    """Mean absolute errors by group, in meV/atom and meV/Å."""
+    rows = [
+        (name, _milli(one.get("energy_per_atom")), _milli(one.get("forces")), one["structures"])
+        for name, one in found.get("by_group", {}).items()
+    ]
+    return Table("MAE by group", ("group", "energy (meV/atom)", "forces (meV/Å)", "structures"), rows)
+
+
+def spread_table(found: Metrics) -> Table:
+    """How well the ensemble knows its error of the forces."""
+    one = found.get("spread", {})
+    names = {
+        "spearman": "rank correlation of spread and error",
+        "slope": "slope of error over spread",
+        "rms_ratio": "RMS error / RMS spread (1 if calibrated)",
+    }
+    return Table("Ensemble spread of the forces", ("", ""), [(name, one[key]) for key, name in names.items() if key in one])
+
+
+def detail_tables(found: Metrics) -> list[Table]:
+    """Errors by element and group, and the quality of the spread, as far as they exist."""
+    return [table for table in (element_table(found), group_table(found), spread_table(found)) if table.rows]
+
+
+def evaluation_sections(header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture]) -> list[Section]:
+    """The pages of an evaluation: what was trained, how wrong it is."""
+    tables = [error_table(errors), *detail_tables(errors.get("test", {}))]
+    return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn)]
+
+
+def pictures(comparison: Comparison, members: Sequence[Sequence[Mapping[str, float | int | None]]]) -> dict[str, tuple[Figure, str]]:
+    """Every figure of an evaluation under its file name, with its caption; figures without data are left out."""
+    energy, label = comparison.energy / comparison.n_atoms, comparison.energy_label / comparison.n_atoms
+    by_element = {
+        chemical_symbols[z]: (comparison.forces - comparison.forces_label)[comparison.numbers == z] for z in np.unique(comparison.numbers)
+    }
+    by_element = {element: values for element, values in by_element.items() if np.isfinite(values).any()}
+    drawn: dict[str, tuple[Figure, str]] = {}
+    if any(members):
+        drawn["learning_curves"] = (figures.learning_curves(members), "Learning curves, one line per member of the ensemble.")
+    if np.isfinite(label).any():
+        caption = "Energy per atom, predicted against reference; colour is the density of points."
+        drawn["parity_energy"] = (figures.parity(label, energy, quantity="energy per atom", unit="eV/atom"), caption)
+    if by_element:
+        caption = "Force components, predicted against reference."
+        drawn["parity_forces"] = (
+            figures.parity(comparison.forces_label, comparison.forces, quantity="force component", unit="eV/Å"),
+            caption,
+        )
+        drawn["force_errors"] = (figures.error_histogram(by_element, unit="eV/Å"), "Distribution of the force errors by element.")
+        means = {element: 1e3 * float(np.nanmean(np.abs(values))) for element, values in by_element.items()}
+        drawn["force_errors_by_element"] = (figures.bars(means, ylabel="force MAE (meV/Å)"), "Mean absolute force error by element.")
+    if np.isfinite(comparison.stress_label).any():
+        caption = "Stress components, predicted against reference."
+        drawn["parity_stress"] = (
+            figures.parity(comparison.stress_label, comparison.stress, quantity="stress", unit="eV/Å³"),
+            caption,
+        )
+    spread, error = comparison.force_spreads(), comparison.force_errors()
+    if (np.isfinite(spread) & np.isfinite(error) & (spread > 0) & (error > 0)).any():
+        caption = "Does the ensemble know where it is wrong? Error of the force on every atom against the spread of the members."
+        drawn["spread_against_error"] = (figures.spread_against_error(spread, error, unit="eV/Å"), caption)
+    return drawn
+
+
+def background(header: Mapping[str, Any]) -> Section:
+    """Where the potential comes from: configuration and provenance."""
+    config = OmegaConf.to_yaml(OmegaConf.create(dict(header.get("config", {}))))
+    rows = [(key, str(value)) for key, value in header.get("provenance", {}).items()]
+    return Section("Provenance", tables=[Table("", ("", ""), rows)], folded=[("Resolved configuration", config)])
+
+
+def simulation_table(found: Mapping[str, Any]) -> Table:
+    """The numbers of a simulation, one line each."""
+    return Table("Simulation", ("", ""), list(numbers(found).items()))
+
+
+def numbers(found: Mapping[str, Any], prefix: str = "") -> dict[str, Cell]:
+    """Nested results as one level: `nve: drift (meV/atom/ps)` and its value; lists are left out."""
+    flat: dict[str, Cell] = {}
+    for key, value in found.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            flat.update(numbers(value, f"{name}: "))
+        elif isinstance(value, str | int | float):
+            flat[name] = value
+    return flat
+
+
+def metric_names(parts: Mapping[str, Metrics]) -> dict[str, float]:
+    """Errors under the names they have in MLflow: `test/forces_mae`, `test/forces_by_element_H_rmse`."""
+    flat: dict[str, float] = {}
+    for part, found in parts.items():
+        for key, value in _leaves(found):
+            flat[f"{part}/{key}"] = value
+    return flat
+
+
+def _leaves(found: Mapping[str, Any]) -> list[tuple[str, float]]:
+    leaves: list[tuple[str, float]] = []
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            leaves.extend((f"{key}_{rest}", number) for rest, number in _leaves(value))
+        elif key not in ("count", "structures", "atoms"):
+            leaves.append((key, float(value)))
+    return leaves
+
+
+def _milli(one: Mapping[str, float] | None) -> float | None:
+    return None if one is None else 1e3 * one["mae"]
+
+
+def _target(config: Mapping[str, Any], noun: str) -> str:
+    return str(config.get(noun, {}).get("_target_", "")).rpartition(".")[2]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{item}" for item in value.values())
+    return str(value)
+
+
+def _descriptor(header: Mapping[str, Any]) -> str:
+    name, features = _target(header.get("config", {}), "descriptor"), header.get("n_features")
+    return f"{name}, {features} features per atom" if features else name

@@ -1,0 +1,57 @@
+"""Measures the potential on structures that it never saw: errors by quantity, element and group, and whether its spread knows them."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
+
+from nnpx import artifact, results
+from nnpx.config import instantiate
+from nnpx.data.reader import read
+from nnpx.ensemble import Ensemble
+from nnpx.evaluation import UNITS, Comparison, batches, compare, metrics, predict
+from nnpx.figures import svg
+from nnpx.neighbors import graph_from_list
+from nnpx.report import as_rich, picture, write_page
+
+
+def main(config: DictConfig, workspace: Path) -> None:
+    """Reads models/ and data/prepared/; writes reports/evaluation/ and adds it to the run that trained."""
+    started = time.perf_counter()
+    out = workspace / "reports" / "evaluation"
+    out.mkdir(parents=True, exist_ok=True)
+    potential = workspace / "models" / "potential.nnpx"
+    header, ensemble = artifact.read_header(potential), artifact.load(potential)
+    compared = {part: _compare(ensemble, workspace / "data" / "prepared" / f"{part}.extxyz") for part in ("test", "valid")}
+    errors = {part: metrics(one) for part, one in compared.items()}
+    np.savez(
+        out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in asdict(one).items()}
+    )
+    training = results.read_json(workspace / "models" / "training.json")
+    drawn = results.pictures(compared["test"], [member["curve"] for member in training.get("members", [])])
+    for name, (figure, caption) in drawn.items():
+        (out / f"{name}.svg").write_text(svg(figure, caption=caption), encoding="utf-8")
+    found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2)}
+    (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    sections = results.evaluation_sections(header, errors, [picture(out / f"{name}.svg") for name in drawn])
+    write_page(out / "report.html", f"Evaluation of {config.name}", [*sections, results.background(header)])
+    tracker = instantiate(config.tracking, workspace=workspace)
+    tracker.prepare()
+    with tracker.resume(training["run_id"]) if training.get("run_id") else tracker.start(config.name, parent=None, tags={}) as run:
+        run.log_metrics(results.metric_names(errors), step=0)
+        for path in [out / "metrics.json", out / "predictions.npz", out / "report.html", *(out / f"{name}.svg" for name in drawn)]:
+            run.log_file(path, "evaluation")
+    Console().print(as_rich(results.error_table(errors)))
+
+
+def _compare(ensemble: Ensemble, path: Path) -> Comparison:
+    structures = read(path)
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name)
+    pieces = track(list(batches(graph)), description=f"predicting {path.stem}", transient=True)
+    groups = [str(atoms.info.get("group", atoms.info.get("config_type", ""))) for atoms in structures]
+    return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups)
