@@ -78,7 +78,12 @@ def in_words(error: Exception) -> ConfigError:
     if isinstance(error, yaml.MarkedYAMLError):
         mark, problem = error.problem_mark or error.context_mark, error.problem or "text that is no YAML"
         where = f"{relative(Path(mark.name))}, line {mark.line + 1}" if mark else "a YAML file"
-        return ConfigError(where, expected="valid YAML", found=f"a syntax error ({problem})", do="Correct the file; indent with spaces and write `key: value`.")
+        return ConfigError(
+            where,
+            expected="valid YAML",
+            found=f"a syntax error ({problem})",
+            do="Correct the file; indent with spaces and write `key: value`.",
+        )
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | HydraException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     where = getattr(cause, "full_key", None) or "configuration"

@@ -101,14 +101,14 @@ def _check_jobs(overrides: Sequence[str], config_dir: Path | None) -> str:
 def _job(verb: str, project: str, config: DictConfig) -> None:
     """One job of a sweep, in whatever process the launcher runs it."""
     from nnpx.cli import run_verb
-    from nnpx.upstream import borrow_data
+    from nnpx.upstream import borrow
 
     resolvers.register()
     OmegaConf.resolve(config)
     workspace = Path(HydraConfig.get().runtime.output_dir)
     try:
         validate(config)
-        borrow_data(config, Path(project), workspace)
+        borrow(config, Path(project), workspace)
         run_verb(verb, config, workspace, alone=False)
     except NNPXError as error:
         sys.stderr.write(f"error: job {HydraConfig.get().job.num} ({HydraConfig.get().job.override_dirname}): {error}\n")

@@ -19,6 +19,8 @@ from nnpx.schema import plain
 READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed"), "prepare": ("data", "seed")}
 #: where a verb writes its stamp, under the key "config"
 STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": Path("data/prepared/card.json")}
+#: what a verb reads from the workspace
+_INPUTS: Final[dict[str, tuple[Path, ...]]] = {"label": (), "prepare": (Path("data/labelled.extxyz"),)}
 #: what runs before a verb on the command line
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs that work on a trained potential
@@ -32,7 +34,7 @@ def stamp(verb: str, config: DictConfig) -> str:
 
 
 def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
-    """Whether the verb's output was made from this experiment, and after the files that it names last changed."""
+    """Whether the verb's output was made from this experiment, and after the files that it reads last changed."""
     path = workspace / STAMPS[verb]
     if not path.is_file():
         return False
@@ -40,8 +42,9 @@ def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
         written = json.loads(path.read_text()).get("config")
     except json.JSONDecodeError:
         return False
+    inputs = [workspace / name for name in (*_files(plain(config["data"]), workspace), *_INPUTS[verb])]
     made = path.stat().st_mtime_ns
-    return bool(written == stamp(verb, config)) and all(file.stat().st_mtime_ns <= made for file in _files(plain(config["data"])))
+    return bool(written == stamp(verb, config)) and all(file.is_file() and file.stat().st_mtime_ns <= made for file in inputs)
 
 
 def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str], Callable[[DictConfig, Path], None]]) -> None:
@@ -66,23 +69,24 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
     pipeline(verb)(config, workspace)
 
 
-def borrow_data(config: DictConfig, project: Path, workspace: Path) -> None:
-    """Lets a job of a sweep read the project's data where they fit its experiment, instead of labelling them once more."""
+def borrow(config: DictConfig, project: Path, workspace: Path) -> None:
+    """Lets a job of a sweep read the files that its experiment names, and the project's data where they fit it."""
     data = workspace / "data"
     if data.is_symlink():
         data.unlink()  # so that no job ever writes through the link
     if not data.exists() and all(is_current(verb, config, project) for verb in STAMPS):
         workspace.mkdir(parents=True, exist_ok=True)
         data.symlink_to((project / "data").resolve(), target_is_directory=True)
+    for name in _files(plain(config), project):
+        if not name.is_absolute() and not (workspace / name).exists():
+            (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+            (workspace / name).symlink_to((project / name).resolve())
 
 
-def _files(value: Any) -> Iterator[Path]:
-    """The files that an experiment names."""
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from _files(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _files(item)
-    elif isinstance(value, str) and Path(value).is_file():
+def _files(value: Any, folder: Path) -> Iterator[Path]:
+    """The files that an experiment names, relative to the folder that holds them."""
+    if isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _files(item, folder)
+    elif isinstance(value, str) and (folder / value).is_file():
         yield Path(value)

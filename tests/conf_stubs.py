@@ -1,21 +1,22 @@
 """A small experiment whose options are classes of this file: what the configuration layer does is tested without any physics."""
 
 import shutil
-from abc import ABC
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
 import pytest
 from annotated_types import Ge, Gt, Le, Len
 
-from nnpx import resolvers
-from nnpx.schema import NOUNS
+from nnpx import resolvers, schema
 from nnpx.wiring import Wired
 
 CONF = Path(__file__).parent.parent / "conf"
 
 
-class Shape(ABC):
+NOUNS = ("data", "reference", "descriptor", "network", "optimizer")
+
+
+class Shape:
     """What a nested option must be."""
 
 
@@ -70,9 +71,13 @@ class Optimizer:
 
 
 FILES = {
-    "descriptor/acsf": (
-        "_target_: conf_stubs.Descriptor\nn_radial: 8\ncutoff: 5.0\nkind: wide\nshape: {_target_: conf_stubs.Round, radius: \"${descriptor.cutoff}\"}\n"
-    ),
+    "descriptor/acsf": """
+_target_: conf_stubs.Descriptor
+n_radial: 8
+cutoff: 5.0
+kind: wide
+shape: {_target_: conf_stubs.Round, radius: "${descriptor.cutoff}"}
+""",
     "descriptor/moments": "defaults: [acsf, _self_]\nn_radial: 4\n",
     "network/mlp": "_target_: conf_stubs.Network\nhidden: [64, 64]\ndropout: null\n",
     "optimizer/adamw": "_target_: conf_stubs.Optimizer\nlearning_rate: 1e-3\nwarm: false\n",
@@ -83,7 +88,7 @@ FILES = {
 
 
 def write_tree(folder: Path) -> Path:
-    """A conf/ in which every noun has an option."""
+    """A conf/ of a few nouns."""
     chosen = {"descriptor": "acsf", "network": "mlp", "optimizer": "adamw"}
     for noun in NOUNS:
         (folder / noun).mkdir(parents=True)
@@ -102,6 +107,7 @@ def use_tree(folder: Path, monkeypatch: pytest.MonkeyPatch, *, trusted: str = "c
     """Makes a small conf/ the shipped one."""
     tree = write_tree(folder / "conf")
     monkeypatch.setattr(resolvers, "conf_dir", lambda: tree)
+    monkeypatch.setattr(schema, "NOUNS", NOUNS)
     monkeypatch.setenv("NNPX_TRUSTED", trusted)
     monkeypatch.chdir(folder)
     return tree

@@ -90,7 +90,10 @@ EXACT = {
         "my.yaml: expected key=value, found the name of a file. Run a composed experiment with --params my.yaml; "
         "or save your changes as experiment/my.yaml and say --config-dir . experiment=my."
     ),
-    "seed": "seed: expected key=value, found a word without =. Write seed=VALUE; a value with spaces or brackets stands in quotes: 'key=[1, 2]'.",
+    "seed": (
+        "seed: expected key=value, found a word without =. "
+        "Write seed=VALUE; a value with spaces or brackets stands in quotes: 'key=[1, 2]'."
+    ),
     "network.hidden=[64": (
         "network.hidden=[64: expected key=value with a value that YAML could hold, found a value that cannot be read. "
         "Close brackets and quotes, and quote the whole word for the shell: 'network.hidden=…'."
@@ -116,7 +119,13 @@ def test_an_unknown_group_is_told_with_the_one_that_was_meant(tree):
 
 def test_all_errors_are_told_at_once(tree):
     found = errors("descriptor=acfs", "network.hidden=64", "optimizer.learning_rat=1", "optimizer.warm=maybe", "+extra=1")
-    assert sorted(text.split(":")[0] for text in found) == ["descriptor", "extra", "network.hidden", "optimizer.learning_rat", "optimizer.warm"]
+    assert sorted(text.split(":")[0] for text in found) == [
+        "descriptor",
+        "extra",
+        "network.hidden",
+        "optimizer.learning_rat",
+        "optimizer.warm",
+    ]
 
 
 def test_a_nested_option_must_be_what_its_place_asks_for(tree):
