@@ -143,9 +143,21 @@ def background(header: Mapping[str, Any]) -> Section:
     return Section("Provenance", tables=[Table("", ("", ""), rows)], folded=[("Resolved configuration", config)])
 
 
-def simulation_table(found: Mapping[str, Any]) -> Table:
-    """The numbers of a simulation, one line each."""
-    return Table("Simulation", ("", ""), list(numbers(found).items()))
+def final_table(evaluation: Mapping[str, Any], simulation: Mapping[str, Any], training: Mapping[str, Any]) -> Table:
+    """The outcome in a few lines: errors on the test set, drift of the simulation, wall times."""
+    rows: list[Sequence[Cell]] = []
+    for name, key, unit in QUANTITIES:
+        if one := evaluation.get("test", {}).get(key):
+            rows.append((f"test {name}: MAE", 1e3 * one["mae"], unit))
+    rows.extend((f"simulation {name}", value, "") for name, value in numbers(simulation).items() if "drift" in name)
+    seconds = {"training": training, "evaluation": evaluation, "simulation": simulation}
+    rows.extend((f"wall time of the {name}", found["wall_s"], "s") for name, found in seconds.items() if "wall_s" in found)
+    return Table("Outcome", ("", "", "unit"), rows)
+
+
+def plain_table(found: Mapping[str, Any]) -> Table:
+    """Nested results, one line each."""
+    return Table("", ("", ""), list(numbers(found).items()))
 
 
 def numbers(found: Mapping[str, Any], prefix: str = "") -> dict[str, Cell]:

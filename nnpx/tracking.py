@@ -7,6 +7,7 @@ warns once, keeps its records in `.nnpx/tracking/<run>.jsonl` and delivers them 
 
 import logging
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -100,6 +101,10 @@ class Tracker(ABC):
     def resume(self, run_id: str) -> Run:
         """The run with this id, to add to it from another process or at a later time."""
 
+    @abstractmethod
+    def dashboard(self) -> str:
+        """The command or address that shows the runs; empty where none are kept."""
+
 
 @final
 class Silent(Tracker):
@@ -122,6 +127,10 @@ class Silent(Tracker):
     def resume(self, run_id: str) -> Run:
         """A run that forgets."""
         return _Forgotten()
+
+    def dashboard(self) -> str:
+        """Nothing to show."""
+        return ""
 
 
 @final
@@ -211,6 +220,15 @@ class MLflow(Tracker):
             return self.start(f"resumed {run_id[:8]}", parent=None, tags={"resumes": run_id})
         except Unreachable as problem:
             return self._run(run_id, silence=problem)
+
+    def dashboard(self) -> str:
+        """A server's address, or the command that opens the database, as short as it works from the project folder."""
+        if self.store.uri.startswith("http"):
+            return self.store.uri
+        program = Path(sys.executable).parent / "mlflow"
+        inside = program.is_relative_to(self.workspace)
+        uri = self.store.uri.replace(f"sqlite:///{self.workspace}/", "sqlite:///")
+        return f"{program.relative_to(self.workspace) if inside else program.name} ui --workers 1 --backend-store-uri {uri}"
 
     def _run(self, run_id: str, *, closed: bool = False, silence: Exception | None = None, first: Sequence[Record] = ()) -> Run:
         journal = self.workspace / ".nnpx" / "tracking" / f"{run_id}.jsonl"

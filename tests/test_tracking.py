@@ -253,6 +253,16 @@ def test_the_silent_tracker_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_dashboard_command_is_short_in_the_project_and_complete_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    assert tracker(tmp_path).dashboard() == ".venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db"
+    assert tracker(tmp_path, uri="http://runs.example:5000").dashboard() == "http://runs.example:5000"
+    assert tracker(tmp_path, uri="sqlite:////data/runs.db").dashboard().endswith("sqlite:////data/runs.db")
+    assert Silent(workspace=tmp_path).dashboard() == ""
+
+
 def test_importing_the_tracker_does_not_import_mlflow() -> None:
     code = "import sys, nnpx.tracking; raise SystemExit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -144,4 +144,3 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     assert "drift" in printed
     assert "12.5" in printed
     assert "report.html" in printed
-    assert "mlflow ui" in printed
