@@ -56,9 +56,7 @@ class EthanolXTB(Source):
         near_duplicate: Annotated[float, Ge(0)],
         allow_missing: bool,
     ) -> None:
-        super().__init__(
-            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
-        )
+        super().__init__(split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing)
         self.temperatures_K, self.n_trajectories, self.n_frames = temperatures_K, n_trajectories, n_frames
         self.dynamics = Dynamics(timestep_fs, friction_per_fs, 0, n_equilibration, stride)
         self.n_displaced, self.displacement, self.isolated_atoms = n_displaced, displacement, isolated_atoms

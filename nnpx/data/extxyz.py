@@ -23,7 +23,7 @@ class File(Source):
         path: the file, relative to the project.
         path_valid: a file of its own for validation, or null.
         path_test: a file of its own for the test, or null.
-        keys: own names of energy, forces, stress or virial.
+        keys: own names of energy, forces, stress or virial; null searches.
         isolated_atoms: a file with one atom per structure, or null.
         group_key: `info` key that names groups; null takes `group`, else `config_type`.
         level_of_theory: of the labels, in words; null when nobody knows.
@@ -39,7 +39,7 @@ class File(Source):
         path: str,
         path_valid: str | None,
         path_test: str | None,
-        keys: dict[Literal["energy", "forces", "stress", "virial"], str],
+        keys: dict[Literal["energy", "forces", "stress", "virial"], str | None],
         isolated_atoms: str | None,
         group_key: str | None,
         level_of_theory: str | None,
@@ -48,12 +48,10 @@ class File(Source):
         near_duplicate: Annotated[float, Ge(0)],
         allow_missing: bool,
     ) -> None:
-        super().__init__(
-            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
-        )
+        super().__init__(split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing)
         self.paths = {"pool": path, "valid": path_valid, "test": path_test}
-        self.keys, self.isolated_atoms, self.group_key = {str(label): name for label, name in keys.items()}, isolated_atoms, group_key
-        self.level_of_theory = level_of_theory
+        self.keys = {str(label): name for label, name in keys.items() if name is not None}
+        self.isolated_atoms, self.group_key, self.level_of_theory = isolated_atoms, group_key, level_of_theory
 
     def inputs(self, folder: Path) -> list[Path]:
         """The given files."""

@@ -131,7 +131,9 @@ def _isolated(structures: list[Atoms], file: str) -> dict[str, float]:
     energies: dict[str, float] = {}
     for atoms in structures:
         if len(atoms) != 1:
-            raise DataError(file, expected="isolated atoms", found=f"{len(atoms)} atoms in one structure", do="Keep one atom per structure.")
+            raise DataError(
+                file, expected="isolated atoms", found=f"{len(atoms)} atoms in one structure", do="Keep one atom per structure."
+            )
         symbol, energy = str(atoms.symbols[0]), float(atoms.calc.results.get("energy", np.nan))
         if not np.isfinite(energy) or abs(energies.get(symbol, energy) - energy) > 1e-6:
             given = f"{energies[symbol]} and {energy}" if symbol in energies else str(energy)

@@ -49,9 +49,7 @@ class SiliconXTB(Source):
         near_duplicate: Annotated[float, Ge(0)],
         allow_missing: bool,
     ) -> None:
-        super().__init__(
-            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
-        )
+        super().__init__(split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing)
         self.lattice_constant, self.strain, self.displacement = lattice_constant, strain, displacement
         self.counts = {"strained": n_strained, "displaced": n_displaced, "both": n_both}
         self.isolated_atoms = isolated_atoms

@@ -128,9 +128,7 @@ class ByGroup(Split):
         test_groups: groups that certainly belong to test.
     """
 
-    def __init__(
-        self, *, n_train: Share | None, n_valid: Share, n_test: Share, valid_groups: list[str], test_groups: list[str]
-    ) -> None:
+    def __init__(self, *, n_train: Share | None, n_valid: Share, n_test: Share, valid_groups: list[str], test_groups: list[str]) -> None:
         super().__init__(n_train=n_train, n_valid=n_valid, n_test=n_test)
         self.chosen = {"valid": valid_groups, "test": test_groups}
 

@@ -38,9 +38,7 @@ class Unlabelled(Source):
         near_duplicate: Annotated[float, Ge(0)],
         allow_missing: bool,
     ) -> None:
-        super().__init__(
-            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
-        )
+        super().__init__(split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing)
         self.path, self.group_key, self.isolated_atoms = path, group_key, isolated_atoms
 
     def inputs(self, folder: Path) -> list[Path]:

@@ -59,9 +59,7 @@ class WaterXTB(Source):
         near_duplicate: Annotated[float, Ge(0)],
         allow_missing: bool,
     ) -> None:
-        super().__init__(
-            split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing
-        )
+        super().__init__(split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing)
         self.sizes, self.n_trajectories, self.n_frames = sizes, n_trajectories, n_frames
         self.temperature_K, self.spacing, self.isolated_atoms = temperature_K, spacing, isolated_atoms
         self.dynamics = Dynamics(timestep_fs, friction_per_fs, n_relax, n_equilibration, stride)
@@ -78,9 +76,7 @@ class WaterXTB(Source):
                 name = f"water_{size}_{repeat}"
                 atoms = packed(size, self.spacing, np.random.default_rng((seed, 3, size, repeat)))
                 atoms.info = {"group": name}
-                jobs.append(
-                    Trajectory(name, atoms, self.temperature_K, self.dynamics, self.n_frames, (seed, 4, size, repeat))
-                )
+                jobs.append(Trajectory(name, atoms, self.temperature_K, self.dynamics, self.n_frames, (seed, 4, size, repeat)))
         return labelled(run, jobs, ["H", "O"] if self.isolated_atoms else [])
 
 

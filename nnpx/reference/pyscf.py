@@ -78,9 +78,7 @@ class KohnSham(Calculator):  # type: ignore[misc]
         super().__init__()
         self.settings = settings
 
-    def calculate(
-        self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
-    ) -> None:
+    def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
         """One self-consistent field and its gradient.
 
         Raises:
