@@ -1,5 +1,6 @@
 """The three things that flow through a potential: the graph, its edges, the prediction."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -121,6 +122,16 @@ class AtomicGraph(Data):
     def with_(self, **changed: Tensor) -> "AtomicGraph":
         """The same graph with some tensors replaced."""
         return AtomicGraph(**{**self.to_dict(), **changed})
+
+    def batches(self, atoms: int) -> Iterator[Int[Tensor, " chosen"]]:
+        """Indices of consecutive structures that together have at most so many atoms, and at least one structure each time."""
+        first, taken = 0, 0
+        for k, size in enumerate(self.atoms_per_structure().tolist()):
+            if taken and taken + size > atoms:
+                yield torch.arange(first, k, device=self.owner.device)
+                first, taken = k, 0
+            taken += size
+        yield torch.arange(first, self.n_structures, device=self.owner.device)
 
     def select(self, structures: Int[Tensor, " chosen"]) -> "AtomicGraph":
         """The chosen structures, in the order given, as a graph of their own."""

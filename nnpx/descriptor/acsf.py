@@ -5,7 +5,7 @@ from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Gt
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import jvp
 
@@ -80,12 +80,12 @@ class ACSF(Descriptor):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """G2 of every channel, then G4 or G5 of every pair of channels."""
         shells = self.shells(edges.distance)
-        radial = sum_edges_to_atoms(_outer(shells, chemistry[edges.neighbor]), edges.center, edges.n_atoms)
+        radial = _sum_by_channel(shells, chemistry[edges.neighbor], edges.center, edges.n_atoms)
         near = edges.within(self.angular_cutoff.radius)
         three = triplets(near)
         terms = self.terms(near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second]))
-        angular = sum_edges_to_atoms(_outer(terms, self.pair_weights(near, three, chemistry)), three.center, edges.n_atoms)
-        return torch.cat([radial, angular], dim=-1)
+        angular = _sum_by_channel(terms, self.pair_weights(near, three, chemistry), three.center, edges.n_atoms)
+        return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
@@ -118,10 +118,12 @@ class ACSF(Descriptor):
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
-        slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
-        radial = _outer(slope, chemistry[edges.neighbor])
+        n_edges = len(edges.center)
         unit = edges.vector / edges.distance[:, None]
-        near = edges.distance < self.angular_cutoff.radius
+        slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
+        own = torch.arange(n_edges, device=edges.center.device)
+        radial = _sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry[edges.neighbor], own, n_edges)
+        near = (edges.distance < self.angular_cutoff.radius).nonzero()[:, 0]
         inner = edges.where(near)
         three = triplets(inner)
         weights = self.pair_weights(inner, three, chemistry)
@@ -129,26 +131,37 @@ class ACSF(Descriptor):
         at = (inner.distance[three.first], inner.distance[three.second], dot(a, b))
         one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
         by_r_ij, by_r_ik, by_dot = (
-            _outer(jvp(self.terms, at, along)[1], weights)[:, None, :]
-            for along in ((one, none, none), (none, one, none), (none, none, one))
+            jvp(self.terms, at, along)[1][:, None, :] for along in ((one, none, none), (none, one, none), (none, none, one))
         )
-        angular = edges.vector.new_zeros(len(inner.center), 3, by_dot.shape[-1])
-        angular.index_add_(0, three.first, by_r_ij * unit[near][three.first][:, :, None] + by_dot * b[:, :, None])
-        angular.index_add_(0, three.second, by_r_ik * unit[near][three.second][:, :, None] + by_dot * a[:, :, None])
-        full = edges.vector.new_zeros(len(edges.center), 3, angular.shape[-1])
-        full[near] = angular
-        return torch.cat([unit[:, :, None] * radial[:, None, :], full], dim=-1)
+        by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
+        by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
+        angular = _sum_by_channel(by_first, weights, near[three.first], n_edges) + _sum_by_channel(by_second, weights, near[three.second], n_edges)
+        return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
 
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
         kind = {"narrow": "G4", "wide": "G5"}[self.kind]
-        radial = [f"G2 {name} channel {q}" for name in self.radial.names() for q in range(self.n_channels)]
-        functions = zip(self.eta[self.shell].tolist(), self.shift[self.shell].tolist(), self.lam[self.cone].tolist(), self.zeta[self.cone].tolist(), strict=True)
-        pairs = list(zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True))
-        angular = [f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}" for eta, s, lam, z in functions for p, q in pairs]
+        radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
+        values = (self.eta[self.shell], self.shift[self.shell], self.lam[self.cone], self.zeta[self.cone])
+        functions = list(zip(*(value.tolist() for value in values), strict=True))
+        pairs = zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
+        angular = [f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}" for p, q in pairs for eta, s, lam, z in functions]
         return radial + angular
 
 
-def _outer(values: Float[Tensor, "row feature"], weights: Float[Tensor, "row channel"]) -> Float[Tensor, "row feature_channel"]:
-    """Every value times every weight of the same row, flattened."""
-    return (values[:, :, None] * weights[:, None, :]).flatten(1)
+def _sum_by_channel(
+    values: Float[Tensor, "row ..."], weights: Float[Tensor, "row channel"], owner: Int[Tensor, " row"], n_owners: int
+) -> Float[Tensor, "owner channel ..."]:
+    """Σ over the rows of each owner of weight × value, for every channel.
+
+    Products with a weight of zero are left out where the weights are fixed: of a one-hot embedding's pairs, one in many counts.
+    """
+    n_channels = weights.shape[1]
+    if weights.requires_grad:
+        row = torch.arange(weights.shape[0], device=weights.device).repeat_interleave(n_channels)
+        channel = torch.arange(n_channels, device=weights.device).repeat(weights.shape[0])
+    else:
+        row, channel = weights.nonzero(as_tuple=True)
+    weight = weights[row, channel].reshape(-1, *[1] * (values.dim() - 1))
+    total = sum_edges_to_atoms(values[row] * weight, owner[row] * n_channels + channel, n_owners * n_channels)
+    return total.reshape(n_owners, n_channels, *values.shape[1:])

@@ -8,7 +8,7 @@ epoch. With both stored, the energy still depends on the geometry (to first orde
 so training costs one small matrix product per edge instead of the descriptor and its backward pass.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from jaxtyping import Float, Int
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from nnpx.descriptor import Descriptor
 from nnpx.graph import AtomicGraph, Edges
+
+#: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
+ATOMS_AT_A_TIME: Final = 64
 
 
 def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom feature"]:
@@ -54,19 +57,17 @@ def store(
 ) -> AtomicGraph:
     """The graph with the features of `descriptor` and, where asked for, their derivatives; computed in the graph's own precision.
 
-    Structures are evaluated one by one, so that the triplets of a large set are never in memory together.
+    A few structures are evaluated at a time, so that the triplets of a large set are never in memory together.
     """
-    features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
-    jacobian = torch.empty(len(graph.center), 3, descriptor.n_features, dtype=dtype) if derivatives else graph.jacobian
+    features, jacobian = [], []
     with torch.no_grad():
-        for k in range(graph.n_structures):
-            one = graph.select(torch.tensor([k]))
-            atoms = slice(int(graph.atom_start[k]), int(graph.atom_start[k + 1]))
-            edges = one.edges()
-            features[atoms] = descriptor(edges, chemistry[atoms]).to(dtype)
-            if derivatives:
-                jacobian[int(graph.edge_start[k]) : int(graph.edge_start[k + 1])] = descriptor.jacobian(edges, chemistry[atoms]).to(dtype)
-    return graph.with_(features=features, jacobian=jacobian)
+        for structures in graph.batches(ATOMS_AT_A_TIME):
+            some = graph.select(structures)
+            edges = some.edges()
+            own = chemistry[int(graph.atom_start[structures[0]]) : int(graph.atom_start[structures[-1] + 1])]
+            features.append(descriptor(edges, own).to(dtype))
+            jacobian.append(descriptor.jacobian(edges, own).to(dtype) if derivatives else some.jacobian.to(dtype))
+    return graph.with_(features=torch.cat(features), jacobian=torch.cat(jacobian))
 
 
 def jacobian_by_slots(

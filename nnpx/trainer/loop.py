@@ -7,7 +7,8 @@ from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
-from lightning.fabric import Fabric
+from jaxtyping import Float
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from nnpx.graph import AtomicGraph
@@ -28,6 +29,18 @@ class Objective:
     loss: Loss
     optimizer: Optimizer
     schedule: Schedule
+
+
+@final
+class _LossOfBatch(nn.Module):
+    """What every process evaluates, and what Fabric wraps: from a batch to one number."""
+
+    def __init__(self, potential: Potential, loss: Loss) -> None:
+        super().__init__()
+        self.potential, self.loss = potential, loss
+
+    def forward(self, batch: AtomicGraph) -> Float[Tensor, ""]:
+        return self.loss(self.potential(batch), batch)
 
 
 @final
@@ -100,13 +113,13 @@ class Trainer:
         fabric.launch()
         train, valid = train.to(fabric.device), valid.to(fabric.device)
         optimizer = objective.optimizer.build(potential.parameters())
-        model, optimizer = fabric.setup(potential, optimizer)
-        averaged = AveragedWeights(model, decay=self.ema_decay)
-        state = State(model=model, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
+        loss_of_batch, optimizer = fabric.setup(_LossOfBatch(potential, objective.loss), optimizer)
+        averaged = AveragedWeights(potential, decay=self.ema_decay)
+        state = State(model=potential, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
         if (saved := checkpoint.load()) is not None:
             state.restore(saved)
         while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
-            train_loss = self._one_epoch(fabric, state, train, objective)
+            train_loss = self._one_epoch(fabric, state, loss_of_batch, train, objective)
             row = self._validate(state, valid, objective, train_loss)
             self._keep_best(state, row)
             if fabric.is_global_zero:
@@ -116,26 +129,24 @@ class Trainer:
         state.averaged.load(state.best_weights)
         return state.curve
 
-    def _one_epoch(self, fabric: Fabric, state: State, train: AtomicGraph, objective: Objective) -> float:
+    def _one_epoch(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, train: AtomicGraph, objective: Objective) -> float:
         state.model.train()
-        total = torch.zeros((), device=fabric.device)
-        count = 0
+        losses = []
         n_steps = self.max_epochs * math.ceil(train.n_structures / self.batch_size)
         for structures in self._batches(train.n_structures, state.generator, fabric):
             batch = train.select(structures.to(fabric.device))
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
-            loss = objective.loss(state.model(batch), batch)
+            loss = loss_of_batch(batch)
             state.optimizer.zero_grad(set_to_none=True)
             fabric.backward(loss)
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.gradient_clip)
             state.optimizer.step()
             state.averaged.update(state.step)
             state.step += 1
-            total += loss.detach()
-            count += 1
+            losses.append(loss.detach())
         state.epoch += 1
-        return float(total / count)
+        return float(torch.stack(losses).mean())
 
     def _batches(self, n_structures: int, generator: torch.Generator, fabric: Fabric) -> Iterator[Tensor]:
         """This process's share of every batch, in a new order each epoch."""
@@ -147,7 +158,7 @@ class Trainer:
 
     def _validate(self, state: State, valid: AtomicGraph, objective: Objective, train_loss: float) -> Epoch:
         with state.averaged.in_place():
-            rows = [self._errors(state.model.eval(), valid.select(structures), objective) for structures in batches_by_atoms(valid, self.validation_atoms)]
+            rows = [self._errors(state.model.eval(), valid.select(structures), objective) for structures in valid.batches(self.validation_atoms)]
         loss, energy, forces, stress, weight = torch.tensor(rows, dtype=torch.float64).unbind(1)
         share = weight / weight.sum()
         labelled = [bool(torch.isfinite(labels).any()) for labels in (valid.energy, valid.forces, valid.stress)]
@@ -167,20 +178,9 @@ class Trainer:
             mean_of_labelled(difference(predicted.forces, batch.forces).abs(), batch.forces),
             mean_of_labelled(difference(predicted.stress, batch.stress).abs(), batch.stress),
         )
-        return [float(error) for error in errors] + [batch.n_structures]
+        return [float(error.detach()) for error in errors] + [batch.n_structures]
 
     def _keep_best(self, state: State, row: Epoch) -> None:
         if row.valid_loss < state.best_loss or not state.best_weights:
             state.best_loss, state.best_epoch = row.valid_loss, row.epoch
             state.best_weights = state.averaged.copy()
-
-
-def batches_by_atoms(graph: AtomicGraph, atoms: int) -> Iterator[Tensor]:
-    """Consecutive structures, at least one and otherwise at most so many atoms at a time."""
-    first, taken = 0, 0
-    for k, size in enumerate(graph.atoms_per_structure().tolist()):
-        if taken and taken + size > atoms:
-            yield torch.arange(first, k, device=graph.owner.device)
-            first, taken = k, 0
-        taken += size
-    yield torch.arange(first, graph.n_structures, device=graph.owner.device)
