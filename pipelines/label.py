@@ -1,11 +1,12 @@
 """Labels structures: makes or reads geometries, lets the reference engine compute what is missing, writes data/labelled.extxyz."""
 
 import json
+from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 import nnpx
 from nnpx.config import fingerprint, instantiate
@@ -17,41 +18,43 @@ from nnpx.data.source import as_structures
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads the user's files if there are any; writes data/labelled.extxyz and data/labels.json."""
-    source, reference = instantiate(config.data), instantiate(config.reference)
+    source, reference, console = instantiate(config.data), instantiate(config.reference), Console()
     data, labels = workspace / "data" / "labelled.extxyz", workspace / "data" / "labels.json"
-    # what decides the labels: neither the split nor the number of processes does
-    made_of = OmegaConf.to_container(OmegaConf.create({"data": config.data, "reference": config.reference, "seed": config.seed}))
-    made_of["data"].pop("split"), made_of["reference"].pop("n_processes")
-    inputs = {str(path.relative_to(workspace)) if path.is_relative_to(workspace) else path.name: path for path in source.inputs(workspace)}
-    checksums = {name: md5(path) if path.is_file() else "" for name, path in inputs.items()}
-    stamp = fingerprint(made_of, checksums, nnpx.__version__, reference.level_of_theory)
-    config_stamp = fingerprint(config.data, config.reference, config.seed)
-    console = Console()
+    checksums = {path.name: md5(path) for path in source.inputs(workspace) if path.is_file()}
+    stamps = {
+        "config": fingerprint(config.data, config.reference, config.seed),
+        "made_of": fingerprint(_decisive(config), checksums, nnpx.__version__, reference.level_of_theory),
+    }
     known = json.loads(labels.read_text(encoding="utf-8")) if labels.is_file() and data.is_file() else {}
-    if known.get("made_of") == stamp and known.get("md5") == md5(data):
-        write_json(labels, {**known, "config": config_stamp})
+    if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data):
+        write_json(labels, {**known, **stamps})
         console.print(f"label: data/labelled.extxyz is up to date ({known['n_structures']} structures)")
         return
-    journal = Journal(path=workspace / ".nnpx" / "label" / stamp / "journal.jsonl")
-    columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("labelling", total=None)
-
-        def report(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    journal = Journal(path=workspace / ".nnpx" / "label" / stamps["made_of"] / "journal.jsonl")
+    with _progress(console) as bar:
+        report = partial(_report, bar, bar.add_task("labelling", total=None))
         labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=report)
         gathered = source.gather(labelling.run, workspace, config.seed)
     write(data, [*as_structures(gathered.isolated), *gathered.structures])
-    content = {
-        "config": config_stamp,
-        "made_of": stamp,
-        "md5": md5(data),
-        "inputs": checksums,
-        **summary(gathered, reference.level_of_theory),
-    }
-    write_json(labels, content)
+    told = summary(gathered, reference.level_of_theory)
+    write_json(labels, {**told, **stamps, "md5": md5(data), "inputs": checksums})
     journal.remove()
-    for line in [*gathered.found, *(f"not labelled: {failure.name}: {failure.reason}" for failure in gathered.failures)]:
+    for line in [*told["found"], *(f"not labelled: {failure.name}: {failure.reason}" for failure in gathered.failures)]:
         console.print(f"label: {line}", markup=False)
-    console.print(f"label: {len(gathered.structures)} structures, {content['level_of_theory']}", markup=False)
+    console.print(f"label: {told['n_structures']} structures, {told['level_of_theory']}", markup=False)
+
+
+def _decisive(config: DictConfig) -> dict[str, object]:
+    """What decides the labels: neither the split nor the number of processes does."""
+    idle = ("split", "n_processes")
+    parts = {name: {key: value for key, value in config[name].items() if key not in idle} for name in ("data", "reference")}
+    return {**parts, "seed": config.seed}
+
+
+def _report(bar: Progress, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)

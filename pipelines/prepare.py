@@ -36,13 +36,9 @@ def main(config: DictConfig, workspace: Path) -> None:
     for name, path in files.items():
         write(path, chosen[name])
     labels = _read(workspace / "data" / "labels.json")
-    card = {
-        **describe(chosen, files, duplicates, reading.isolated),
-        "level_of_theory": labels.get("level_of_theory", "not stated"),
-        "n_failed": len(labels.get("failures", [])),
-        "n_left_out": len(parts.left_out),
-        "remarks": remarks(reading.structures),
-    }
+    card = describe(chosen, files, duplicates, reading.isolated)
+    card["level_of_theory"], card["n_failed"] = labels.get("level_of_theory", "not stated"), len(labels.get("failures", []))
+    card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures)
     write_json(folder / "card.json", {**card, "config": stamp, "source_md5": checksum})
     console.print(_table(card))
 

@@ -86,7 +86,7 @@ def _near(structures: Sequence[Atoms], indexes: list[int], tolerance: float) -> 
     order = np.argsort(means, kind="stable")
     prints, means, sorted_indexes = prints[order], means[order], np.asarray(indexes)[order]
     ends = np.searchsorted(means, means + tolerance, side="right")
-    links = []
+    links: list[tuple[int, int]] = []
     for position, end in enumerate(ends.tolist()):
         if end > position + 1:
             difference = np.sqrt(np.mean((prints[position + 1 : end] - prints[position]) ** 2, axis=1))

@@ -8,7 +8,6 @@ on the way.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Protocol, final, runtime_checkable
 
@@ -177,9 +176,10 @@ class Trajectory(Job):
     def run(self, engine: Engine) -> Batch:
         """Minimise, equilibrate, sample."""
         frames: list[Atoms] = []
+        broken: tuple[type[Exception], ...] = (ReferenceEngineError, *engine.failures)
         try:
             self._sample(engine, frames)
-        except (ReferenceEngineError, *engine.failures) as error:
+        except broken as error:
             lost = self.n_frames - len(frames)
             return Batch(frames, [Failure(f"{self.name}, frame {len(frames)}", f"{lost} frames lost: {error}")])
         return Batch(frames, [])

@@ -116,4 +116,5 @@ def _rotation(generator: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-    return vector / np.sqrt(np.sum(vector**2))
+    unit: NDArray[np.float64] = vector / np.sqrt(np.sum(vector**2))
+    return unit

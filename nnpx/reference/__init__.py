@@ -7,7 +7,7 @@ subclass of `Reference` that says its level of theory and builds an ASE calculat
 
 import subprocess
 from abc import ABC, abstractmethod
-from typing import Annotated, final
+from typing import Annotated, Any, final
 
 import numpy as np
 from annotated_types import Gt
@@ -63,7 +63,8 @@ class Reference(ABC):
         bare.set_constraint()
         bare.calc = calculator
         try:
-            results = {"energy": float(bare.get_potential_energy()), "forces": np.array(bare.get_forces(), dtype=np.float64)}
+            results: dict[str, Any] = {"energy": float(bare.get_potential_energy())}
+            results["forces"] = np.array(bare.get_forces(), dtype=np.float64)
             if all(bare.pbc) and "stress" in calculator.implemented_properties:
                 results["stress"] = np.array(bare.get_stress(voigt=True), dtype=np.float64)
         except self.failures as error:

@@ -4,8 +4,8 @@ from importlib.metadata import version
 from typing import Annotated, final
 
 from annotated_types import Gt
+from ase.calculators import emt
 from ase.calculators.calculator import BaseCalculator
-from ase.calculators.emt import EMT as Engine
 
 from nnpx.reference import Reference
 
@@ -28,4 +28,4 @@ class EMT(Reference):
 
     def calculator(self) -> BaseCalculator:
         """ASE's EMT."""
-        return Engine()
+        return emt.EMT()

@@ -46,7 +46,7 @@ class XTB(Reference):
         return f"{self.method} ({settings}; tblite {version('tblite')})"
 
     def calculator(self) -> BaseCalculator:
-        """tblite's own ASE calculator. Nothing is cached between structures: a label depends on its geometry alone."""
+        """The ASE calculator of tblite. Nothing is cached between structures: a label depends on its geometry alone."""
         try:
             from tblite.ase import TBLite
         except ImportError as error:
