@@ -51,11 +51,13 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     folders = _folders(config_dir)
     parsed = parse(overrides)
     try:
-        return readable(lambda: _compose(resolvers.conf_dir(), "config", overrides, config_dir))
+        with readable():
+            return _compose(resolvers.conf_dir(), "config", overrides, config_dir)
     except ConfigError as error:
         problems, rest = explain(parsed, groups_in(folders))
         try:
-            forced = readable(lambda: _compose(resolvers.conf_dir(), "config", rest, config_dir))
+            with readable():
+                forced = _compose(resolvers.conf_dir(), "config", rest, config_dir)
         except ConfigError:
             raise_all(problems)
             raise error from None
@@ -72,14 +74,16 @@ def load_params(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     if not path.is_file():
         do = "Write it with `nnpx compose`" + _near(path)
         raise ConfigError(str(path), expected="a composed experiment", found="no such file", do=do)
-    config = readable(lambda: _load(path))
+    with readable():
+        config = _load(path)
     groups = set(groups_in([resolvers.conf_dir()]))
     for override in parse(overrides):
         if override.key_or_group in groups:
             do = f"Run `nnpx compose {override.input_line}` and then this again."
             raise ConfigError(str(override.input_line), expected="a value in a composed experiment", found="a choice of a group", do=do)
     if overrides:
-        config = readable(lambda: _compose(path.resolve().parent, path.stem, overrides, None))
+        with readable():
+            config = _compose(path.resolve().parent, path.stem, overrides, None)
     return config
 
 

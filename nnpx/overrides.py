@@ -1,6 +1,7 @@
 """What is wrong with a command line or a YAML file, in words: Hydra's own errors speak of its grammar, these of the experiment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnpx.errors import ConfigError
@@ -93,14 +94,15 @@ def in_words(error: Exception) -> ConfigError:
     )
 
 
-def readable(compose: Callable[[], DictConfig]) -> DictConfig:
-    """What `compose` returns, its errors in words.
+@contextmanager
+def readable() -> Iterator[None]:
+    """Errors inside of it in words.
 
     Raises:
-        ConfigError: if it fails on a YAML file, an override or an interpolation.
+        ConfigError: for a YAML file, an override or an interpolation that fails.
     """
     try:
-        return compose()
+        yield
     except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
         raise in_words(error) from error
 

@@ -122,9 +122,9 @@ def _nothing(config: DictConfig) -> None:
 def _hydra(arguments: Sequence[str], config_dir: Path | None, task: object) -> None:
     """Hydra's own entry point, with its errors raised instead of printed."""
     flags = ["--config-dir", str(config_dir)] if config_dir is not None else []
-    with _process([*arguments, *flags]):
+    with _process([*arguments, *flags]), readable():
         resolvers.register()
-        readable(lambda: hydra.main(version_base="1.3", config_path=str(resolvers.conf_dir()), config_name="config")(task)())
+        hydra.main(version_base="1.3", config_path=str(resolvers.conf_dir()), config_name="config")(task)()
 
 
 @contextmanager

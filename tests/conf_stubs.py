@@ -41,6 +41,14 @@ class Option:
 
 
 @final
+class File:
+    """A file of the user's own."""
+
+    def __init__(self, *, path: str) -> None:
+        self.path = path
+
+
+@final
 class Descriptor:
     def __init__(
         self,
