@@ -79,7 +79,7 @@ def parity(label: np.ndarray, prediction: np.ndarray, *, quantity: str, unit: st
     _cloud(axes, x, y)
     error = np.abs(y - x)
     mae, rmse = 1e3 * error.mean(), 1e3 * np.sqrt((error**2).mean())
-    text = f"MAE {mae:.3g} m{unit}\nRMSE {rmse:.3g} m{unit}\n{x.size:,} values"
+    text = f"MAE {_plain(mae)} m{unit}\nRMSE {_plain(rmse)} m{unit}\n{x.size:,} values"
     axes.text(0.04, 0.96, text, transform=axes.transAxes, va="top", fontsize=8)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set(xlabel=f"reference {quantity} ({unit})", ylabel=f"predicted {quantity} ({unit})")
@@ -148,7 +148,7 @@ def bars(values: Mapping[str, float], *, ylabel: str) -> Figure:
     """One bar per name, such as the force error of each element, with its value above."""
     figure, axes = _blank(max(2.6, 0.55 * len(values) + 1.2), 2.9)
     drawn = axes.bar(list(values), list(values.values()), color=COLORS[0], width=0.6)
-    axes.bar_label(drawn, fmt="%.3g", fontsize=8, padding=2)
+    axes.bar_label(drawn, fmt=_plain, fontsize=8, padding=2)
     axes.grid(visible=False, axis="x")
     axes.set(ylabel=ylabel)
     axes.margins(y=0.12)
@@ -191,6 +191,10 @@ def _legend(axes: Axes, place: Literal["best", "upper left", "upper right"]) -> 
     if any(axes.get_legend_handles_labels()[1]):
         with mpl.rc_context(STYLE):
             axes.legend(loc=place)
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:

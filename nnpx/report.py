@@ -36,8 +36,7 @@ th { font-weight: 600; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1.2rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; }
 figure svg { display: block; max-width: 100%; height: auto; }
-figcaption { color: #4b545e; font-size: .85rem; max-width: 32rem; margin-top: .5rem; }
-.wide figcaption { max-width: 46rem; }
+figcaption { color: #4b545e; font-size: .85rem; margin-top: .5rem; contain: inline-size; }
 details { margin-top: 1rem; }
 summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .8rem 1rem; overflow-x: auto;
@@ -104,6 +103,7 @@ def picture(path: Path) -> Picture:
 def as_rich(table: Table) -> RichTable:
     """The same table for a terminal."""
     shown = RichTable(title=table.caption or None, title_justify="left", title_style="bold")
+    shown.show_header = any(table.columns)
     for k, column in enumerate(table.columns):
         shown.add_column(column, justify="right" if _is_number_column(table, k) else "left")
     for row in table.rows:

@@ -12,8 +12,18 @@ from omegaconf import OmegaConf
 
 from nnpx import figures
 from nnpx.evaluation import Comparison, Metrics
-from nnpx.report import Cell, Picture, Section, Table
+from nnpx.report import Cell, Picture, Section, Table, text
 
+#: the figures of an evaluation in the order of a report
+ORDER: Final = (
+    "learning_curves",
+    "parity_energy",
+    "parity_forces",
+    "parity_stress",
+    "force_errors",
+    "force_errors_by_element",
+    "spread_against_error",
+)
 #: name, key in the metrics, unit of a thousandth of the metric
 QUANTITIES: Final = (
     ("energy per atom", "energy_per_atom", "meV/atom"),
@@ -42,7 +52,7 @@ def facts(header: Mapping[str, Any]) -> Table:
         ("data", _target(config, "data")),
         ("level of theory", _words(card.get("level_of_theory", ""))),
         ("elements", ", ".join(chemical_symbols[z] for z in header.get("numbers", []))),
-        ("structures", ", ".join(f"{count:,} {part}" for part, count in counts.items())),
+        ("structures", ", ".join(f"{counts[part]:,} {part}" for part in ("train", "valid", "test") if part in counts)),
         ("descriptor", _descriptor(header)),
         ("network", _target(config, "network")),
         ("parameters", f"{parameters:,}" + (f" in each of {members} members" if members > 1 else "")),
@@ -148,28 +158,68 @@ def final_table(evaluation: Mapping[str, Any], simulation: Mapping[str, Any], tr
     rows: list[Sequence[Cell]] = []
     for name, key, unit in QUANTITIES:
         if one := evaluation.get("test", {}).get(key):
-            rows.append((f"test {name}: MAE", 1e3 * one["mae"], unit))
-    rows.extend((f"simulation {name}", value, "") for name, value in numbers(simulation).items() if "drift" in name)
-    seconds = {"training": training, "evaluation": evaluation, "simulation": simulation}
-    rows.extend((f"wall time of the {name}", found["wall_s"], "s") for name, found in seconds.items() if "wall_s" in found)
-    return Table("Outcome", ("", "", "unit"), rows)
+            rows.append((f"{name}, MAE", text(1e3 * one["mae"]), unit))
+    for name, run in simulation.items():
+        if drift := _drift(run):
+            rows.append((f"drift of the total energy, {name}", drift, "meV/atom/ps"))
+    moved = sum(run.get("wall_s", 0.0) for run in simulation.values())
+    seconds = {"training": training.get("wall_s"), "evaluation": evaluation.get("wall_s"), "simulation": moved or None}
+    rows.extend((f"time, {name}", text(float(value)), "s") for name, value in seconds.items() if value is not None)
+    return Table("", ("", "", ""), rows)
 
 
-def plain_table(found: Mapping[str, Any]) -> Table:
-    """Nested results, one line each."""
-    return Table("", ("", ""), list(numbers(found).items()))
+def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
+    """Temperature, drift, spread and speed of every run, and its bonds and angles beside those of the reference."""
+    rows: list[Sequence[Cell]] = [
+        (
+            name,
+            run.get("temperature_K"),
+            _drift(run),
+            run.get("sigma_total_meV_per_atom"),
+            run.get("spread_meV_per_atom"),
+            run.get("ns_per_day"),
+            run.get("wall_s"),
+        )
+        for name, run in simulation.items()
+    ]
+    columns = ("run", "⟨T⟩ (K)", "drift (meV/atom/ps)", "σ(E) (meV/atom)", "spread (meV/atom)", "ns/day", "wall (s)")
+    return [
+        Table("Runs", columns, rows),
+        *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
+    ]
 
 
-def numbers(found: Mapping[str, Any], prefix: str = "") -> dict[str, Cell]:
-    """Nested results as one level: `nve: drift (meV/atom/ps)` and its value; lists are left out."""
-    flat: dict[str, Cell] = {}
-    for key, value in found.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            flat.update(numbers(value, f"{name}: "))
-        elif isinstance(value, str | int | float):
-            flat[name] = value
-    return flat
+def _distributions(name: str, found: Mapping[str, Any]) -> Table:
+    rows: list[Sequence[Cell]] = [
+        (
+            f"{kind} ({one['unit']})",
+            f"{one['mean']:.4g} ± {one['spread']:.2g}",
+            f"{one['reference_mean']:.4g} ± {one['reference_spread']:.2g}",
+            one["overlap"],
+        )
+        for kind, one in found.items()
+        if one.get("reference_mean") is not None
+    ]
+    return Table(f"{name}: bonds and angles", ("", "potential", "reference", "overlap"), rows)
+
+
+def _drift(run: Mapping[str, Any]) -> Cell:
+    value, error = run.get("drift_meV_per_atom_per_ps"), run.get("drift_error_meV_per_atom_per_ps")
+    if value is None:
+        return None
+    return f"{value:.1e}" if error is None else f"{value:.1e} ± {error:.0e}"
+
+
+def label_table(labels: Mapping[str, Any]) -> Table:
+    """How the data came about."""
+    failures = labels.get("failures", [])
+    rows: list[Sequence[Cell]] = [
+        ("level of theory", _words(labels.get("level_of_theory", ""))),
+        ("labelled structures", labels.get("n_structures")),
+        ("not labelled", len(failures)),
+        *(("", f"{one['name']}: {one['reason']}") for one in failures[:10]),
+    ]
+    return Table("", ("", ""), [(name, text(value)) for name, value in rows])
 
 
 def metric_names(parts: Mapping[str, Metrics]) -> dict[str, float]:

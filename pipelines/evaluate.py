@@ -26,7 +26,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     out = workspace / "reports" / "evaluation"
     out.mkdir(parents=True, exist_ok=True)
     potential = workspace / "models" / "potential.nnpx"
-    header, ensemble = artifact.read_header(potential), artifact.load(potential)
+    ensemble = artifact.load(potential)
+    header = {**artifact.read_header(potential), "n_features": ensemble.members[0].descriptor.n_features}
     compared = {part: _compare(ensemble, workspace / "data" / "prepared" / f"{part}.extxyz") for part in ("test", "valid")}
     errors = {part: metrics(one) for part, one in compared.items()}
     np.savez(
@@ -52,6 +53,6 @@ def main(config: DictConfig, workspace: Path) -> None:
 def _compare(ensemble: Ensemble, path: Path) -> Comparison:
     structures = read(path)
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name)
-    pieces = track(list(batches(graph)), description=f"predicting {path.stem}", transient=True)
+    pieces = track(list(batches(graph)), description=f"predicting {path.stem}", transient=True, disable=not Console().is_terminal)
     groups = [str(atoms.info.get("group", atoms.info.get("config_type", ""))) for atoms in structures]
     return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups)

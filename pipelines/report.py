@@ -13,20 +13,20 @@ from nnpx.report import Section, as_rich, picture, write_page
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and reports/{evaluation,simulation}/; writes reports/report.html."""
     reports = workspace / "reports"
-    header = artifact.read_header(workspace / "models" / "potential.nnpx")
+    potential = workspace / "models" / "potential.nnpx"
+    header = {**artifact.read_header(potential), "n_features": artifact.load(potential).members[0].descriptor.n_features}
     training = results.read_json(workspace / "models" / "training.json")
     evaluation = results.read_json(reports / "evaluation" / "metrics.json")
     simulation = results.read_json(reports / "simulation" / "metrics.json")
     outcome = results.final_table(evaluation, simulation, training)
-    drawn = {part: [picture(path) for path in sorted((reports / part).glob("*.svg"))] for part in ("evaluation", "simulation")}
+    errors_drawn = [picture(path) for name in results.ORDER if (path := reports / "evaluation" / f"{name}.svg").is_file()]
     errors = {part: evaluation[part] for part in ("test", "valid") if part in evaluation}
-    potential, wrong = results.evaluation_sections(header, errors, drawn["evaluation"])
-    sections = [Section("Outcome", tables=[outcome]), potential, wrong]
+    sections = [Section("Outcome", tables=[outcome]), *results.evaluation_sections(header, errors, errors_drawn)]
     if simulation:
-        sections.append(Section("Simulation", tables=[results.plain_table(simulation)], figures=drawn["simulation"]))
-    labels = results.read_json(workspace / "data" / "labels.json")
-    if labels:
-        sections.append(Section("Labels", tables=[results.plain_table(labels)]))
+        moved = [picture(path) for path in sorted((reports / "simulation").glob("*.svg"))]
+        sections.append(Section("Simulation", tables=results.simulation_tables(simulation), figures=moved))
+    if labels := results.read_json(workspace / "data" / "labels.json"):
+        sections.append(Section("Labels", tables=[results.label_table(labels)]))
     page = reports / "report.html"
     write_page(page, config.name, [*sections, results.background(header)])
     tracker = instantiate(config.tracking, workspace=workspace)

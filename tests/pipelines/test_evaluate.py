@@ -45,9 +45,10 @@ def curve(seed: int) -> list[dict[str, float | None]]:
     ]
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A trained project in miniature: two random members, eight labelled waters, no tracking server."""
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained and evaluated project in miniature: two random members, eight labelled waters, no tracking server."""
+    tmp_path = tmp_path_factory.mktemp("project")
     generator = np.random.default_rng(0)
     for part, count in {"train": 4, "valid": 3, "test": 8}.items():
         structures = []
@@ -70,11 +71,11 @@ def workspace(tmp_path: Path) -> Path:
         "members": [{"run_id": None, "seed": k, "epochs": 5, "wall_s": 6.0, "curve": curve(k)} for k in (0, 1)],
     }
     (tmp_path / "models" / "training.json").write_text(json.dumps(training))
+    pipeline("evaluate")(compose(["tracking=none"]), tmp_path)
     return tmp_path
 
 
 def test_the_errors_are_those_of_the_potential_on_the_test_set(workspace: Path) -> None:
-    pipeline("evaluate")(compose(["tracking=none"]), workspace)
     found = json.loads((workspace / "reports" / "evaluation" / "metrics.json").read_text())
     structures = read(workspace / "data" / "prepared" / "test.extxyz", ":")
     ensemble = artifact.load(workspace / "models" / "potential.nnpx")
@@ -90,8 +91,7 @@ def test_the_errors_are_those_of_the_potential_on_the_test_set(workspace: Path) 
     assert predictions["test_groups"].tolist()[:2] == ["hot", "cold"]
 
 
-def test_the_report_has_every_figure_and_asks_the_network_for_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline("evaluate")(compose(["tracking=none"]), workspace)
+def test_the_report_has_every_figure_and_asks_the_network_for_nothing(workspace: Path) -> None:
     folder = workspace / "reports" / "evaluation"
     drawn = {path.stem for path in folder.glob("*.svg")}
     expected = {"learning_curves", "parity_energy", "parity_forces", "force_errors", "force_errors_by_element", "spread_against_error"}
@@ -102,15 +102,12 @@ def test_the_report_has_every_figure_and_asks_the_network_for_nothing(workspace:
     assert "random numbers" in page
     assert not re.search(r'(src|href)="(?!#|data:)', page)
     assert "<script" not in page
-    assert "forces" in capsys.readouterr().out
 
 
 def test_the_same_potential_gives_the_same_figures(workspace: Path) -> None:
     folder = workspace / "reports" / "evaluation"
-    evaluate = pipeline("evaluate")
-    evaluate(compose(["tracking=none"]), workspace)
     first = {path.name: path.read_bytes() for path in [*folder.glob("*.svg"), folder / "predictions.npz"]}
-    evaluate(compose(["tracking=none"]), workspace)
+    pipeline("evaluate")(compose(["tracking=none"]), workspace)
     assert {path.name: path.read_bytes() for path in [*folder.glob("*.svg"), folder / "predictions.npz"]} == first
 
 
@@ -131,15 +128,17 @@ def test_the_evaluation_is_added_to_the_run_that_trained(workspace: Path, monkey
 
 
 def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline("evaluate")(compose(["tracking=none"]), workspace)
     simulation = workspace / "reports" / "simulation"
     simulation.mkdir()
-    (simulation / "metrics.json").write_text(json.dumps({"drift_meV_per_atom_per_ps": 0.00042, "wall_s": 3.5}))
+    kinds = {"C-H": {"unit": "Å", "mean": 1.1, "reference_mean": 1.09, "spread": 0.03, "reference_spread": 0.03, "overlap": 0.97}}
+    run = {"nve": {"temperature_K": 300.2, "drift_meV_per_atom_per_ps": 0.00042, "wall_s": 3.5, "distributions": kinds}}
+    (simulation / "metrics.json").write_text(json.dumps(run))
     (simulation / "energy.svg").write_bytes((workspace / "reports" / "evaluation" / "parity_energy.svg").read_bytes())
     pipeline("report")(compose(["tracking=none"]), workspace)
     page = (workspace / "reports" / "report.html").read_text()
     assert page.count("<figure>") == 7
-    assert "0.00042" in page
+    assert "4.2e-04" in page
+    assert "1.1 ± 0.03" in page
     printed = capsys.readouterr().out
     assert "drift" in printed
     assert "12.5" in printed
