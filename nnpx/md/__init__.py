@@ -60,6 +60,7 @@ class Dynamics(Simulation):
     """
 
     name: str  #: what the trajectory is called in tables and files
+    conserves_energy: bool  #: whether a drift of the total energy is an error
 
     def __init__(
         self,

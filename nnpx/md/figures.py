@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
 from nnpx.md.observables import Distribution, conservation
-from nnpx.md.runner import Trajectory
+from nnpx.md.trajectory import Trajectory
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
 

@@ -28,6 +28,7 @@ class Langevin(Dynamics):
     """
 
     name = "langevin"
+    conserves_energy = False
 
     def __init__(
         self,

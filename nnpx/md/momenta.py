@@ -2,7 +2,7 @@
 
 import numpy as np
 from ase import Atoms
-from ase.md.velocitydistribution import Stationary, ZeroRotation
+from ase.md.velocitydistribution import Stationary
 
 from nnpx import units
 
@@ -20,8 +20,17 @@ def remove_rigid_motion(atoms: Atoms) -> None:
     heat a molecule of nine atoms by 27/21.
     """
     Stationary(atoms, preserve_temperature=False)
-    if not atoms.pbc.any() and len(atoms) > 1:
-        ZeroRotation(atoms, preserve_temperature=False)
+    if not atoms.pbc.any():
+        _remove_rotation(atoms)
+
+
+def _remove_rotation(atoms: Atoms) -> None:
+    """V ← v − ω × r with the angular velocity ω = I⁻¹ L; the pseudo-inverse leaves the axis of a linear molecule alone."""
+    masses, arms = atoms.get_masses(), atoms.positions - atoms.get_center_of_mass()
+    gyration = np.einsum("a,ai,aj->ij", masses, arms, arms)
+    inertia = np.trace(gyration) * np.eye(3) - gyration
+    angular_velocity = np.linalg.pinv(inertia, rcond=1e-10) @ np.cross(arms, atoms.get_momenta()).sum(0)
+    atoms.set_momenta(atoms.get_momenta() - masses[:, None] * np.cross(angular_velocity, arms))
 
 
 def internal_degrees_of_freedom(atoms: Atoms) -> int:

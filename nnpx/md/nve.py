@@ -30,6 +30,7 @@ class NVE(Dynamics):
     """
 
     name = "nve"
+    conserves_energy = True
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 
 from nnpx import units
 from nnpx.md.bonds import find_bonds
-from nnpx.md.runner import Trajectory
+from nnpx.md.trajectory import Trajectory
 
 #: blocks into which a series is cut to estimate the error of its mean or slope; few enough to be longer than a correlation time
 _BLOCKS: Final = 10

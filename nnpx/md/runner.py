@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -16,42 +15,12 @@ from jaxtyping import Float
 
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md import Dynamics
-from nnpx.md.momenta import draw_momenta, remove_rigid_motion, temperature_K
+from nnpx.md.momenta import draw_momenta, remove_rigid_motion
+from nnpx.md.trajectory import Trajectory
 from nnpx.md.watchdog import Guard
 
 #: called with the steps done and the steps in all, equilibration included
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """What was sampled, at equal times; sample 0 is the start of production."""
-
-    start: Atoms  #: the structure at sample 0, with cell and elements
-    degrees_of_freedom: int  #: f in T = 2 E_kin / (f k)
-    timestep_fs: float  #: Δt
-    time_ps: Float[np.ndarray, " sample"]  #: since sample 0
-    positions: Float[np.ndarray, "sample atom 3"]  #: Å
-    potential: Float[np.ndarray, " sample"]  #: V, eV
-    kinetic: Float[np.ndarray, " sample"]  #: eV
-    energy_std: Float[np.ndarray, " sample"]  #: spread of the members' V, eV; NaN without an ensemble
-    steps: int  #: equilibration and production
-    wall_s: float  #: time that the steps took
-
-    @property
-    def ns_per_day(self) -> float:
-        """Simulated time per day of wall time."""
-        return self.steps * self.timestep_fs * 1e-6 / (self.wall_s / 86400.0)
-
-    @property
-    def total(self) -> Float[np.ndarray, " sample"]:
-        """V + E_kin, eV."""
-        return np.asarray(self.potential + self.kinetic)
-
-    @property
-    def temperature_K(self) -> Float[np.ndarray, " sample"]:
-        """Temperature at each sample."""
-        return np.array([temperature_K(float(energy), self.degrees_of_freedom) for energy in self.kinetic])
 
 
 def simulate(

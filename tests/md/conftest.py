@@ -12,7 +12,8 @@ from ase.calculators.lj import LennardJones
 
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
-from nnpx.md.runner import Trajectory, simulate
+from nnpx.md.runner import simulate
+from nnpx.md.trajectory import Trajectory
 from nnpx.md.watchdog import Watchdog
 
 

@@ -11,7 +11,7 @@ from nnpx.figures import svg
 from nnpx.md import figures
 from nnpx.md.bonds import find_bonds
 from nnpx.md.observables import conservation, distance_distribution_error, distributions, mean, slope
-from nnpx.md.runner import Trajectory
+from nnpx.md.trajectory import Trajectory
 
 
 def trajectory(atoms: Atoms, positions: np.ndarray, total: np.ndarray | None = None) -> Trajectory:

@@ -15,7 +15,7 @@ from ase.io import read
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
-from nnpx.md.runner import Trajectory
+from nnpx.md.trajectory import Trajectory
 from tests.md.conftest import Springs, watchdog
 
 Run = Callable[..., Trajectory]

@@ -1,0 +1,124 @@
+"""The door to everything that speaks ASE: relaxations, phonons, molecular dynamics, nudged elastic bands."""
+
+import copy
+from pathlib import Path
+from typing import Any, Final, Literal, final
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator as ASECalculator
+from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from nnpx.artifact import load
+from nnpx.ensemble import Ensemble
+from nnpx.neighbors import graph_from_atoms
+from nnpx.potential import Potential
+
+_DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+_OF_AN_ENSEMBLE: Final = ("energy_std", "forces_std")
+
+
+@final
+class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
+    """ASE calculator of a trained potential: `atoms.calc = Calculator("models/potential.nnpx")`.
+
+    Results in ASE's units and signs: `energy` and `free_energy` (eV), `forces` (eV/Å), `energies` of the atoms (eV), and `stress`
+    (eV/Å³, Voigt order) for structures that are periodic in all three directions. An ensemble also has `energy_std` (eV) and
+    `forces_std` (eV/Å), the spread of its members: `calc.get_property("forces_std", atoms)`.
+
+    Args:
+        potential: file of a potential, or a potential in memory, whose precision and device then follow these arguments.
+        dtype: precision of the arithmetic. float64 conserves energy in molecular dynamics; float32 is faster on a GPU.
+        device: where to compute.
+        spread: compute `forces_std` with every evaluation, instead of when it is asked for. It costs a backward pass per member.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+        SpeciesError: a structure holds an element that the potential does not know.
+        GeometryError: atoms coincide, or positions or cell make no sense.
+    """
+
+    def __init__(
+        self,
+        potential: str | Path | Ensemble,
+        *,
+        dtype: Literal["float64", "float32"] = "float64",
+        device: str = "cpu",
+        spread: bool = False,
+    ) -> None:
+        super().__init__()
+        self.ensemble = _in_precision(potential, _DTYPES[dtype], device)
+        self.device, self.spread = device, spread
+        self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
+        several = self.ensemble.n_members > 1
+        self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *(_OF_AN_ENSEMBLE if several else ())]
+
+    def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
+        """Evaluate the potential; called by ASE whenever a property is asked for and the structure has changed.
+
+        Raises:
+            PropertyNotImplementedError: the stress of a structure that is not periodic in all directions.
+        """
+        super().calculate(atoms, properties, system_changes)
+        asked = properties or ["energy"]
+        is_crystal = bool(self.atoms.pbc.all())
+        if "stress" in asked and not is_crystal:
+            raise PropertyNotImplementedError("the stress exists only for structures that are periodic in all three directions")
+        graph = graph_from_atoms(
+            Atoms(self.atoms.numbers, self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),
+            numbers=self.ensemble.numbers,
+            cutoff=self.ensemble.cutoff_radius,
+            where=f"structure {self.atoms.symbols}",
+        )
+        with_spread = self.spread or "forces_std" in asked
+        if self.is_elsewhere:
+            graph = graph.cast(self.ensemble.dtype).to(self.device)
+        prediction = self.ensemble(graph, spread=with_spread)
+        energy = float(prediction.energy[0])
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": _numpy(prediction.atomic_energies),
+            "forces": _numpy(prediction.forces),
+        }
+        if is_crystal:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(prediction.stress[0]))
+        if self.ensemble.n_members > 1:
+            self.results["energy_std"] = float(prediction.energy_std[0])
+            if with_spread:
+                self.results["forces_std"] = _numpy(prediction.forces_std)
+
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """What has changed since the last evaluation, exactly; ASE's own comparison takes as long as the neighbour list."""
+        if self.atoms is None:
+            return list(all_changes)
+        old = self.atoms
+        pairs = {
+            "positions": (old.positions, atoms.positions),
+            "numbers": (old.numbers, atoms.numbers),
+            "cell": (old.cell.array, atoms.cell.array),
+            "pbc": (old.pbc, atoms.pbc),
+        }
+        return [name for name, (before, now) in pairs.items() if not np.array_equal(before, now)]
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """What ASE's databases write down beside the results."""
+        return {"elements": self.ensemble.numbers, "n_members": self.ensemble.n_members, "dtype": str(self.ensemble.dtype)}
+
+
+def _in_precision(potential: str | Path | Ensemble, dtype: torch.dtype, device: str) -> Ensemble:
+    """A potential of our own, for inference: nothing needs a gradient but the edge vectors."""
+    if isinstance(potential, Ensemble):
+        ensemble = copy.deepcopy(potential).to(device).eval()
+        for member in ensemble.members:
+            if isinstance(member, Potential):
+                member.to_precision(dtype)
+    else:
+        ensemble = load(potential, dtype=dtype, device=device)
+    return ensemble.requires_grad_(requires_grad=False)
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().to("cpu", torch.float64).numpy()

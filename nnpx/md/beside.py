@@ -1,0 +1,98 @@
+"""The reference engine's own trajectories, computed in a process of its own while the potential moves."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Final, final
+
+import numpy as np
+from ase import Atoms
+
+from nnpx.errors import NNPXError
+from nnpx.md import Dynamics
+from nnpx.md.runner import simulate
+from nnpx.md.trajectory import Trajectory, read_trajectory
+from nnpx.reference import Reference
+
+#: threads of the numerical libraries; a molecule does not fill more than one, and the potential needs the other cores
+_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@final
+class Beside:
+    """Runs the reference engine's dynamics while its block is executed; an error in the block stops it.
+
+    A trajectory that was computed before, for another potential, is not computed again.
+
+    Args:
+        reference: the engine of the labels.
+        jobs: dynamics and start structure by name.
+        seed: of momenta and noise.
+        folder: where trajectories are kept.
+    """
+
+    def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, folder: Path) -> None:
+        self._files = {name: folder / f"{_key(reference, *job, seed)}.npz" for name, job in jobs.items()}
+        missing = [(*jobs[name], file) for name, file in self._files.items() if not file.is_file()]
+        self._process: BaseProcess | None = None
+        if missing:
+            self._process = get_context("spawn").Process(target=_compute, args=(reference, missing, seed), daemon=True)
+
+    def __enter__(self) -> "Beside":
+        if self._process is not None:
+            before = {name: os.environ.get(name) for name in _THREADS}
+            # a spawned process reads the number of threads when it loads its libraries
+            os.environ.update(dict.fromkeys(_THREADS, "1"))
+            self._process.start()
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process is not None:
+            if kind is not None:
+                self._process.terminate()
+            self._process.join()
+
+    def answer(self, name: str) -> Trajectory | str:
+        """The trajectory once it is there, or why there is none."""
+        if self._process is not None:
+            self._process.join()
+        file = self._files[name]
+        if file.is_file():
+            return read_trajectory(file)
+        note = file.with_suffix(".txt")
+        return note.read_text(encoding="utf-8") if note.is_file() else "the reference engine's process ended without an answer"
+
+
+def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], seed: int) -> None:
+    """In the other process: every trajectory into its file, or the reason into a note."""
+    failures: tuple[type[Exception], ...] = (NNPXError, ImportError, *reference.failures)
+    for dynamics, start, kept in jobs:
+        raw, note = kept.with_suffix(".extxyz"), kept.with_suffix(".txt")
+        raw.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+        try:
+            calculator = reference.calculator()
+            trajectory = simulate(dynamics, start, calculator, seed=seed, name="reference", file=raw, progress=lambda done, steps: None)
+            trajectory.write(kept)
+            raw.unlink()
+        except failures as problem:
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(" ".join(str(problem).split()), encoding="utf-8")
+
+
+def _key(reference: Reference, dynamics: Dynamics, start: Atoms, seed: int) -> str:
+    """Changes with whatever changes the trajectory."""
+    settings = {key: value for key, value in vars(dynamics).items() if isinstance(value, float | int | str)}
+    words = json.dumps([reference.level_of_theory, dynamics.name, settings, seed, start.pbc.tolist()], sort_keys=True)
+    numbers = np.concatenate([start.numbers[:, None], start.positions], 1).tobytes() + start.cell.array.tobytes()
+    return hashlib.sha256(words.encode() + numbers).hexdigest()[:12]

@@ -1,0 +1,174 @@
+"""Trajectories of a potential, beside those of the engine that labelled its training data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.io import read
+from ase.io.formats import UnknownFileTypeError
+from matplotlib.figure import Figure
+
+from nnpx import units
+from nnpx.errors import DataError
+from nnpx.md import Dynamics, Simulation, figures
+from nnpx.md.beside import Beside
+from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
+from nnpx.md.runner import Progress, simulate
+from nnpx.md.trajectory import Trajectory
+from nnpx.reference import Reference
+from nnpx.tracking import Run
+
+#: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
+_LOGGED: Final = 200
+#: a metric: a number, or None where there is nothing to measure
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One trajectory of the potential, and what it says."""
+
+    name: str  #: of the run
+    dynamics: Dynamics  #: how it was made
+    trajectory: Trajectory  #: of the potential
+    reference: Trajectory | None  #: of the reference engine
+    note: str  #: why there is no reference, if one was wanted; else empty
+
+    def distributions(self) -> list[Distribution]:
+        """Bond lengths and angles of the potential and the reference."""
+        return distributions(self.trajectory, self.reference, self.dynamics.bond_factor)
+
+    def metrics(self) -> Metrics:
+        """The numbers; what could not be measured is None."""
+        one = self.trajectory
+        temperature = mean(one.temperature_K)
+        per_atom = 1.0 / len(one.start) / units.meV
+        found: Metrics = {
+            "temperature_K": temperature.value,
+            "temperature_error_K": temperature.error,
+            "spread_meV_per_atom": float(one.energy_std.mean()) * per_atom,
+            "steps": one.steps,
+            "wall_s": one.wall_s,
+            "ns_per_day": one.ns_per_day,
+        }
+        if self.dynamics.conserves_energy:
+            energy = conservation(one)
+            found |= {
+                "drift_meV_per_atom_per_ps": energy.drift.value,
+                "drift_error_meV_per_atom_per_ps": energy.drift.error,
+                "sigma_total_meV_per_atom": energy.fluctuation,
+            }
+        if self.reference is not None:
+            found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
+            if not one.start.pbc.any():
+                found["distance_distribution_mae"] = distance_distribution_error(one, self.reference)
+        return _without_nan(found)
+
+    def pictures(self) -> dict[str, tuple[Figure, str]]:
+        """The figures and their captions by name."""
+        caption = f"{self.name}: temperature, and spread of the members where there are several."
+        drawn = {f"{self.name}_temperature": (figures.temperature(self.trajectory, self.dynamics.temperature_K), caption)}
+        if self.dynamics.conserves_energy:
+            caption = f"{self.name}: potential and total energy; below, the total energy alone with its drift."
+            drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory), caption)
+        found = self.distributions()
+        if found:
+            beside = " and of the reference engine in the same dynamics" if self.reference else ""
+            drawn[f"{self.name}_distributions"] = (figures.distributions(found), f"{self.name}: bonds and angles of the potential{beside}.")
+        return drawn
+
+    def log(self, run: Run) -> None:
+        """Remember the numbers, and the course of temperature, energy and spread at a few hundred times."""
+        numbers = {key: value for key, value in self.metrics().items() if isinstance(value, float | int)}
+        run.log_metrics({f"simulate/{self.name}/{key}": value for key, value in numbers.items()}, step=0)
+        one = self.trajectory
+        for k in range(0, len(one.time_ps), max(1, len(one.time_ps) // _LOGGED)):
+            values = {"temperature_K": one.temperature_K[k], "total_energy": one.total[k], "energy_std": one.energy_std[k]}
+            finite = {f"simulate/{self.name}/course/{key}": float(value) for key, value in values.items() if np.isfinite(value)}
+            run.log_metrics(finite, step=round(1000.0 * one.time_ps[k]))
+
+
+def run_all(
+    simulation: Simulation,
+    calculator: BaseCalculator,
+    reference: Reference,
+    *,
+    seed: int,
+    start: Path,
+    workspace: Path,
+    file: Path,
+    watch: Callable[[str, Dynamics], Progress],
+) -> list[Study]:
+    """Every run of a simulation; the reference engine runs beside the potential, in a process of its own.
+
+    Args:
+        simulation: the runs.
+        calculator: the potential.
+        reference: the engine of the labels, asked where a run says `compare`; its trajectories are kept in .nnpx/ for the next potential.
+        seed: of momenta and noise.
+        start: the structure to start from where the configuration names none.
+        workspace: the folder that paths in the configuration are relative to.
+        file: trajectory to append to.
+        watch: gives for each run what is told about its progress.
+
+    Raises:
+        SimulationError: if a trajectory explodes.
+        DataError: if the start structure cannot be read.
+    """
+    runs = simulation.runs()
+    named = {name: dynamics.structure or simulation.structure for name, dynamics in runs.items()}
+    starts = {name: _first_structure(workspace / path if path else start) for name, path in named.items()}
+    compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare}
+    studies = []
+    with Beside(reference, compared, seed=seed, folder=workspace / ".nnpx" / "simulate") as beside:
+        trajectories = {
+            name: simulate(dynamics, starts[name], calculator, seed=seed, name=name, file=file, progress=watch(name, dynamics))
+            for name, dynamics in runs.items()
+        }
+        for name, dynamics in runs.items():
+            answer = beside.answer(name) if name in compared else ""
+            known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
+            studies.append(Study(name, dynamics, trajectories[name], known, note))
+    return studies
+
+
+def _first_structure(path: Path) -> Atoms:
+    """The first structure of a file.
+
+    Raises:
+        DataError: if the file is missing or cannot be read.
+    """
+    try:
+        return read(path, index=0)
+    except (OSError, ValueError, IndexError, KeyError, UnknownFileTypeError) as problem:
+        do = "Run `nnpx prepare`, or correct md.structure."
+        raise DataError(str(path), expected="a structure to start from", found=f"{type(problem).__name__}: {problem}", do=do) from problem
+
+
+def _comparison(found: list[Distribution]) -> Metrics:
+    """The numbers of every distribution, by elements."""
+    return {
+        one.kind: {
+            "unit": one.unit,
+            "mean": one.mean,
+            "reference_mean": one.reference_mean,
+            "spread": one.spread,
+            "reference_spread": one.reference_spread,
+            "distance": one.distance,
+            "noise": one.noise,
+            "overlap": one.overlap,
+        }
+        for one in found
+    }
+
+
+def _without_nan(metrics: Metrics) -> Metrics:
+    """NaN is no JSON."""
+    return {
+        key: _without_nan(value) if isinstance(value, dict) else None if isinstance(value, float) and not np.isfinite(value) else value
+        for key, value in metrics.items()
+    }

@@ -1,0 +1,126 @@
+"""The stage from a saved potential to a report, with the reference engine beside it."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+from ase.io import read, write
+from omegaconf import DictConfig
+
+from nnpx import artifact
+from nnpx.assembly import build_parts
+from nnpx.config import compose, instantiate, pipelines_dir
+from nnpx.ensemble import Ensemble
+from nnpx.errors import DataError, SimulationError
+from nnpx.md import Dynamics, Simulation
+from nnpx.potential import Scales
+from nnpx.schema import plain
+
+TIMES = ("duration_ps=0.05", "equilibration_ps=0.01", "sample_every_fs=2.5", "watchdog.max_bond_change=null")
+ONE = ["tracking=none", "md=langevin", "network.hidden=[8]", *(f"md.{key}" for key in TIMES)]
+SHORT = ["tracking=none", "md=nve_and_langevin", "network.hidden=[8]", *(f"md.{run}.{key}" for run in ("nve", "langevin") for key in TIMES)]
+
+
+def run(config: DictConfig, workspace: Path) -> None:
+    spec = importlib.util.spec_from_file_location("pipeline_simulate", pipelines_dir() / "simulate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(config, workspace)
+
+
+def build(workspace: Path) -> Path:
+    """Two members with weak random networks on top of the repulsion, and ethanol."""
+    config = plain(compose(SHORT))
+    members = []
+    for seed in (0, 1):
+        parts = build_parts(config, numbers=[1, 6, 8], seed=seed)
+        shape = (3, parts.descriptor.n_features)
+        scales = Scales(torch.zeros(shape), torch.ones(shape), 1e-2, 0.0, torch.zeros(3, dtype=torch.float64))
+        members.append(parts.potential(scales))
+    artifact.save(workspace / "models" / "potential.nnpx", Ensemble(members), config=config, card={}, provenance={}, training={})
+    (workspace / "data" / "prepared").mkdir(parents=True)
+    write(workspace / "data" / "prepared" / "test.extxyz", [molecule("CH3CH2OH"), molecule("H2O")])
+    return workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return build(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace after one simulation, which no test changes."""
+    workspace = build(tmp_path_factory.mktemp("finished"))
+    run(compose(SHORT), workspace)
+    return workspace
+
+
+def test_a_simulation_leaves_numbers(finished: Path) -> None:
+    found = json.loads((finished / "reports/simulation/metrics.json").read_text())
+    assert list(found) == ["nve", "langevin"]
+    assert np.isfinite(found["nve"]["drift_meV_per_atom_per_ps"])
+    assert "drift_meV_per_atom_per_ps" not in found["langevin"]
+    assert found["nve"]["spread_meV_per_atom"] > 0
+    assert found["langevin"]["steps"] == 60
+    assert set(found["langevin"]["distributions"]) == {"C-C", "C-H", "C-O", "H-O", "C-C-H", "C-C-O", "C-O-H", "H-C-H", "H-C-O"}
+    assert found["langevin"]["distributions"]["C-C"]["reference_mean"] == pytest.approx(1.52, abs=0.08)
+
+
+def test_a_simulation_leaves_its_trajectory(finished: Path) -> None:
+    frames = read(finished / "reports/simulation/trajectory.extxyz", ":")
+    assert [frame.info["run"] for frame in frames].count("nve") == 21
+    assert frames[0].info["energy_std"] > 0
+    assert frames[0].get_forces().shape == (9, 3)
+
+
+def test_a_simulation_leaves_pictures_and_a_page(finished: Path) -> None:
+    folder = finished / "reports" / "simulation"
+    drawn = {path.stem for path in folder.glob("*.svg")}
+    assert drawn == {"nve_energy", "nve_temperature", "nve_distributions", "langevin_temperature", "langevin_distributions"}
+    page = (folder / "report.html").read_text()
+    assert page.count("<figure>") == 5
+    assert "drift of the total energy" in page
+
+
+def test_the_reference_engine_is_asked_once_and_the_same_seed_repeats(finished: Path, workspace: Path) -> None:
+    shutil.copytree(finished / ".nnpx", workspace / ".nnpx")
+    (kept,) = (workspace / ".nnpx" / "simulate").glob("*.npz")
+    before = kept.stat().st_mtime_ns
+    run(compose([*SHORT, "reference.n_processes=1"]), workspace)
+    assert kept.stat().st_mtime_ns == before
+    first, second = (json.loads((w / "reports/simulation/metrics.json").read_text()) for w in (finished, workspace))
+    assert first["langevin"]["distributions"] == second["langevin"]["distributions"]
+
+
+def test_an_engine_that_is_missing_is_a_note(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(compose([*ONE, "reference=ase", "reference.calculator=not_installed.Engine"]), workspace)
+    found = json.loads((workspace / "reports/simulation/metrics.json").read_text())
+    assert "distributions" not in found["langevin"]
+    assert "not_installed" in capsys.readouterr().out
+
+
+def test_an_explosion_is_an_error_and_keeps_the_trajectory(workspace: Path) -> None:
+    with pytest.raises(SimulationError, match=r"step \d+ .* of langevin: expected forces below 0.001 eV/Å"):
+        run(compose([*ONE, "md.watchdog.max_force=1e-3"]), workspace)
+    assert len(read(workspace / "reports/simulation/trajectory.extxyz", ":")) == 1
+
+
+def test_the_start_structure_can_be_given(workspace: Path) -> None:
+    write(workspace / "mine.xyz", molecule("H2O"))
+    run(compose([*ONE, "md.structure=mine.xyz", "md.compare=false"]), workspace)
+    assert len(read(workspace / "reports/simulation/trajectory.extxyz", 0)) == 3
+    with pytest.raises(DataError, match=r"nowhere.xyz: expected a structure to start from"):
+        run(compose([*ONE, "md.structure=nowhere.xyz"]), workspace)
+
+
+@pytest.mark.parametrize("option", ["nve", "langevin", "nve_and_langevin"])
+def test_every_option_is_a_simulation(option: str) -> None:
+    simulation = instantiate(compose([f"md={option}"]).md)
+    assert isinstance(simulation, Simulation)
+    assert all(isinstance(dynamics, Dynamics) for dynamics in simulation.runs().values())
