@@ -28,6 +28,14 @@ class NNPXError(Exception):
         self.where, self.expected, self.found, self.do = where, expected, found, do
         super().__init__(f"{where}: expected {expected}, found {found}. {do}")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.where, self.expected, self.found, self.do)
+
+
+def _rebuild(kind: type[NNPXError], where: str, expected: str, found: str, do: str) -> NNPXError:
+    """An error that comes back from another process."""
+    return kind(where, expected=expected, found=found, do=do)
+
 
 class ConfigError(NNPXError):
     """A key, value, option or override that is not valid."""
