@@ -1,0 +1,155 @@
+"""Laws of a descriptor: invariance, locality, smooth derivatives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+
+from nnpx.descriptor import Descriptor
+from nnpx.graph import Edges
+from nnpx.testing.contract import ContractError, require, require_equal
+from nnpx.testing.structures import cluster, random_rotation, to_tensor
+
+
+@final
+@dataclass(frozen=True)
+class DescriptorCase:
+    """A descriptor in float64, with the length of the species vectors it reads and the radius of its neighbour list (Å)."""
+
+    descriptor: Descriptor
+    n_channels: int
+    radius: float
+
+    def chemistry(self, n_atoms: int) -> Float[Tensor, "atom channel"]:
+        """A species vector for every atom, all different."""
+        return torch.rand(n_atoms, self.n_channels, dtype=torch.float64, generator=torch.Generator().manual_seed(4)) + 0.2
+
+    def features(self, positions: Float[Tensor, "atom 3"], radius: float | None = None) -> Float[Tensor, "atom feature"]:
+        """Features of an open cluster."""
+        edges = open_edges(positions, self.radius if radius is None else radius)
+        features: Tensor = self.descriptor(edges, self.chemistry(len(positions)))
+        return features
+
+
+def open_edges(positions: Float[Tensor, "atom 3"], radius: float) -> Edges:
+    """All ordered pairs of an open cluster closer than `radius` (Å), sorted by centre."""
+    between = positions[None, :, :] - positions[:, None, :]
+    close = (torch.linalg.vector_norm(between.detach(), dim=-1) < radius) & ~torch.eye(len(positions), dtype=torch.bool)
+    center, neighbor = close.nonzero().unbind(1)
+    vector = between[center, neighbor]
+    return Edges(center=center, neighbor=neighbor, vector=vector, distance=torch.linalg.vector_norm(vector, dim=-1), n_atoms=len(positions))
+
+
+def features_are_named_and_counted(case: DescriptorCase) -> None:
+    """One column and one name per feature."""
+    names, shape = case.descriptor.names(), case.features(_positions()).shape
+    n_features = case.descriptor.n_features
+    require(shape == (8, n_features), "number of features", expected=f"{n_features} columns", found=f"{shape[1]}")
+    require(len(set(names)) == n_features, "names of features", expected=f"{n_features} different names", found=f"{len(set(names))}")
+
+
+def rotation_and_reflection_change_no_feature(case: DescriptorCase) -> None:
+    """G(Qr) = G(r) for every orthogonal Q."""
+    positions = _positions()
+    for matrix in (random_rotation(5), -random_rotation(6)):
+        turned = positions @ to_tensor(matrix).T
+        require_equal("features under rotation", case.features(turned), case.features(positions), within=1e-11, unit="")
+
+
+def order_of_neighbors_changes_no_feature(case: DescriptorCase) -> None:
+    """Features are sums over neighbours: the order of the edges of one centre means nothing."""
+    edges = open_edges(_positions(), case.radius)
+    shuffle = torch.from_numpy(np.random.default_rng(7).permutation(len(edges.center)))
+    order = shuffle[torch.argsort(edges.center[shuffle], stable=True)]
+    mixed = Edges(edges.center[order], edges.neighbor[order], edges.vector[order], edges.distance[order], edges.n_atoms)
+    chemistry = case.chemistry(8)
+    require_equal("features under permutation", case.descriptor(mixed, chemistry), case.descriptor(edges, chemistry), within=1e-11, unit="")
+
+
+def far_neighbors_change_no_feature(case: DescriptorCase) -> None:
+    """Edges longer than the cutoff, which a neighbour list with a skin contains, add nothing."""
+    positions = _positions() * (1.2 * case.radius / 3.0)
+    plain, skinned = case.features(positions), case.features(positions, 1.5 * case.radius)
+    require_equal("features with neighbours beyond the cutoff", skinned, plain, within=1e-12, unit="")
+
+
+def isolated_atom_has_no_features(case: DescriptorCase) -> None:
+    """No neighbour, no feature."""
+    features = case.features(torch.zeros(1, 3, dtype=torch.float64))
+    require_equal("features of an isolated atom", features, torch.zeros_like(features), within=0.0, unit="")
+
+
+def features_depend_on_own_edges_only(case: DescriptorCase) -> None:
+    """∂G_i/∂r_jk = 0 unless i = j."""
+    edges = open_edges(_positions(), case.radius)
+    vector = edges.vector.clone().requires_grad_()
+    features = case.descriptor(edges.moved(vector), case.chemistry(8))
+    (slope,) = torch.autograd.grad(features[3].sum(), vector)
+    foreign = slope[edges.center != 3]
+    require_equal("locality of the features", foreign, torch.zeros_like(foreign), within=0.0, unit="Å⁻¹")
+
+
+def jacobian_is_the_derivative(case: DescriptorCase) -> None:
+    """`jacobian` gives ∂G_i/∂r_ij, as reverse differentiation does."""
+    edges = open_edges(_positions(), case.radius)
+    chemistry = case.chemistry(8)
+    pull = torch.rand(8, case.descriptor.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
+    vector = edges.vector.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(case.descriptor(edges.moved(vector), chemistry), vector, pull)
+    jacobian = case.descriptor.jacobian(edges, chemistry)
+    require_equal("jacobian", torch.einsum("exf,ef->ex", jacobian, pull[edges.center]), slope, within=1e-9, unit="Å⁻¹")
+
+
+def first_and_second_derivatives_are_right(case: DescriptorCase) -> None:
+    """Derivatives in positions and species vectors agree with finite differences (gradcheck), and theirs as well (gradgradcheck)."""
+    edges = open_edges(_positions()[:4], case.radius)
+    weight = torch.rand(4, case.descriptor.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    weight = weight / (1.0 + case.descriptor(edges, case.chemistry(4)).detach().abs().sum())
+
+    def projected(vector: Tensor, chemistry: Tensor) -> Tensor:
+        total: Tensor = (case.descriptor(edges.moved(vector), chemistry) * weight).sum()
+        return total
+
+    inputs = (edges.vector.clone().requires_grad_(), case.chemistry(4).requires_grad_())
+    try:
+        gradcheck(projected, inputs, eps=1e-5, atol=1e-8, rtol=1e-5, fast_mode=True)
+        gradgradcheck(projected, inputs, eps=1e-5, atol=1e-7, rtol=1e-5, fast_mode=True)
+    except GradcheckError as error:
+        found = str(error).splitlines()[0]
+        raise ContractError(
+            "derivatives of the descriptor", expected="those of finite differences", found=found, do="Correct the backward pass."
+        ) from error
+
+
+def straight_and_flat_environments_have_derivatives(case: DescriptorCase) -> None:
+    """Three atoms in a line and four in a plane, where angles are 0° and 180°, have finite first and second derivatives."""
+    line = [[0.0, 0.0, 0.0], [0.0, 0.0, 1.1], [0.0, 0.0, -1.1], [0.0, 0.0, 2.3]]
+    square = [[0.0, 0.0, 0.0], [1.2, 0.0, 0.0], [0.0, 1.2, 0.0], [1.2, 1.2, 0.0]]
+    for places in (line, square):
+        positions = torch.tensor(places, dtype=torch.float64, requires_grad=True)
+        (slope,) = torch.autograd.grad(case.features(positions).sum(), positions, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.square().sum(), positions)
+        finite = bool(slope.isfinite().all() and curvature.isfinite().all())
+        require(finite, "a straight or flat environment", expected="finite derivatives", found="NaN or infinity")
+
+
+DESCRIPTOR_LAWS: Final[tuple[Callable[[DescriptorCase], None], ...]] = (
+    features_are_named_and_counted,
+    rotation_and_reflection_change_no_feature,
+    order_of_neighbors_changes_no_feature,
+    far_neighbors_change_no_feature,
+    isolated_atom_has_no_features,
+    features_depend_on_own_edges_only,
+    jacobian_is_the_derivative,
+    first_and_second_derivatives_are_right,
+    straight_and_flat_environments_have_derivatives,
+)
+
+
+def _positions() -> Float[Tensor, "atom 3"]:
+    return to_tensor(cluster([1]).positions)
