@@ -4,7 +4,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -15,6 +15,8 @@ from nnpx.data.frames import md5, write, write_json
 from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import as_structures
 
+_IDLE = ("split", "n_processes")  # change no label
+
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads the user's files if there are any; writes data/labelled.extxyz and data/labels.json."""
@@ -23,9 +25,9 @@ def main(config: DictConfig, workspace: Path) -> None:
     checksums = {path.name: md5(path) for path in source.inputs(workspace) if path.is_file()}
     stamps = {
         "config": fingerprint(config.data, config.reference, config.seed),
-        "made_of": fingerprint(_decisive(config), checksums, nnpx.__version__, reference.level_of_theory),
+        "made_of": fingerprint(*_decisive(config), checksums, nnpx.__version__, reference.level_of_theory),
     }
-    known = json.loads(labels.read_text(encoding="utf-8")) if labels.is_file() and data.is_file() else {}
+    known = json.loads(labels.read_text("utf-8")) if labels.is_file() and data.is_file() else {}
     if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data):
         write_json(labels, {**known, **stamps})
         console.print(f"label: data/labelled.extxyz is up to date ({known['n_structures']} structures)")
@@ -36,19 +38,18 @@ def main(config: DictConfig, workspace: Path) -> None:
         labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=report)
         gathered = source.gather(labelling.run, workspace, config.seed)
     write(data, [*as_structures(gathered.isolated), *gathered.structures])
-    told = summary(gathered, reference.level_of_theory)
-    write_json(labels, {**told, **stamps, "md5": md5(data), "inputs": checksums})
+    told = {**summary(gathered, reference.level_of_theory), **stamps, "md5": md5(data), "inputs": checksums}
+    write_json(labels, told)
     journal.remove()
-    for line in [*told["found"], *(f"not labelled: {failure.name}: {failure.reason}" for failure in gathered.failures)]:
+    failed = [f"not labelled: {failure.name}: {failure.reason}" for failure in gathered.failures]
+    for line in [*gathered.found, *failed, f"{told['n_structures']} structures, {told['level_of_theory']}"]:
         console.print(f"label: {line}", markup=False)
-    console.print(f"label: {told['n_structures']} structures, {told['level_of_theory']}", markup=False)
 
 
-def _decisive(config: DictConfig) -> dict[str, object]:
-    """What decides the labels: neither the split nor the number of processes does."""
-    idle = ("split", "n_processes")
-    parts = {name: {key: value for key, value in config[name].items() if key not in idle} for name in ("data", "reference")}
-    return {**parts, "seed": config.seed}
+def _decisive(config: DictConfig) -> list[object]:
+    """What decides the labels."""
+    nodes = (config.data, config.reference)
+    return [config.seed, *(OmegaConf.masked_copy(node, [key for key in node if key not in _IDLE]) for node in nodes)]
 
 
 def _report(bar: Progress, task: TaskID, done: int, total: int) -> None:
@@ -56,5 +57,5 @@ def _report(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    columns = TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True)

@@ -1,8 +1,8 @@
 """Units of labelling work: a batch of given geometries, a trajectory, an isolated atom.
 
 A job is self-contained: it holds its geometry, its seed and its numbers, runs in any process in any order, and its key says whether
-two jobs are the same. Molecular dynamics visits geometries with their Boltzmann weight; the engine that drives it has labelled them
-on the way.
+two jobs are the same. Molecular dynamics visits geometries with their Boltzmann weight; each frame is labelled by a fresh calculator, so that
+its label depends on the geometry alone and not on the way there.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class Engine(Protocol):
     def calculator(self) -> BaseCalculator:
         """A fresh ASE calculator."""
 
-    def label(self, atoms: Atoms, calculator: BaseCalculator) -> Atoms:
+    def label(self, atoms: Atoms) -> Atoms:
         """A labelled copy of the structure."""
 
     def isolated_atom(self, symbol: str) -> float:
@@ -105,7 +105,7 @@ class SinglePoints(Job):
         done, failures = [], []
         for index, atoms in enumerate(self.structures):
             try:
-                done.append(engine.label(atoms, engine.calculator()))
+                done.append(engine.label(atoms))
             except ReferenceEngineError as error:
                 failures.append(Failure(f"{self.name}, geometry {index}", str(error)))
         return Batch(done, failures)
@@ -156,7 +156,7 @@ class Dynamics:
 @final
 @dataclass(frozen=True)
 class Trajectory(Job):
-    """Frames of Langevin dynamics, decorrelated by a stride, labelled by the engine that drives it.
+    """Frames of Langevin dynamics, decorrelated by a stride, labelled by the engine that drives them.
 
     A failed cycle ends the trajectory: what came before is kept, what is lost is recorded.
     """
@@ -186,9 +186,8 @@ class Trajectory(Job):
 
     def _sample(self, engine: Engine, frames: list[Atoms]) -> None:
         generator = np.random.default_rng(self.seed)
-        calculator = engine.calculator()
         atoms = self.atoms.copy()
-        atoms.calc = calculator
+        atoms.calc = engine.calculator()
         if self.dynamics.n_relax:
             FIRE(atoms, logfile=None).run(fmax=_RELAXED, steps=self.dynamics.n_relax)
         spread = np.sqrt(atoms.get_masses() * units.kB * self.temperature_K)
@@ -204,7 +203,7 @@ class Trajectory(Job):
         integrator.run(self.dynamics.n_equilibration)
         for _ in range(self.n_frames):
             integrator.run(self.dynamics.stride)
-            frames.append(_centred(engine.label(atoms, calculator)))
+            frames.append(_centred(engine.label(atoms)))
 
 
 def isolated(symbol: str, energy: float) -> Atoms:

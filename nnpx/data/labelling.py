@@ -64,6 +64,8 @@ class Journal:
     def remove(self) -> None:
         """Forget the finished jobs, once their results are safe elsewhere."""
         self.path.unlink(missing_ok=True)
+        if self.path.parent.is_dir() and not any(self.path.parent.iterdir()):
+            self.path.parent.rmdir()
 
 
 @final

@@ -49,17 +49,18 @@ class Reference(ABC):
         """
 
     @final
-    def label(self, atoms: Atoms, calculator: BaseCalculator) -> Atoms:
+    def label(self, atoms: Atoms) -> Atoms:
         """A copy of the structure with energy (eV), forces (eV/Å) and, if periodic in all directions, stress (eV/Å³).
+
+        A fresh calculator computes it: the label does not remember what was labelled before.
 
         Args:
             atoms: the structure; its constraints do not touch the forces.
-            calculator: from `calculator()`; one that has just computed this structure is not asked to do so again.
 
         Raises:
             ReferenceEngineError: the engine failed, or answered with a number that is not finite.
         """
-        bare = atoms.copy()
+        calculator, bare = self.calculator(), atoms.copy()
         bare.set_constraint()
         bare.calc = calculator
         try:
@@ -92,7 +93,7 @@ class Reference(ABC):
             ReferenceEngineError: the engine does not converge for this atom.
         """
         moment = float(ground_state_magnetic_moments[atomic_numbers[symbol]])
-        labelled = self.label(Atoms(symbol, magmoms=[moment]), self.calculator())
+        labelled = self.label(Atoms(symbol, magmoms=[moment]))
         return float(labelled.get_potential_energy())
 
 

@@ -46,7 +46,7 @@ class XTB(Reference):
         return f"{self.method} ({settings}; tblite {version('tblite')})"
 
     def calculator(self) -> BaseCalculator:
-        """The ASE calculator of tblite. Nothing is cached between structures: a label depends on its geometry alone."""
+        """The ASE calculator of tblite; it starts from the density of the structure before, which dynamics profits from."""
         try:
             from tblite.ase import TBLite
         except ImportError as error:
@@ -57,6 +57,5 @@ class XTB(Reference):
             electronic_temperature=self.electronic_temperature_K,
             max_iterations=self.max_iterations,
             charge=self.charge,
-            cache_api=False,
             verbosity=0,
         )
