@@ -56,8 +56,9 @@ Series = Mapping[str, tuple[Sequence[float] | np.ndarray, Sequence[float] | np.n
 def svg(figure: Figure, *, caption: str = "") -> str:
     """The figure as SVG, without a date, the same text for the same data; the caption becomes the drawing's title."""
     buffer = io.BytesIO()
+    title = {"Title": caption} if caption else {}
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": caption or None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, **title})
     return buffer.getvalue().decode()
 
 

@@ -1,0 +1,138 @@
+"""A report is complete in itself, and its figures are the same for the same data."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnpx import figures
+from nnpx.report import Picture, Section, Table, page, picture, text, write_page
+from nnpx.results import facts, final_table, metric_names
+
+
+class Nesting(HTMLParser):
+    """Fails where a tag is not closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids.extend(value for name, value in attrs if name == "id" and value)
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids.extend(value for name, value in attrs if name == "id" and value)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=3000)
+
+
+def every_figure(noise: np.ndarray) -> dict[str, figures.Figure]:
+    epochs = [{"epoch": k, "train_loss": 1.0 / k, "valid_loss": 2.0 / k, "valid_forces_mae": 0.1 / k} for k in range(1, 20)]
+    stopped = [{"epoch": 1, "train_loss": 0.0, "valid_loss": float("nan"), "valid_forces_mae": None}]
+    return {
+        "parity": figures.parity(noise, noise + 0.1, quantity="force", unit="eV/Å"),
+        "parity of equal values": figures.parity(np.ones(3), np.ones(3), quantity="energy", unit="eV"),
+        "errors": figures.error_histogram({"H": noise, "O": 2 * noise}, unit="eV/Å"),
+        "no errors": figures.error_histogram({"H": np.zeros(4)}, unit="eV/Å"),
+        "curves": figures.learning_curves([epochs, epochs[:5], stopped]),
+        "spread": figures.spread_against_error(np.abs(noise), np.abs(noise[::-1]), unit="eV/Å"),
+        "bars": figures.bars({"H": 1.0, "O": 2345.0}, ylabel="MAE"),
+        "lines": figures.lines({"": (np.arange(5), noise[:5])}, xlabel="t", ylabel="T", xlog=False, ylog=False),
+        "histogram": figures.histogram({"reference": noise, "potential": noise[:50]}, xlabel="r", bins=20),
+    }
+
+
+def test_every_figure_is_small_and_the_same_for_the_same_data(noise: np.ndarray) -> None:
+    first = {name: figures.svg(figure, caption=name) for name, figure in every_figure(noise).items()}
+    again = {name: figures.svg(figure, caption=name) for name, figure in every_figure(noise).items()}
+    assert first == again
+    assert max(map(len, first.values())) < 150_000
+    assert not any("<dc:date>" in drawing for drawing in first.values())
+
+
+def test_many_points_are_pixels_and_few_are_shapes(noise: np.ndarray) -> None:
+    assert "data:image/png" in figures.svg(figures.parity(noise, noise, quantity="force", unit="eV/Å"))
+    assert "data:image/png" not in figures.svg(figures.parity(noise[:50], noise[:50], quantity="force", unit="eV/Å"))
+
+
+def test_labels_that_are_missing_are_not_drawn(noise: np.ndarray) -> None:
+    label = np.where(np.arange(3000) < 100, noise, np.nan)
+    assert "100 values" in figures.svg(figures.parity(label, noise, quantity="force", unit="eV/Å"))
+
+
+def test_a_page_is_well_formed_with_unique_names_and_asks_the_network_for_nothing(noise: np.ndarray) -> None:
+    drawn = [Picture(figures.svg(figure), f"<{name}> & more") for name, figure in every_figure(noise).items()]
+    table = Table("Errors", ("quantity", "MAE"), [("force <x>", 1.23456), ("energy", None)])
+    written = page("A & B", [Section("One", [table], drawn, "Text.", [("Configuration", "a: <b>")]), Section("Two", figures=drawn)])
+    parser = Nesting()
+    parser.feed(written)
+    assert parser.open == []
+    assert len(parser.ids) == len(set(parser.ids))
+    assert not re.search(r'(src|href)="(?!#|data:)', written)
+    assert not re.search(r"@import|url\((?!#)", written)
+    assert "<script" not in written
+    referred = set(re.findall(r'(?:href="#|url\(#)([^")]+)', written))
+    assert referred <= set(parser.ids)
+    assert "force &lt;x&gt;" in written
+    assert "prefers-color-scheme: dark" in written
+
+
+def test_a_figure_keeps_its_caption_in_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.svg").write_text(figures.svg(figures.bars({"H": 1.0}, ylabel="MAE"), caption="Errors of H & O"))
+    (tmp_path / "bond_lengths.svg").write_text(figures.svg(figures.bars({"H": 1.0}, ylabel="MAE")))
+    assert picture(tmp_path / "a.svg").caption == "Errors of H & O"
+    assert picture(tmp_path / "bond_lengths.svg").caption == "bond lengths"
+
+
+def test_numbers_are_written_with_three_digits() -> None:
+    assert [text(value) for value in (0.0123456, 12.3456, 1234.56, 8100, None, "x", float("nan"))] == [
+        "0.0123",
+        "12.3",
+        "1,235",
+        "8,100",
+        "",
+        "x",
+        "–",
+    ]
+
+
+def test_a_page_is_written_with_its_folder(tmp_path: Path) -> None:
+    write_page(tmp_path / "reports" / "report.html", "title", [Section("empty")])
+    assert "<title>title</title>" in (tmp_path / "reports" / "report.html").read_text()
+
+
+def test_key_facts_survive_what_a_header_lacks() -> None:
+    assert facts({}).rows[0][0] == "parameters"
+    full = {"config": {"descriptor": {"_target_": "nnpx.descriptor.acsf.ACSF"}}, "numbers": [1, 6], "n_members": 4, "n_parameters": 5000}
+    rows = dict(facts({**full, "n_features": 48}).rows)
+    assert rows["descriptor"] == "ACSF, 48 features per atom"
+    assert rows["elements"] == "H, C"
+    assert rows["parameters"] == "5,000 in each of 4 members"
+
+
+def test_the_outcome_names_errors_drift_and_times_that_exist() -> None:
+    evaluation = {"test": {"forces": {"mae": 0.025, "rmse": 0.03, "max": 0.2, "count": 9}}, "wall_s": 2.0}
+    simulation = {"nve": {"drift_meV_per_atom_per_ps": 5e-4, "drift_error_meV_per_atom_per_ps": 1e-4, "wall_s": 30.0}}
+    rows = final_table(evaluation, simulation, {}).rows
+    assert [tuple(row) for row in rows] == [
+        ("forces, MAE", "25", "meV/Å"),
+        ("drift of the total energy, nve", "5.0e-04 ± 1e-04", "meV/atom/ps"),
+        ("time, evaluation", "2", "s"),
+        ("time, simulation", "30", "s"),
+    ]
+
+
+def test_metrics_have_one_flat_name_each() -> None:
+    found = {"test": {"structures": 3, "forces": {"mae": 1.0, "count": 9}, "forces_by_element": {"H": {"rmse": 2.0}}}}
+    assert metric_names(found) == {"test/forces_mae": 1.0, "test/forces_by_element_H_rmse": 2.0}
