@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
-from vesin import NeighborList
 
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
@@ -72,6 +71,8 @@ def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: 
 
 def pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
     """Pairs of atoms within `cutoff` (Å), each once: both indexes and the distance, Å."""
+    from vesin import NeighborList  # it loads torch, which the processes that label do without
+
     cell = np.asarray(atoms.cell.complete()) if any(atoms.pbc) else np.zeros((3, 3))
     first, second, distance = NeighborList(cutoff=cutoff, full_list=False).compute(atoms.positions, cell, atoms.pbc, "ijd")
     return first, second, distance

@@ -26,16 +26,13 @@ def open_structures(path: Path) -> list[Atoms]:
     try:
         kind = filetype(str(path))
     except (UnknownFileTypeError, UnicodeDecodeError) as error:
-        raise DataError(
-            str(path),
-            expected="a format that ASE reads (extxyz, ASE db, traj, OUTCAR, …)",
-            found=f"an unknown one ({path.suffix or 'no suffix'})",
-            do="Convert it with `ase convert` to extxyz.",
-        ) from error
+        raise _unknown(path) from error
     if kind in ("extxyz", "xyz"):
         _check_frames(path)
     try:
         structures = list(_rows(path)) if kind in ("db", "json") else ase_read(str(path), index=":", format=kind)
+    except UnknownFileTypeError as error:
+        raise _unknown(path) from error
     except _BROKEN as error:
         raise DataError(
             str(path),
@@ -93,6 +90,15 @@ def _check_frames(path: Path) -> None:
                 raise _broken(path, frame, line_number, f"{n_atoms} atoms", found)
             line_number += n_atoms + 1
             frame += 1
+
+
+def _unknown(path: Path) -> DataError:
+    return DataError(
+        str(path),
+        expected="a format that ASE reads (extxyz, ASE db, traj, OUTCAR, …)",
+        found=f"an unknown one ({path.suffix or 'no suffix'})",
+        do="Convert it with `ase convert` to extxyz.",
+    )
 
 
 def _broken(path: Path, frame: int, line: int, expected: str, found: str) -> DataError:
