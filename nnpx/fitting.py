@@ -22,7 +22,10 @@ from nnpx.data.reader import read
 from nnpx.descriptor.stored import is_fixed, store, stored_bytes
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
-from nnpx.potential import Potential
+from nnpx.potential import Potential, forces_and_stress
+from nnpx.prior import Prior
+from nnpx.prior.zero import Zero
+from nnpx.reduce import sum_atoms_to_structures
 from nnpx.statistics import measure_scales
 from nnpx.trainer.loop import Objective, Trainer
 from nnpx.trainer.state import Checkpoint, Epoch
@@ -124,19 +127,13 @@ def train_member(
     task: Task, member: int, seed: int, report: Callable[[Report], None]
 ) -> tuple[dict[str, torch.Tensor], list[Epoch]]:
     """Train one member from its seed, or from its checkpoint; returns its weights and learning curve."""
-    train, valid = (_load_graph(task, name) for name in ("train", "valid"))
     trainer: Trainer = instantiate(task.config["trainer"])
     parts = build_parts(task.config, numbers=task.numbers, seed=seed)
-    edges = train.edges()
+    train, valid = (without_prior(_load_graph(task, name), parts.prior) for name in ("train", "valid"))
     described = train if train.has_stored_features() else _stored(train, parts, trainer.dtype, derivatives=False)
-    scales = measure_scales(
-        described,
-        numbers=task.numbers,
-        isolated_atoms=task.isolated_atoms,
-        prior=parts.prior(edges, train.species),
-        feature_floor=trainer.feature_floor,
-    )
+    scales = measure_scales(described, numbers=task.numbers, isolated_atoms=task.isolated_atoms, feature_floor=trainer.feature_floor)
     potential = parts.potential(scales).to_precision(trainer.dtype)
+    potential.prior = Zero()  # its part has been taken from the labels
     objective = Objective(
         instantiate(task.config["loss"], forces_rms=scales.energy_scale),
         instantiate(task.config["optimizer"]),
@@ -151,7 +148,27 @@ def train_member(
         checkpoint=Checkpoint(task.folder / f"member-{seed}.checkpoint"),
         report=lambda epoch: report(Report(member, epoch)),
     )
+    potential.prior = parts.prior
     return {name: value.detach().cpu() for name, value in potential.state_dict().items()}, curve
+
+
+def without_prior(graph: AtomicGraph, prior: Prior) -> AtomicGraph:
+    """The graph with the prior's energy, forces and stress taken from the labels: what is left to learn.
+
+    The prior has no trained parameters, so that this is done once and not in every update.
+    """
+    with torch.enable_grad():
+        wide = graph.cast(torch.float64)
+        edges = wide.edges().as_variables()
+        atomic_energies = prior(edges, graph.species)
+        if not atomic_energies.requires_grad:
+            return graph
+        (pull,) = torch.autograd.grad(atomic_energies.sum(), edges.vector)
+    forces, stress = forces_and_stress(wide, edges, pull)
+    energy = sum_atoms_to_structures(atomic_energies.detach(), graph.owner, graph.n_structures)
+    return graph.with_(
+        energy=graph.energy - energy, forces=graph.forces - forces.to(graph.forces.dtype), stress=graph.stress - stress.to(graph.stress.dtype)
+    )
 
 
 def forget_graphs(task: Task) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -54,6 +55,12 @@ class Prediction:
     forces_std: Float[Tensor, "atom 3"]  #: spread of the members' forces, eV/Å
 
 
+#: attributes with a row per atom, pair and structure, apart from the indices
+PER_ATOM: Final = ("positions", "species", "forces", "features", "jacobian")
+PER_EDGE: Final = ("slot", "shift")
+PER_STRUCTURE: Final = ("cell", "energy", "stress")
+
+
 class AtomicGraph(Data):
     """One or more structures as a single disconnected graph: atoms are nodes, pairs within the cutoff are edges.
 
@@ -66,12 +73,13 @@ class AtomicGraph(Data):
         atom_start, edge_start (structure + 1): where the atoms and edges of each structure begin, and the total.
         cell (structure 3 3): rows are the lattice vectors, Å; zero where there is none.
         center, neighbor (edge): the pair i, j; sorted by centre.
+        slot (edge): the place of a pair among those of its centre, from 0.
         shift (edge 3): S, the periodic image of j in units of the cell.
         periodic: whether any structure has a cell; a plain bool, as n_structures is.
         n_structures: a plain int, so that nothing has to be read back from a device.
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
-        features (atom feature), jacobian (edge 3 feature): a stored descriptor and its derivative (see `nnpx.descriptor.stored`);
-            zero features wide where nothing is stored.
+        features (atom feature), jacobian (atom slot·3 feature): a stored descriptor and its derivative in the vectors of the atom's pairs
+            (see `nnpx.descriptor.stored`); zero features wide where nothing is stored.
     """
 
     positions: Tensor
@@ -82,6 +90,7 @@ class AtomicGraph(Data):
     cell: Tensor
     center: Tensor
     neighbor: Tensor
+    slot: Tensor
     shift: Tensor
     n_structures: int
     periodic: bool
@@ -138,23 +147,20 @@ class AtomicGraph(Data):
         atoms, atom_start = _rows(self.atom_start, structures)
         edges, edge_start = _rows(self.edge_start, structures)
         move = (atom_start[:-1] - self.atom_start[structures]).repeat_interleave(edge_start.diff())
+        per_atom = {key: getattr(self, key).index_select(0, atoms) for key in PER_ATOM}
+        per_edge = {key: getattr(self, key).index_select(0, edges) for key in PER_EDGE}
+        per_structure = {key: getattr(self, key).index_select(0, structures) for key in PER_STRUCTURE}
         return AtomicGraph(
-            positions=self.positions[atoms],
-            species=self.species[atoms],
             owner=torch.arange(len(structures), device=self.owner.device).repeat_interleave(atom_start.diff()),
             atom_start=atom_start,
             edge_start=edge_start,
-            cell=self.cell[structures],
-            center=self.center[edges] + move,
-            neighbor=self.neighbor[edges] + move,
-            shift=self.shift[edges],
+            center=self.center.index_select(0, edges) + move,
+            neighbor=self.neighbor.index_select(0, edges) + move,
             n_structures=len(structures),
             periodic=self.periodic,
-            energy=self.energy[structures],
-            forces=self.forces[atoms],
-            stress=self.stress[structures],
-            features=self.features[atoms],
-            jacobian=self.jacobian[edges],
+            **per_atom,
+            **per_edge,
+            **per_structure,
         )
 
 
@@ -168,7 +174,7 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
         atoms_before.append(atoms_before[-1] + graph.n_atoms)
     joined = {
         key: torch.cat([getattr(graph, key) for graph in graphs])
-        for key in ("positions", "species", "cell", "shift", "energy", "forces", "stress", "features", "jacobian")
+        for key in (*PER_ATOM, *PER_EDGE, *PER_STRUCTURE)
     }
     return AtomicGraph(
         owner=torch.arange(sum(structures), device=atom_start.device).repeat_interleave(atom_start.diff()),

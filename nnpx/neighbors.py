@@ -45,6 +45,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         cell=torch.from_numpy(cell)[None],
         center=torch.from_numpy(center),
         neighbor=torch.from_numpy(neighbor),
+        slot=torch.from_numpy(np.arange(len(center)) - np.searchsorted(center, center)),
         shift=torch.from_numpy(shift),
         n_structures=1,
         periodic=bool(atoms.pbc.any()),
@@ -52,7 +53,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         forces=torch.from_numpy(np.array(labels.get("forces", np.full((n_atoms, 3), np.nan)), dtype=float)),
         stress=torch.from_numpy(voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.copy())[None],
         features=torch.zeros(n_atoms, 0, dtype=torch.float64),
-        jacobian=torch.zeros(len(center), 3, 0, dtype=torch.float64),
+        jacobian=torch.zeros(n_atoms, 0, 0, dtype=torch.float64),
     )
 
 

@@ -12,7 +12,7 @@ from nnpx.reduce import sum_atoms_to_structures
 
 
 def measure_scales(
-    graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms: Mapping[int, float], prior: Float[Tensor, " atom"], feature_floor: float
+    graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms: Mapping[int, float], feature_floor: float
 ) -> Scales:
     """Scales of a potential from its training set.
 
@@ -20,16 +20,15 @@ def measure_scales(
     squares in float64 (of minimal norm: where the stoichiometry never varies, only the sum over a structure is determined).
 
     Args:
-        graph: the training set, with stored features, in float64.
+        graph: the training set with stored features, the prior taken from its labels.
         numbers: atomic numbers in the order of the species index.
         isolated_atoms: energy of an isolated atom (eV) by atomic number; may be empty.
-        prior: the prior's atomic energies (eV), which are not learned.
         feature_floor: smallest width that a feature is divided by.
     """
     n_species = len(numbers)
     composition = sum_atoms_to_structures(torch.nn.functional.one_hot(graph.species, n_species).double(), graph.owner, graph.n_structures)
     labelled = torch.isfinite(graph.energy)
-    target = (graph.energy - sum_atoms_to_structures(prior.double(), graph.owner, graph.n_structures))[labelled]
+    target = graph.energy[labelled]
     composition = composition[labelled]
     if all(number in isolated_atoms for number in numbers):
         reference_energies = torch.tensor([isolated_atoms[number] for number in numbers], dtype=torch.float64)

@@ -1,5 +1,6 @@
 """Hydra's own command line, behind a check: sweeps over any launcher, `--cfg`, and completion in the shell."""
 
+import multiprocessing
 import os
 import re
 import sys
@@ -103,6 +104,8 @@ def _job(verb: str, project: str, config: DictConfig) -> None:
     from nnpx.cli import run_verb
     from nnpx.upstream import borrow
 
+    if multiprocessing.get_start_method(allow_none=True) == "loky":
+        multiprocessing.set_start_method("spawn", force=True)  # joblib's own method is unknown to the processes that a job starts
     resolvers.register()
     OmegaConf.resolve(config)
     workspace = Path(HydraConfig.get().runtime.output_dir)
@@ -111,7 +114,8 @@ def _job(verb: str, project: str, config: DictConfig) -> None:
         borrow(config, Path(project), workspace)
         run_verb(verb, config, workspace, alone=False)
     except NNPXError as error:
-        sys.stderr.write(f"error: job {HydraConfig.get().job.num} ({HydraConfig.get().job.override_dirname}): {error}\n")
+        hydra_config = HydraConfig.get()
+        sys.stderr.write(f"error: job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): {error}\n")
         raise
 
 

@@ -169,7 +169,8 @@ class Store:
             return str(found.experiment_id)
         # a local store without it scatters files over whatever the working directory is; a server knows its own place
         local = (self.root / "mlartifacts" / self.experiment).as_uri() if self.uri.startswith("sqlite:") else None
-        return str(self._client.create_experiment(self.experiment, artifact_location=local))
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard opens on training runs, not on language models
+        return str(self._client.create_experiment(self.experiment, artifact_location=local, tags=kind))
 
     @cached_property
     def _client(self) -> Any:

@@ -23,7 +23,8 @@ ATOMS_AT_A_TIME: Final = 64
 
 def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom feature"]:
     """The features stored with the graph, connected to the edge vectors by their stored derivatives."""
-    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, graph.center)
+    n_slots = graph.jacobian.shape[1] // 3
+    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, graph.center * n_slots + graph.slot)
     return features
 
 
@@ -31,14 +32,15 @@ class _StoredFeatures(torch.autograd.Function):
     """G with a first derivative in the edge vectors; its derivative is itself differentiable in ∂E/∂G, as force training needs."""
 
     @staticmethod
-    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, center: Tensor) -> Tensor:
-        ctx.save_for_backward(jacobian, center)
+    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(jacobian, place)
         return features.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        jacobian, center = ctx.saved_tensors
-        return torch.bmm(jacobian, grads[0][center][:, :, None])[:, :, 0], None, None, None
+        jacobian, place = ctx.saved_tensors
+        pull_of_slots = torch.bmm(jacobian, grads[0][:, :, None]).reshape(-1, 3)
+        return pull_of_slots.index_select(0, place), None, None, None
 
 
 def is_fixed(*modules: torch.nn.Module) -> bool:
@@ -48,7 +50,7 @@ def is_fixed(*modules: torch.nn.Module) -> bool:
 
 def stored_bytes(graph: AtomicGraph, descriptor: Descriptor, dtype: torch.dtype) -> int:
     """Memory that the features and derivatives of a graph take, bytes."""
-    rows = graph.n_atoms + 3 * int(graph.center.shape[0])
+    rows = graph.n_atoms * (1 + 3 * _n_slots(graph))
     return rows * descriptor.n_features * dtype.itemsize
 
 
@@ -59,15 +61,24 @@ def store(
 
     A few structures are evaluated at a time, so that the triplets of a large set are never in memory together.
     """
-    features, jacobian = [], []
+    n_slots = _n_slots(graph) if derivatives else 0
+    features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
+    jacobian = torch.zeros(graph.n_atoms, 3 * n_slots, descriptor.n_features if derivatives else 0, dtype=dtype)
     with torch.no_grad():
         for structures in graph.batches(ATOMS_AT_A_TIME):
+            atoms = slice(int(graph.atom_start[structures[0]]), int(graph.atom_start[structures[-1] + 1]))
             some = graph.select(structures)
             edges = some.edges()
-            own = chemistry[int(graph.atom_start[structures[0]]) : int(graph.atom_start[structures[-1] + 1])]
-            features.append(descriptor(edges, own).to(dtype))
-            jacobian.append(descriptor.jacobian(edges, own).to(dtype) if derivatives else some.jacobian.to(dtype))
-    return graph.with_(features=torch.cat(features), jacobian=torch.cat(jacobian))
+            features[atoms] = descriptor(edges, chemistry[atoms]).to(dtype)
+            if derivatives:
+                by_slot = jacobian[atoms].view(some.n_atoms, n_slots, 3, -1)
+                by_slot[some.center, some.slot] = descriptor.jacobian(edges, chemistry[atoms]).to(dtype)
+    return graph.with_(features=features, jacobian=jacobian)
+
+
+def _n_slots(graph: AtomicGraph) -> int:
+    """The largest number of neighbours of any atom."""
+    return int(graph.slot.max()) + 1 if len(graph.slot) else 0
 
 
 def jacobian_by_slots(

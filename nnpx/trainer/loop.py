@@ -132,6 +132,7 @@ class Trainer:
     def _one_epoch(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, train: AtomicGraph, objective: Objective) -> float:
         state.model.train()
         losses = []
+        weights = [weight for weight in state.model.parameters() if weight.requires_grad]
         n_steps = self.max_epochs * math.ceil(train.n_structures / self.batch_size)
         for structures in self._batches(train.n_structures, state.generator, fabric):
             batch = train.select(structures.to(fabric.device))
@@ -139,8 +140,9 @@ class Trainer:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
             loss = loss_of_batch(batch)
             state.optimizer.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.gradient_clip)
+            # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
+            fabric.backward(loss, inputs=weights)
+            torch.nn.utils.clip_grad_norm_(weights, self.gradient_clip)
             state.optimizer.step()
             state.averaged.update(state.step)
             state.step += 1
