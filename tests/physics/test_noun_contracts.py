@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from every_option import NUMBERS, USUAL, build_parts, node, options
+from every_option import NUMBERS, USUAL, node, options, parts_of
 
 from nnpx.config import instantiate
 from nnpx.species_embedding import SpeciesEmbedding
@@ -39,8 +39,8 @@ def test_species_embedding_obeys(option, law):
 @pytest.mark.parametrize("law", DESCRIPTOR_LAWS, ids=named)
 @pytest.mark.parametrize("option", options("descriptor"))
 def test_descriptor_obeys(option, law):
-    parts = build_parts({**USUAL, "descriptor": option}, [1, 6])
-    law(DescriptorCase(parts["descriptor"], parts["species_embedding"].n_channels, parts["cutoff"].radius))
+    parts = parts_of({**USUAL, "descriptor": option}, [1, 6])
+    law(DescriptorCase(parts.descriptor, parts.embedding.n_channels, parts.cutoff_radius))
 
 
 @pytest.mark.parametrize("law", NETWORK_LAWS, ids=named)
