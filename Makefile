@@ -1,0 +1,49 @@
+# Two habits: `make demo` and `make test`. Both make .venv where it is missing.
+SHELL := bash
+PYTHON ?= python3
+VENV ?= .venv
+RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow test-browser check bench lock clean
+
+help: ## what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## make .venv from the lock file
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+demo: $(VENV)/.ready ## label, prepare, train, evaluate and simulate the default experiment; show the result
+	$(RUN) dvc repro
+	$(RUN) nnpx report --params params.yaml
+
+test: $(VENV)/.ready ## the tests (under 15 minutes on 2 cores)
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -n 2
+
+slow: $(VENV)/.ready ## the tests that take minutes
+	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -m slow
+
+test-browser: $(VENV)/.ready ## open the dashboard in headless Chromium (installed from Debian where missing)
+	command -v chromium >/dev/null || (apt-get update && apt-get install -y chromium)
+	$(RUN) python -m pytest -q -m browser
+
+check: $(VENV)/.ready ## format, lint, types, dependency direction, spelling
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) codespell nnpx pipelines conf tests README.md CHANGELOG.md CONTRIBUTING.md
+
+bench: $(VENV)/.ready ## time nnpx; tests/benchmarks/README.md says how to time peers beside it
+	$(RUN) OMP_NUM_THREADS=2 python tests/benchmarks/speed.py
+
+lock: ## pin every dependency anew; torch's own CUDA packages are left to the build of torch that pip finds
+	uv pip compile pyproject.toml --extra test --extra check --extra sweep --universal --python-version 3.11 \
+	  --constraint <(echo torch==2.13.0) --quiet --no-header --no-annotate | grep -vE '^(nvidia|cuda|triton)' > requirements.lock
+
+clean: ## remove what runs leave behind; data, models and reports stay in DVC's cache
+	rm -rf .nnpx multirun outputs mlruns
