@@ -1,5 +1,6 @@
 """One noun, four places: a folder of conf/, a package, its docstring, and options that compose and fit the signatures they name."""
 
+import functools
 import importlib
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 import nnpx
 from nnpx import config as configuration
 from nnpx.overrides import groups_in
-from nnpx.schema import NOUNS
+from nnpx.schema import NOUNS, check_node, plain
 from nnpx.upstream import READS
 
 ROOT = Path(nnpx.__file__).parent.parent
@@ -37,7 +38,15 @@ def test_an_option_says_what_it_is_and_names_a_class_of_its_noun(noun, option):
 
 @pytest.mark.parametrize(("noun", "option"), OPTIONS)
 def test_an_option_composes_and_fits_the_signature_that_it_names(noun, option):
-    configuration.validate(configuration.compose([f"{noun}={option}"]))
+    row = [name for group, name in OPTIONS if group == noun].index(option)
+    assert check_node(plain(composed(row)[noun]), noun, ())[1] == []
+
+
+@functools.cache
+def composed(row):
+    """An experiment of the option number `row` of every noun that has so many: each option is composed once."""
+    options = {noun: [name for group, name in OPTIONS if group == noun] for noun in NOUNS}
+    return configuration.compose([f"{noun}={names[row]}" for noun, names in options.items() if len(names) > row])
 
 
 @pytest.mark.parametrize("name", groups_in([CONF])["experiment"])
