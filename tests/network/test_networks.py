@@ -1,0 +1,85 @@
+"""Networks: how they start, and that each path through them is the same function."""
+
+import pytest
+import torch
+
+from nnpx.network.initial import lecun_normal
+from nnpx.network.mlp import MLP
+from nnpx.network.per_species import STACKED_AT_MOST, PerSpecies
+
+
+def per_species(generator: torch.Generator, n_species: int = 3) -> PerSpecies:
+    return PerSpecies(hidden=[8, 5], activation="tanh", output_scale=1.0, n_features=6, n_species=n_species, generator=generator)
+
+
+def mlp(generator: torch.Generator, output_scale: float = 1.0) -> MLP:
+    return MLP(hidden=[8, 5], activation="silu", output_scale=output_scale, n_features=6, n_channels=2, generator=generator)
+
+
+def test_lecun_weights_have_variance_one_over_the_number_of_inputs(generator):
+    weights = lecun_normal((400, 500), 400, generator)
+    assert float(weights.var()) == pytest.approx(1.0 / 400.0, rel=0.02)
+
+
+def test_same_seed_same_network():
+    one, other = (mlp(torch.Generator().manual_seed(4)) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_building_a_network_leaves_the_global_random_state_alone(generator):
+    before = torch.random.get_rng_state()
+    mlp(generator)
+    per_species(generator)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_output_scale_multiplies_the_initial_energy(generator):
+    geometry, chemistry = torch.randn(4, 6, generator=generator, dtype=torch.float64), torch.ones(4, 2, dtype=torch.float64)
+    species = torch.zeros(4, dtype=torch.long)
+    full, tenth = (mlp(torch.Generator().manual_seed(4), scale)(geometry, chemistry, species) for scale in (1.0, 0.1))
+    torch.testing.assert_close(tenth, 0.1 * full, rtol=1e-14, atol=0.0)
+
+
+def test_mlp_is_the_formula_written_out(generator):
+    network = mlp(generator)
+    geometry, chemistry = (
+        torch.randn(1, 6, generator=generator, dtype=torch.float64),
+        torch.randn(1, 2, generator=generator, dtype=torch.float64),
+    )
+    signal = torch.cat([geometry[0], chemistry[0]])
+    for weight, bias in zip(network.weights[:-1], network.biases[:-1], strict=True):
+        before = weight @ signal + bias
+        signal = before / (1.0 + torch.exp(-before))
+    expected = network.weights[-1] @ signal + network.biases[-1]
+    torch.testing.assert_close(network(geometry, chemistry, torch.tensor([0])), expected, rtol=1e-13, atol=0.0)
+
+
+def test_stacked_and_sorted_evaluation_agree(generator):
+    network = per_species(generator)
+    geometry = torch.randn(50, 6, generator=generator, dtype=torch.float64)
+    species = torch.randint(0, 3, (50,), generator=generator)
+    stacked, grouped = network.stacked(geometry, species), network.sorted_by_species(geometry, species)
+    torch.testing.assert_close(stacked, grouped, rtol=0.0, atol=1e-14)
+
+
+def test_an_element_without_atoms_is_no_obstacle(generator):
+    network = per_species(generator)
+    n_atoms = STACKED_AT_MOST  # times three elements: the sorted path
+    geometry = torch.randn(n_atoms, 6, generator=generator, dtype=torch.float64)
+    species = 2 * torch.randint(0, 2, (n_atoms,), generator=generator)
+    energies = network(geometry, torch.zeros(n_atoms, 1, dtype=torch.float64), species)
+    torch.testing.assert_close(energies, network.stacked(geometry, species), rtol=0.0, atol=1e-13)
+
+
+def test_each_element_has_a_network_of_its_own(generator):
+    network = per_species(generator)
+    geometry = torch.randn(1, 6, generator=generator, dtype=torch.float64).expand(3, -1)
+    energies = network(geometry, torch.zeros(3, 1, dtype=torch.float64), torch.arange(3))
+    assert torch.pdist(energies[:, None]).min() > 1e-3
+
+
+def test_chemistry_is_not_an_input_of_the_classic_method(generator):
+    network = per_species(generator)
+    geometry, species = torch.randn(3, 6, generator=generator, dtype=torch.float64), torch.arange(3)
+    one, other = (network(geometry, torch.full((3, 2), value, dtype=torch.float64), species) for value in (0.0, 9.0))
+    assert torch.equal(one, other)
