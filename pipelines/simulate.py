@@ -12,9 +12,8 @@ from nnpx.config import instantiate
 from nnpx.figures import svg
 from nnpx.md.progress import progress_bars, watcher
 from nnpx.md.study import run_all
-from nnpx.md.summary import sections, tables
-from nnpx.report import as_rich, picture, write_page
-from nnpx.results import read_json
+from nnpx.report import Section, as_rich, picture, write_page
+from nnpx.results import read_json, simulation_tables
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -42,14 +41,18 @@ def main(config: DictConfig, workspace: Path) -> None:
         drawn = {name: one for study in studies for name, one in study.pictures().items()}
         for name, (figure, caption) in drawn.items():
             (out / f"{name}.svg").write_text(svg(figure, caption=caption), encoding="utf-8")
+        notes = [f"{study.name} was not compared with the reference engine: {study.note}" for study in studies if study.note]
         pictures = [picture(out / f"{name}.svg") for name in drawn]
-        write_page(out / "report.html", f"Simulation with {config.name}", sections(studies, pictures))
+        write_page(
+            out / "report.html",
+            f"Simulation with {config.name}",
+            [Section("Simulation", simulation_tables(found), pictures, " ".join(notes))],
+        )
         for study in studies:
             study.log(run)
         for path in sorted(out.iterdir()):
             run.log_file(path, "simulation")
-    for table in tables(studies):
+    for table in simulation_tables(found):
         console.print(as_rich(table))
-    for study in studies:
-        if study.note:
-            console.print(f"{study.name} was not compared with the reference engine: {study.note}")
+    for note in notes:
+        console.print(note)

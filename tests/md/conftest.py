@@ -7,57 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator
 from ase.calculators.lj import LennardJones
+from md_systems import settings
 
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory
-from nnpx.md.watchdog import Watchdog
-
-
-class Springs(Calculator):
-    """V = ½ k Σ |r − r0|²: every atom on its own spring, so that every average over the canonical ensemble is known."""
-
-    implemented_properties = ["energy", "forces"]  # noqa: RUF012  ASE's interface
-
-    def __init__(self, atoms: Atoms, stiffness: float) -> None:
-        super().__init__()
-        self.home, self.stiffness = atoms.positions.copy(), stiffness
-
-    def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
-        super().calculate(atoms, properties, system_changes)
-        away = self.atoms.positions - self.home
-        self.results = {"energy": 0.5 * self.stiffness * (away**2).sum(), "forces": -self.stiffness * away}
-
-
-def watchdog(**changed: float | None) -> Watchdog:
-    bounds: dict[str, Any] = {
-        "min_distance": 0.5,
-        "max_bond_change": None,
-        "max_isolation": None,
-        "max_force": 1e3,
-        "max_temperature_ratio": 20.0,
-    }
-    return Watchdog(**{**bounds, **changed})
-
-
-def settings(**changed: Any) -> dict[str, Any]:
-    numbers: dict[str, Any] = {
-        "engine": "ase",
-        "structure": None,
-        "timestep_fs": 1.0,
-        "temperature_K": 30.0,
-        "friction_per_fs": 0.01,
-        "equilibration_ps": 0.0,
-        "duration_ps": 1.0,
-        "sample_every_fs": 4.0,
-        "bond_factor": 1.25,
-        "compare": False,
-        "watchdog": watchdog(),
-    }
-    return {**numbers, **changed}
 
 
 @pytest.fixture

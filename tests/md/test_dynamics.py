@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from md_systems import Springs, watchdog
 
 from nnpx import units
 from nnpx.md.langevin import Langevin
@@ -15,7 +16,6 @@ from nnpx.md.momenta import draw_momenta, internal_degrees_of_freedom, remove_ri
 from nnpx.md.nve import NVE
 from nnpx.md.observables import conservation, mean
 from nnpx.md.trajectory import Trajectory
-from tests.md.conftest import Springs, watchdog
 
 Run = Callable[..., Trajectory]
 

@@ -11,12 +11,12 @@ from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
 from ase.io import read
+from md_systems import Springs, watchdog
 
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
 from nnpx.md.trajectory import Trajectory
-from tests.md.conftest import Springs, watchdog
 
 Run = Callable[..., Trajectory]
 
