@@ -102,8 +102,8 @@ class Tracker(ABC):
         """The run with this id, to add to it from another process or at a later time."""
 
     @abstractmethod
-    def dashboard(self) -> str:
-        """The command or address that shows the runs; empty where none are kept."""
+    def dashboard(self) -> list[str]:
+        """What opens the runs in a browser, line by line: a command, an address; nothing where no runs are kept."""
 
 
 @final
@@ -128,9 +128,9 @@ class Silent(Tracker):
         """A run that forgets."""
         return _Forgotten()
 
-    def dashboard(self) -> str:
+    def dashboard(self) -> list[str]:
         """Nothing to show."""
-        return ""
+        return []
 
 
 @final
@@ -221,14 +221,16 @@ class MLflow(Tracker):
         except Unreachable as problem:
             return self._run(run_id, silence=problem)
 
-    def dashboard(self) -> str:
-        """A server's address, or the command that opens the database, as short as it works from the project folder."""
+    def dashboard(self) -> list[str]:
+        """The command that serves the database, as short as it works from the project folder, and the address of the runs."""
+        page = self.store.page()
         if self.store.uri.startswith("http"):
-            return self.store.uri
+            return [self.store.uri + page]
         program = Path(sys.executable).parent / "mlflow"
         inside = program.is_relative_to(self.workspace)
         uri = self.store.uri.replace(f"sqlite:///{self.workspace}/", "sqlite:///")
-        return f"{program.relative_to(self.workspace) if inside else program.name} ui --workers 1 --backend-store-uri {uri}"
+        command = f"{program.relative_to(self.workspace) if inside else program.name} ui --workers 1 --backend-store-uri {uri}"
+        return [command, f"http://127.0.0.1:5000{page}"]
 
     def _run(self, run_id: str, *, closed: bool = False, silence: Exception | None = None, first: Sequence[Record] = ()) -> Run:
         journal = self.workspace / ".nnpx" / "tracking" / f"{run_id}.jsonl"

@@ -100,6 +100,14 @@ class Store:
             except Timeout as problem:
                 raise Unreachable(f"{lock} is held by another process") from problem
 
+    def page(self) -> str:
+        """Path of the runs in the dashboard, which otherwise opens on language models; empty while the store is silent."""
+        try:
+            with self._translated():
+                return f"/#/experiments/{self._experiment_id()}/runs?workflowType=machine_learning"
+        except (Unreachable, Refused):
+            return ""
+
     def create_run(self, name: str, tags: Mapping[str, str]) -> str:
         """A new run; its id."""
         with self._translated():
@@ -169,7 +177,7 @@ class Store:
             return str(found.experiment_id)
         # a local store without it scatters files over whatever the working directory is; a server knows its own place
         local = (self.root / "mlartifacts" / self.experiment).as_uri() if self.uri.startswith("sqlite:") else None
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # the dashboard opens on training runs, not on language models
+        kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(self._client.create_experiment(self.experiment, artifact_location=local, tags=kind))
 
     @cached_property

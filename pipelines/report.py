@@ -36,5 +36,5 @@ def main(config: DictConfig, workspace: Path) -> None:
     console = Console()
     console.print(as_rich(outcome))
     console.print(f"report     {page.relative_to(workspace)}", highlight=False, soft_wrap=True)
-    if command := tracker.dashboard():
-        console.print(f"dashboard  {command}", highlight=False, soft_wrap=True)
+    for line in tracker.dashboard():
+        console.print(f"dashboard  {line}", highlight=False, soft_wrap=True, markup=False)

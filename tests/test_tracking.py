@@ -253,14 +253,16 @@ def test_the_silent_tracker_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_dashboard_command_is_short_in_the_project_and_complete_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
-    assert tracker(tmp_path).dashboard() == ".venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db"
-    assert tracker(tmp_path, uri="http://runs.example:5000").dashboard() == "http://runs.example:5000"
-    assert tracker(tmp_path, uri="sqlite:////data/runs.db").dashboard().endswith("sqlite:////data/runs.db")
-    assert Silent(workspace=tmp_path).dashboard() == ""
+def test_the_dashboard_command_is_short_in_the_project_and_complete_elsewhere(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(workspace / ".venv" / "bin" / "python"))
+    command, address = tracker(workspace).dashboard()
+    assert command == ".venv/bin/mlflow ui --workers 1 --backend-store-uri sqlite:///mlflow.db"
+    assert address.startswith("http://127.0.0.1:5000/#/experiments/")
+    elsewhere = f"sqlite:///{workspace.parent}/runs.db"
+    shutil.copy(workspace / "mlflow.db", workspace.parent / "runs.db")
+    assert tracker(workspace, uri=elsewhere).dashboard()[0].endswith(elsewhere)
+    assert tracker(workspace, uri="http://127.0.0.1:9").dashboard() == ["http://127.0.0.1:9"]
+    assert Silent(workspace=workspace).dashboard() == []
 
 
 def test_importing_the_tracker_does_not_import_mlflow() -> None:

@@ -38,6 +38,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store with an ensemble of two members, and the ids of parent and members."""
@@ -102,7 +108,8 @@ def browse(address: str, folder: Path, name: str) -> str:
 
 
 def test_the_experiment_page_lists_the_ensemble(project: tuple[Path, list[str]], dashboard: str, tmp_path: Path) -> None:
-    page = browse(f"{dashboard}/#/experiments/1/runs", tmp_path, "experiment")
+    address = MLflow(uri=None, experiment="nnpx", flush_every_s=5.0, retry_every_s=60.0, timeout_s=5, workspace=project[0]).dashboard()[1]
+    page = browse(address.replace("http://127.0.0.1:5000", dashboard), tmp_path, "experiment")
     assert "ethanol" in page
     assert (tmp_path / "experiment.png").stat().st_size > 10_000
 
