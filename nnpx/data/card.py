@@ -79,7 +79,7 @@ def ranges(structures: Sequence[Atoms]) -> dict[str, Any]:
     forces = forces[np.all(np.isfinite(forces), axis=1)]
     stress = [np.abs(each["stress"]).max() for each in found if "stress" in each]
     return {
-        "n_atoms": _span([len(atoms) for atoms in structures]),
+        "n_atoms": _span([float(len(atoms)) for atoms in structures]),
         "energy_per_atom": _span(per_atom),
         "force_rms": float(np.sqrt(np.mean(forces**2))) if forces.size else None,
         "force_max": float(np.linalg.norm(forces, axis=1).max()) if forces.size else None,

@@ -1,8 +1,8 @@
 """Units of labelling work: a batch of given geometries, a trajectory, an isolated atom.
 
 A job is self-contained: it holds its geometry, its seed and its numbers, runs in any process in any order, and its key says whether
-two jobs are the same. Molecular dynamics visits geometries with their Boltzmann weight; each frame is labelled by a fresh calculator, so that
-its label depends on the geometry alone and not on the way there.
+two jobs are the same. Molecular dynamics visits geometries with their Boltzmann weight; each frame is labelled by a fresh
+calculator, so that its label depends on the geometry alone and not on the way there.
 """
 
 import hashlib
@@ -163,7 +163,7 @@ class Trajectory(Job):
 
     name: str
     atoms: Atoms
-    temperature_K: float
+    temperature_K: float  # noqa: N815
     dynamics: Dynamics
     n_frames: int
     seed: tuple[int, ...]

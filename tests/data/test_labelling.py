@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ DYNAMICS = Dynamics(timestep_fs=2.0, friction_per_fs=0.05, n_relax=2, n_equilibr
 class Moody(Calculator):
     """Harmonic atoms; fails where the first atom lies beyond x = 10 Å, and can be slow."""
 
-    implemented_properties = ["energy", "forces"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
     def __init__(self, delay_s: float = 0.0) -> None:
         super().__init__()

@@ -207,7 +207,7 @@ def test_damaged_binary_file(tmp_path: Path) -> None:
 def test_forces_missing_on_some_frames() -> None:
     structures = [labelled(seed) for seed in range(4)]
     del structures[2].calc.results["forces"]
-    with pytest.raises(DataError, match="none in 1 of 4: structures 2"):
+    with pytest.raises(DataError, match=r"none in 1 of 4: structures 2"):
         check_labels(structures, "a.extxyz", allow_missing=False)
     check_labels(structures, "a.extxyz", allow_missing=True)
 
@@ -217,7 +217,7 @@ def test_forces_missing_on_some_frames() -> None:
 def test_numbers_that_are_not_finite(name: str, value: float) -> None:
     structures = [labelled(0), labelled(1)]
     structures[1].calc.results[name] = np.full((4, 3), value) if name == "forces" else value
-    with pytest.raises(DataError, match=f"structure 1 of a.extxyz: expected a finite {name}"):
+    with pytest.raises(DataError, match=rf"structure 1 of a.extxyz: expected a finite {name}"):
         check_labels(structures, "a.extxyz", allow_missing=False)
 
 
@@ -225,7 +225,7 @@ def test_nan_energy_survives_reading_and_is_then_refused(tmp_path: Path) -> None
     atoms = copper()
     atoms.info["REF_energy"] = np.nan
     write(tmp_path / "a.extxyz", atoms)
-    with pytest.raises(DataError, match="a finite energy, found nan"):
+    with pytest.raises(DataError, match=r"a finite energy, found nan"):
         check_labels(read(tmp_path / "a.extxyz"), "a.extxyz", allow_missing=False)
 
 
@@ -239,13 +239,13 @@ def test_forces_that_are_all_zero() -> None:
 
 def test_two_atoms_too_close() -> None:
     atoms = Atoms("H2O", [[0, 0, 0], [0, 0, 0.2], [0, 0, 2]])
-    with pytest.raises(GeometryError, match="H0 and H1 at 0.2000 Å"):
+    with pytest.raises(GeometryError, match=r"H0 and H1 at 0.2000 Å"):
         check_geometry([molecule("H2O"), atoms], "a.extxyz", minimum_distance=0.3)
 
 
 def test_two_atoms_too_close_across_the_boundary() -> None:
     atoms = Atoms("H2", [[0.05, 1, 1], [4.95, 1, 1]], cell=[5, 5, 5], pbc=True)
-    with pytest.raises(GeometryError, match="at 0.1000 Å"):
+    with pytest.raises(GeometryError, match=r"at 0.1000 Å"):
         check_geometry([atoms], "a.extxyz", minimum_distance=0.3)
 
 
@@ -264,7 +264,7 @@ def test_cell_without_volume_or_left_handed(cell: np.ndarray, message: str) -> N
 
 def test_validation_without_an_element() -> None:
     water, ethanol = molecule("H2O"), molecule("CH3CH2OH")
-    with pytest.raises(DataError, match="valid: expected the elements of train .* found no structure with C"):
+    with pytest.raises(DataError, match=r"valid: expected the elements of train .* found no structure with C"):
         check_elements({"train": [water, ethanol], "valid": [water], "test": []})
-    with pytest.raises(DataError, match="train: expected the elements of valid .* found no structure with C"):
+    with pytest.raises(DataError, match=r"train: expected the elements of valid .* found no structure with C"):
         check_elements({"train": [water], "valid": [ethanol], "test": []})

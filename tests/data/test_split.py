@@ -77,7 +77,7 @@ def test_named_groups_are_tested() -> None:
 
 def test_blocks_are_contiguous_in_every_group() -> None:
     parts = blocks(gap=1)(structures(), NONE, 0)
-    assert parts.train[:15] == list(range(14)) + [20]
+    assert parts.train[:15] == [*range(14), 20]
     assert parts.valid[:4] == [15, 16, 35, 36]
     assert parts.test[:4] == [18, 19, 38, 39]
     assert parts.left_out[:3] == [14, 17, 34]
