@@ -15,8 +15,6 @@ from nnpx.data.frames import md5, write, write_json
 from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import as_structures
 
-_IDLE = ("split", "n_processes")  # change no label
-
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads the user's files if there are any; writes data/labelled.extxyz and data/labels.json."""
@@ -47,9 +45,10 @@ def main(config: DictConfig, workspace: Path) -> None:
 
 
 def _decisive(config: DictConfig) -> list[object]:
-    """What decides the labels."""
+    """What decides the labels: neither the split nor the number of processes does."""
+    idle = ("split", "n_processes")
     nodes = (config.data, config.reference)
-    return [config.seed, *(OmegaConf.masked_copy(node, [key for key in node if key not in _IDLE]) for node in nodes)]
+    return [config.seed, *(OmegaConf.masked_copy(node, [key for key in node if key not in idle]) for node in nodes)]
 
 
 def _report(bar: Progress, task: TaskID, done: int, total: int) -> None:
