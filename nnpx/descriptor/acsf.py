@@ -123,8 +123,8 @@ class ACSF(Descriptor):
         slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
         own = torch.arange(n_edges, device=edges.center.device)
         radial = _sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry[edges.neighbor], own, n_edges)
-        near = (edges.distance < self.angular_cutoff.radius).nonzero()[:, 0]
-        inner = edges.where(near)
+        is_near = edges.distance < self.angular_cutoff.radius
+        near, inner = is_near.nonzero()[:, 0], edges.where(is_near)
         three = triplets(inner)
         weights = self.pair_weights(inner, three, chemistry)
         a, b = inner.vector[three.first], inner.vector[three.second]

@@ -180,7 +180,7 @@ class Trainer:
             mean_of_labelled(difference(predicted.forces, batch.forces).abs(), batch.forces),
             mean_of_labelled(difference(predicted.stress, batch.stress).abs(), batch.stress),
         )
-        return [float(error.detach()) for error in errors] + [batch.n_structures]
+        return [float(error.detach()) for error in errors] + [float(batch.n_structures)]
 
     def _keep_best(self, state: State, row: Epoch) -> None:
         if row.valid_loss < state.best_loss or not state.best_weights:

@@ -1,0 +1,49 @@
+"""An ensemble is the mean of its members, and its spread is theirs."""
+
+import torch
+from small import carbons, ethanols, graph_of, potential_for, stored
+
+from nnpx.ensemble import Ensemble
+from nnpx.ensemble.deep import Deep
+from nnpx.ensemble.single import Single
+
+
+def test_one_member_is_that_potential_exactly():
+    graph = graph_of(ethanols(2))
+    potential = potential_for(graph).eval()
+    alone, ensemble = potential(graph), Ensemble([potential])(graph)
+    assert torch.equal(alone.energy, ensemble.energy)
+    assert torch.equal(alone.forces, ensemble.forces)
+    assert ensemble.energy_std.isnan().all()
+    assert ensemble.forces_std.isnan().all()
+
+
+def test_mean_and_spread_are_those_of_the_members():
+    for structures in (ethanols(2), carbons(2)):
+        graph = graph_of(structures)
+        members = [potential_for(graph, seed).eval() for seed in range(3)]
+        each, ensemble = [member(graph) for member in members], Ensemble(members)(graph)
+        for name in ("energy", "forces", "stress"):
+            torch.testing.assert_close(
+                getattr(ensemble, name), torch.stack([getattr(one, name) for one in each]).mean(0), rtol=1e-10, atol=1e-10, equal_nan=True
+            )
+        torch.testing.assert_close(ensemble.energy_std, torch.stack([one.energy for one in each]).std(0))
+        torch.testing.assert_close(ensemble.forces_std, torch.stack([one.forces for one in each]).std(0), rtol=1e-8, atol=1e-10)
+
+
+def test_forces_do_not_depend_on_whether_their_spread_is_asked_for():
+    graph = graph_of(ethanols(2))
+    ensemble = Ensemble([potential_for(graph, seed).eval() for seed in range(3)])
+    torch.testing.assert_close(ensemble(graph, spread=True).forces, ensemble(graph, spread=False).forces, rtol=0, atol=1e-12)
+
+
+def test_stored_features_give_the_same_spread():
+    graph = graph_of(ethanols(2))
+    members = [potential_for(graph, seed).eval() for seed in range(3)]
+    ensemble = Ensemble(members)
+    torch.testing.assert_close(ensemble(stored(graph, members[0])).forces_std, ensemble(graph).forces_std, rtol=1e-8, atol=1e-11)
+
+
+def test_first_member_grows_from_the_seed_of_the_single_potential():
+    assert Deep(n_members=4, n_processes=2).seeds(7)[0] == Single().seeds(7)[0]
+    assert len(set(Deep(n_members=4, n_processes=2).seeds(7))) == 4

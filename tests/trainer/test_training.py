@@ -1,0 +1,144 @@
+"""Training: it learns, it resumes bit for bit, and it loses nothing."""
+
+import copy
+import os
+import resource
+import signal
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+from small import CONFIG, carbons, ethanols, graph_of, potential_for, stored
+
+from nnpx.config import instantiate
+from nnpx.errors import CheckpointError
+from nnpx.loss import Loss
+from nnpx.trainer.loop import Objective
+from nnpx.trainer.state import Checkpoint, Epoch
+
+
+class KilledInMidEpoch(Loss):
+    """The usual loss until an update in the middle of an epoch, at which the process is killed."""
+
+    def __init__(self, loss: Loss, update: int) -> None:
+        super().__init__()
+        self.loss, self.left = loss, update
+
+    def forward(self, prediction, graph):
+        if prediction.forces.requires_grad:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.loss(prediction, graph)
+
+
+def fit(folder: Path, *, report=lambda epoch: None, kill_at: int | None = None, structures=None, **trainer):
+    """Train a fresh small potential, resuming from the folder's checkpoint."""
+    torch.set_num_threads(1)
+    structures = structures or ethanols(14)
+    graph = graph_of(structures)
+    potential = potential_for(graph)
+    graph = stored(graph, potential, torch.float32)
+    potential.to_precision(torch.float32)
+    train, valid = graph.select(torch.arange(10)), graph.select(torch.arange(10, len(structures)))
+    loss = instantiate(CONFIG["loss"], forces_rms=float(potential.energy_scale))
+    objective = Objective(
+        loss if kill_at is None else KilledInMidEpoch(loss, kill_at), instantiate(CONFIG["optimizer"]), instantiate(CONFIG["schedule"])
+    )
+    curve = instantiate({**CONFIG["trainer"], **trainer}).fit(
+        potential, train=train, valid=valid, objective=objective, seed=3, checkpoint=Checkpoint(folder / "member.checkpoint"), report=report
+    )
+    return potential, curve
+
+
+def identical(first, second) -> bool:
+    (a, a_curve), (b, b_curve) = first, second
+    weights = all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return weights and [str(row) for row in a_curve] == [str(row) for row in b_curve]
+
+
+def test_training_lowers_the_error_of_the_forces(tmp_path):
+    _, curve = fit(tmp_path, structures=ethanols(54), max_epochs=40)
+    assert curve[-1].train_loss < 0.05 * curve[0].train_loss
+    assert curve[-1].valid_forces_mae < 0.5 * curve[0].valid_forces_mae
+
+
+def test_training_learns_stress_where_it_is_labelled(tmp_path):
+    _, curve = fit(tmp_path, structures=carbons(14), max_epochs=60)
+    assert curve[-1].valid_stress_mae < 0.5 * curve[0].valid_stress_mae
+
+
+def test_n_epochs_resumed_for_n_more_equal_2n_epochs_exactly(tmp_path):
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path / "interrupted", report=interrupt)
+    assert identical(fit(tmp_path / "interrupted"), fit(tmp_path / "straight"))
+
+
+def test_a_run_killed_in_mid_epoch_ends_as_if_it_had_not_been(tmp_path):
+    process = get_context("spawn").Process(target=fit, args=(tmp_path / "killed",), kwargs={"kill_at": 10})  # 4 updates an epoch
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert Checkpoint(tmp_path / "killed" / "member.checkpoint").load()["epoch"] == 2
+    assert identical(fit(tmp_path / "killed"), fit(tmp_path / "straight"))
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path):
+    first = fit(tmp_path)
+    reports = []
+    assert identical(first, fit(tmp_path, report=reports.append))
+    assert not reports
+
+
+def test_it_stops_when_the_validation_loss_no_longer_improves(tmp_path):
+    _, curve = fit(tmp_path, max_epochs=200, patience_epochs=3)
+    best = min(range(len(curve)), key=lambda k: curve[k].valid_loss)
+    assert len(curve) == best + 1 + 3 or len(curve) == 200
+
+
+def test_missing_labels_neither_count_nor_spoil(tmp_path):
+    structures = ethanols(14)
+    for atoms in structures[::2]:
+        atoms.calc.results["forces"][:] = float("nan")
+    structures[1].calc.results["energy"] = float("nan")
+    potential, curve = fit(tmp_path, structures=structures)
+    assert all(torch.isfinite(weight).all() for weight in potential.parameters())
+    assert all(row.train_loss == row.train_loss for row in curve)
+
+
+def _fill_the_disk(folder: Path) -> None:
+    """A process whose files may not grow beyond 4 kB writes a checkpoint."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    try:
+        fit(folder)
+    except CheckpointError as error:
+        os._exit(7 if "the checkpoint before it is intact" in str(error) else 8)
+    os._exit(9)
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint_valid(tmp_path):
+    def interrupt(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, report=interrupt)
+    checkpoint = Checkpoint(tmp_path / "member.checkpoint")
+    before = copy.deepcopy(checkpoint.load())
+    process = get_context("spawn").Process(target=_fill_the_disk, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 7
+    assert checkpoint.load()["epoch"] == before["epoch"] == 1
+    assert not list(tmp_path.glob("*.writing"))
+
+
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
+    (tmp_path / "member.checkpoint").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match=r"expected a checkpoint of format 1, found .* Delete the file"):
+        fit(tmp_path)
