@@ -7,6 +7,7 @@ from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
 
+from nnpx.errors import ConfigError
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
 
@@ -31,6 +32,9 @@ class Gaussian(Radial):
         n_functions: N, at least 2.
         r_min: the shortest distance to resolve, Å; used by the two Gastegger recipes.
         cutoff_radius: r_c, Å.
+
+    Raises:
+        ConfigError: `r_min` is not below the cutoff.
     """
 
     def __init__(
@@ -42,6 +46,13 @@ class Gaussian(Radial):
         cutoff_radius: Wired[float],
     ) -> None:
         super().__init__()
+        if r_min >= cutoff_radius:
+            raise ConfigError(
+                "radial.r_min",
+                expected=f"less than cutoff.radius = {cutoff_radius} Å",
+                found=f"{r_min} Å",
+                do="Lower radial.r_min or raise cutoff.radius.",
+            )
         eta, shift = recipe_parameters(recipe, n_functions, r_min, cutoff_radius)
         self.n_functions = n_functions
         self.eta: Tensor

@@ -56,6 +56,11 @@ def test_names_say_width_and_place_in_angstrom():
     assert gaussian("gastegger_shifted", 4).names()[1] == "gaussian eta=0.5000 shift=2.000"
 
 
+def test_a_grid_that_starts_beyond_the_cutoff_is_refused():
+    with pytest.raises(ConfigError, match=r"radial\.r_min: expected less than cutoff\.radius = 4\.0 Å, found 5\.0 Å"):
+        Gaussian(recipe="gastegger_shifted", n_functions=4, r_min=5.0, cutoff_radius=4.0)
+
+
 def test_lists_of_different_length_are_refused():
     with pytest.raises(ConfigError, match=r"radial\.shift_bohr: expected 2 values"):
         GaussianList(eta_per_bohr2=[0.1, 0.2], shift_bohr=[0.0])
