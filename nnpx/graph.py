@@ -56,9 +56,9 @@ class Prediction:
 
 
 #: attributes with a row per atom, pair and structure, apart from the indices
-PER_ATOM: Final = ("positions", "species", "forces", "features", "jacobian")
+PER_ATOM: Final = ("positions", "species", "forces", "features")
 PER_EDGE: Final = ("slot", "shift")
-PER_STRUCTURE: Final = ("cell", "energy", "stress")
+PER_STRUCTURE: Final = ("cell", "energy", "stress", "row")
 
 
 class AtomicGraph(Data):
@@ -78,8 +78,9 @@ class AtomicGraph(Data):
         periodic: whether any structure has a cell; a plain bool, as n_structures is.
         n_structures: a plain int, so that nothing has to be read back from a device.
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
-        features (atom feature), jacobian (atom slot·3 feature): a stored descriptor and its derivative in the vectors of the atom's pairs
-            (see `nnpx.descriptor.stored`); zero features wide where nothing is stored.
+        features (atom feature): a stored descriptor (see `nnpx.descriptor.stored`); zero features wide where nothing is stored.
+        jacobian (row slot·3 feature), row (structure): its derivative in the vectors of each atom's pairs, and where a structure's atoms begin
+            in it. Selections share this tensor, which is the large one, instead of copying from it.
     """
 
     positions: Tensor
@@ -99,6 +100,7 @@ class AtomicGraph(Data):
     stress: Tensor
     features: Tensor
     jacobian: Tensor
+    row: Tensor
 
     @property
     def n_atoms(self) -> int:
@@ -158,6 +160,7 @@ class AtomicGraph(Data):
             neighbor=self.neighbor.index_select(0, edges) + move,
             n_structures=len(structures),
             periodic=self.periodic,
+            jacobian=self.jacobian,
             **per_atom,
             **per_edge,
             **per_structure,
@@ -165,7 +168,7 @@ class AtomicGraph(Data):
 
 
 def join(graphs: list[AtomicGraph]) -> AtomicGraph:
-    """Several graphs as one; no edge connects them."""
+    """Several graphs as one; no edge connects them, and nothing that was stored is kept."""
     atom_start = _starts(torch.cat([graph.atom_start.diff() for graph in graphs]))
     edge_start = _starts(torch.cat([graph.edge_start.diff() for graph in graphs]))
     structures = [graph.n_structures for graph in graphs]
@@ -175,7 +178,10 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
     joined = {
         key: torch.cat([getattr(graph, key) for graph in graphs])
         for key in (*PER_ATOM, *PER_EDGE, *PER_STRUCTURE)
+        if key not in ("features", "row")
     }
+    joined["features"] = joined["positions"].new_zeros(len(joined["positions"]), 0)
+    joined["row"] = atom_start[:-1]
     return AtomicGraph(
         owner=torch.arange(sum(structures), device=atom_start.device).repeat_interleave(atom_start.diff()),
         atom_start=atom_start,
@@ -184,6 +190,7 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
         neighbor=torch.cat([graph.neighbor + before for graph, before in zip(graphs, atoms_before, strict=True)]),
         n_structures=sum(structures),
         periodic=any(graph.periodic for graph in graphs),
+        jacobian=joined["positions"].new_zeros(len(joined["positions"]), 0, 0),
         **joined,
     )
 

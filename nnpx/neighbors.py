@@ -53,6 +53,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         forces=torch.from_numpy(np.array(labels.get("forces", np.full((n_atoms, 3), np.nan)), dtype=float)),
         stress=torch.from_numpy(voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.copy())[None],
         features=torch.zeros(n_atoms, 0, dtype=torch.float64),
+        row=torch.zeros(1, dtype=torch.long),
         jacobian=torch.zeros(n_atoms, 0, 0, dtype=torch.float64),
     )
 

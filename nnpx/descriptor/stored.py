@@ -24,23 +24,68 @@ ATOMS_AT_A_TIME: Final = 64
 def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom feature"]:
     """The features stored with the graph, connected to the edge vectors by their stored derivatives."""
     n_slots = graph.jacobian.shape[1] // 3
-    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, graph.center * n_slots + graph.slot)
+    blocks = list(zip(graph.row.tolist(), graph.atom_start[:-1].tolist(), graph.atoms_per_structure().tolist(), strict=True))
+    place = graph.center * n_slots + graph.slot
+    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, place, blocks)
     return features
+
+
+#: of each structure: its first row in the stored derivatives, its first atom in the batch, its number of atoms
+Blocks = list[tuple[int, int, int]]
 
 
 class _StoredFeatures(torch.autograd.Function):
     """G with a first derivative in the edge vectors; its derivative is itself differentiable in ∂E/∂G, as force training needs."""
 
     @staticmethod
-    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, place: Tensor) -> Tensor:
+    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, place: Tensor, blocks: Blocks) -> Tensor:
         ctx.save_for_backward(jacobian, place)
+        ctx.blocks = blocks
         return features.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         jacobian, place = ctx.saved_tensors
-        pull_of_slots = torch.bmm(jacobian, grads[0][:, :, None]).reshape(-1, 3)
-        return pull_of_slots.index_select(0, place), None, None, None
+        pull_of_slots: Tensor = _Pull.apply(grads[0], jacobian, ctx.blocks)
+        return pull_of_slots.reshape(-1, 3).index_select(0, place), None, None, None, None
+
+
+class _Pull(torch.autograd.Function):
+    """(∂E/∂G_i) · (∂G_i/∂r_ij) for the slots of every atom, read in place from the derivatives of the whole set."""
+
+    @staticmethod
+    def forward(ctx: Any, by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
+        ctx.save_for_backward(jacobian)
+        ctx.blocks = blocks
+        pull = by_feature.new_empty(len(by_feature), jacobian.shape[1])
+        for row, atom, n in blocks:
+            torch.bmm(jacobian[row : row + n], by_feature[atom : atom + n, :, None], out=pull[atom : atom + n, :, None])
+        return pull
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (jacobian,) = ctx.saved_tensors
+        by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)
+        return by_feature, None, None
+
+
+class _PullTransposed(torch.autograd.Function):
+    """The adjoint of `_Pull`: from the slots back to the features."""
+
+    @staticmethod
+    def forward(ctx: Any, pull: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
+        ctx.save_for_backward(jacobian)
+        ctx.blocks = blocks
+        by_feature = pull.new_empty(len(pull), jacobian.shape[2])
+        for row, atom, n in blocks:
+            torch.bmm(pull[atom : atom + n, None, :], jacobian[row : row + n], out=by_feature[atom : atom + n, None, :])
+        return by_feature
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (jacobian,) = ctx.saved_tensors
+        pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)
+        return pull, None, None
 
 
 def is_fixed(*modules: torch.nn.Module) -> bool:
@@ -73,7 +118,7 @@ def store(
             if derivatives:
                 by_slot = jacobian[atoms].view(some.n_atoms, n_slots, 3, -1)
                 by_slot[some.center, some.slot] = descriptor.jacobian(edges, chemistry[atoms]).to(dtype)
-    return graph.with_(features=features, jacobian=jacobian)
+    return graph.with_(features=features, jacobian=jacobian, row=graph.atom_start[:-1])
 
 
 def _n_slots(graph: AtomicGraph) -> int:
