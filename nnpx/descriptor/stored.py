@@ -57,10 +57,8 @@ class _Pull(torch.autograd.Function):
     def forward(ctx: Any, by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
         ctx.save_for_backward(jacobian)
         ctx.blocks = blocks
-        pull = by_feature.new_empty(len(by_feature), jacobian.shape[1])
-        for row, atom, n in blocks:
-            torch.bmm(jacobian[row : row + n], by_feature[atom : atom + n, :, None], out=pull[atom : atom + n, :, None])
-        return pull
+        rows = by_feature[:, None, :]  # as rows, which are multiplied twice as fast as columns
+        return torch.cat([torch.bmm(rows[atom : atom + n], jacobian[row : row + n].mT) for row, atom, n in blocks])[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -76,10 +74,8 @@ class _PullTransposed(torch.autograd.Function):
     def forward(ctx: Any, pull: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
         ctx.save_for_backward(jacobian)
         ctx.blocks = blocks
-        by_feature = pull.new_empty(len(pull), jacobian.shape[2])
-        for row, atom, n in blocks:
-            torch.bmm(pull[atom : atom + n, None, :], jacobian[row : row + n], out=by_feature[atom : atom + n, None, :])
-        return by_feature
+        rows = pull[:, None, :]
+        return torch.cat([torch.bmm(rows[atom : atom + n], jacobian[row : row + n]) for row, atom, n in blocks])[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
