@@ -68,17 +68,18 @@ class ACSF(Descriptor):
         self.angular_cutoff = copy.deepcopy(cutoff)
         self.angular_cutoff.radius = angular_radius
         eta, shift, lam, zeta = angular.parameters(angular_radius)
-        shells, self_shell = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
-        cones, self_cone = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
-        buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1], "shell": self_shell, "cone": self_cone}
-        buffers["channel_p"], buffers["channel_q"] = torch.triu_indices(n_channels, n_channels)
-        for name, values in buffers.items():
+        shells, shell_of = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
+        cones, cone_of = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
+        chosen = torch.unique(shell_of * len(cones) + cone_of)
+        p, q = torch.triu_indices(n_channels, n_channels)
+        buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1]}
+        for name, values in {**buffers, "chosen": chosen, "channel_p": p, "channel_q": q}.items():
             self.register_buffer(name, values.clone(), persistent=False)
-        self.n_angular = len(eta)
-        self.n_features = radial.n_functions * n_channels + self.n_angular * len(buffers["channel_p"])
+        self.every_combination = len(chosen) == len(shells) * len(cones)
+        self.n_features = radial.n_functions * n_channels + len(chosen) * len(p)
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
-        """G2 of every channel, then G4 or G5 of every pair of channels."""
+        """G2 of every channel, then G4 or G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
         shells = self.shells(edges.distance)
         radial = _sum_by_channel(shells, chemistry[edges.neighbor], edges.center, edges.n_atoms)
         near = edges.within(self.angular_cutoff.radius)
@@ -105,7 +106,8 @@ class ACSF(Descriptor):
             exponent = exponent + (r_jk[:, None] - self.shift) ** 2
             envelope = envelope * self.angular_cutoff(r_jk)
         shell = torch.exp(-self.eta * exponent) * envelope[:, None]
-        return shell[:, self.shell] * cone[:, self.cone]
+        grid = (shell[:, :, None] * cone[:, None, :]).flatten(1)
+        return grid if self.every_combination else grid.index_select(1, self.chosen)
 
     def pair_weights(
         self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]
@@ -142,7 +144,8 @@ class ACSF(Descriptor):
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
         kind = {"narrow": "G4", "wide": "G5"}[self.kind]
         radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
-        values = (self.eta[self.shell], self.shift[self.shell], self.lam[self.cone], self.zeta[self.cone])
+        shell, cone = self.chosen // len(self.lam), self.chosen % len(self.lam)
+        values = (self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone])
         functions = list(zip(*(value.tolist() for value in values), strict=True))
         pairs = zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
         angular = [f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}" for p, q in pairs for eta, s, lam, z in functions]
