@@ -34,12 +34,13 @@ class Edges:
 
     def where(self, chosen: Bool[Tensor, " edge"]) -> "Edges":
         """The edges marked in `chosen`."""
+        kept = chosen.nonzero()[:, 0]
         return replace(
             self,
-            center=self.center[chosen],
-            neighbor=self.neighbor[chosen],
-            vector=self.vector[chosen],
-            distance=self.distance[chosen],
+            center=self.center.index_select(0, kept),
+            neighbor=self.neighbor.index_select(0, kept),
+            vector=self.vector.index_select(0, kept),
+            distance=self.distance.index_select(0, kept),
         )
 
 
@@ -79,8 +80,8 @@ class AtomicGraph(Data):
         n_structures: a plain int, so that nothing has to be read back from a device.
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
         features (atom feature): a stored descriptor (see `nnpx.descriptor.stored`); zero features wide where nothing is stored.
-        jacobian (row slot·3 feature), row (structure): its derivative in the vectors of each atom's pairs, and where a structure's atoms begin
-            in it. Selections share this tensor, which is the large one, instead of copying from it.
+        jacobian (row slot·3 feature), row (structure): its derivative in the vectors of each atom's pairs, and where a structure's atoms
+            begin in it. Selections share this tensor, which is the large one, instead of copying from it.
     """
 
     positions: Tensor

@@ -96,16 +96,16 @@ class ACSF(Descriptor):
         self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
     ) -> Float[Tensor, "triplet feature"]:
         """One summand of G4 or G5 per triplet and function, from r_ij, r_ik and r_ij·r_ik."""
-        cosine = scalar / (r_ij * r_ik)
-        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
-        cone = (2.0 ** (1.0 - self.zeta)) * (1.0 + self.lam * cosine[:, None]).clamp_min(0.0) ** self.zeta
-        exponent = (r_ij[:, None] - self.shift) ** 2 + (r_ik[:, None] - self.shift) ** 2
-        envelope = self.angular_cutoff(r_ij) * self.angular_cutoff(r_ik)
+        sides = [r_ij, r_ik]
         if self.kind == "narrow":
-            r_jk = torch.sqrt(r_ij**2 + r_ik**2 - 2.0 * scalar)
-            exponent = exponent + (r_jk[:, None] - self.shift) ** 2
-            envelope = envelope * self.angular_cutoff(r_jk)
-        shell = torch.exp(-self.eta * exponent) * envelope[:, None]
+            sides.append(torch.sqrt(r_ij**2 + r_ik**2 - 2.0 * scalar))
+        r = torch.stack(sides)
+        envelope = self.angular_cutoff(r.flatten()).reshape(r.shape)
+        envelope = envelope[0] * envelope[1] * envelope[2] if self.kind == "narrow" else envelope[0] * envelope[1]
+        shell = torch.exp(-self.eta * ((r[:, :, None] - self.shift) ** 2).sum(0)) * envelope[:, None]
+        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
+        cosine = scalar / (r_ij * r_ik)
+        cone = (2.0 ** (1.0 - self.zeta)) * (1.0 + self.lam * cosine[:, None]).clamp_min(0.0) ** self.zeta
         grid = (shell[:, :, None] * cone[:, None, :]).flatten(1)
         return grid if self.every_combination else grid.index_select(1, self.chosen)
 

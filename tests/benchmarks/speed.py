@@ -1,0 +1,164 @@
+"""How fast nnpx is on this machine, one JSON line per measurement.
+
+python speed.py                                       all measurements
+python speed.py single --system ethanol|water192|si512     energy + forces through the ASE calculator, neighbour list included
+python speed.py train --batch 8|32 [--live]           one update with forces in the loss, 27-atom molecules;
+                                                      --live computes the descriptor in every update instead of reading the stored one
+
+Weights are random and labels made up: neither changes the time. Medians over about four seconds after a warm-up.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+import nnpx
+from nnpx.assembly import Parts, build_parts
+from nnpx.config import compose, instantiate
+from nnpx.descriptor.stored import store
+from nnpx.ensemble import Ensemble
+from nnpx.graph import AtomicGraph
+from nnpx.neighbors import graph_from_list
+from nnpx.potential import Potential
+from nnpx.statistics import measure_scales
+
+
+def water(n_molecules: int) -> Atoms:
+    """Molecules on a grid at 1 g/cm³, turned at random."""
+    random = np.random.default_rng(0)
+    length = (n_molecules * 29.915) ** (1 / 3)
+    per_side = int(np.ceil(n_molecules ** (1 / 3)))
+    box = Atoms(cell=[length] * 3, pbc=True)
+    for k in range(n_molecules):
+        one = molecule("H2O")
+        one.euler_rotate(*random.uniform(0, 360, 3))
+        one.translate((np.array([k // per_side**2, k // per_side % per_side, k % per_side]) + 0.5) * length / per_side)
+        box += one
+    return box
+
+
+def molecule_of_27_atoms() -> Atoms:
+    """Benzene, ethanol and ethylene side by side, with two carbons made nitrogen: four elements, 27 atoms."""
+    parts = molecule("C6H6"), molecule("CH3CH2OH"), molecule("C2H4")
+    parts[1].translate([0.0, 0.0, 4.0])
+    parts[2].translate([4.2, 0.0, 2.0])
+    joined = parts[0] + parts[1] + parts[2]
+    joined.numbers[np.flatnonzero(joined.numbers == 6)[:2]] = 7
+    return joined
+
+
+SYSTEMS: dict[str, Callable[[], Atoms]] = {
+    "ethanol": lambda: molecule("CH3CH2OH"),
+    "water192": lambda: water(64),
+    "si512": lambda: bulk("Si", "diamond", a=5.431, cubic=True) * (4, 4, 4),
+    "mol27": molecule_of_27_atoms,
+}
+
+
+def displaced(system: str, n: int) -> list[Atoms]:
+    """Copies with random displacements and harmonic labels."""
+    random = np.random.default_rng(1)
+    rest, structures = SYSTEMS[system](), []
+    for _ in range(n):
+        atoms, shift = rest.copy(), random.normal(scale=0.05, size=(len(rest), 3))
+        atoms.positions += shift
+        atoms.calc = SinglePointCalculator(atoms, energy=2.0 * float((shift**2).sum()), forces=-4.0 * shift)
+        structures.append(atoms)
+    return structures
+
+
+def potential_for(structures: list[Atoms], overrides: list[str]) -> tuple[Potential, Parts, AtomicGraph]:
+    """The configured potential with random weights, in float32, and the graph of the structures."""
+    config, numbers = compose(overrides), sorted({int(z) for atoms in structures for z in atoms.numbers})
+    parts = build_parts(config, numbers=numbers, seed=0)
+    graph = graph_from_list(structures, numbers=numbers, cutoff=parts.cutoff_radius, where="benchmark")
+    described = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=False)
+    scales = measure_scales(described, numbers=numbers, isolated_atoms={}, feature_floor=1e-3)
+    return parts.potential(scales).to_precision(torch.float32), parts, graph
+
+
+def single(system: str, overrides: list[str]) -> Callable[[], None]:
+    """One evaluation of energy and forces through the ASE calculator, at new positions each time."""
+    structures = displaced(system, 2)
+    potential, _, _ = potential_for(structures, overrides)
+    atoms, random = structures[0].copy(), np.random.default_rng(3)
+    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32")
+    rest = atoms.positions.copy()
+
+    def evaluate() -> None:
+        atoms.positions = rest + random.uniform(-0.01, 0.01, rest.shape)
+        atoms.get_potential_energy()
+        atoms.get_forces()
+
+    return evaluate
+
+
+def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
+    """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW."""
+    config, structures = compose(overrides), displaced("mol27", max(64, batch))
+    potential, parts, graph = potential_for(structures, overrides)
+    if not live:
+        graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
+    graph = graph.cast(torch.float32)
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale))
+    weights = list(potential.train().parameters())
+    optimizer = instantiate(config.optimizer).build(weights)
+
+    def update() -> None:
+        some = graph.select(torch.randperm(graph.n_structures)[:batch])
+        optimizer.zero_grad(set_to_none=True)
+        loss(potential(some), some).backward(inputs=weights)
+        torch.nn.utils.clip_grad_norm_(weights, 10.0)
+        optimizer.step()
+
+    return update
+
+
+def median_seconds(work: Callable[[], None], budget: float) -> float:
+    """Median duration over the budget (s), after three calls that do not count."""
+    for _ in range(3):
+        work()
+    durations, begin = [], time.perf_counter()
+    while time.perf_counter() - begin < budget or len(durations) < 3:
+        started = time.perf_counter()
+        work()
+        durations.append(time.perf_counter() - started)
+    return statistics.median(durations)
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("measure", nargs="?", choices=["single", "train"])
+    parser.add_argument("--system", choices=["ethanol", "water192", "si512"])
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--live", action="store_true")
+    parser.add_argument("--budget", type=float, default=4.0)
+    parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
+    asked = parser.parse_intermixed_args()
+    cases: list[tuple[dict[str, object], Callable[[], Callable[[], None]]]] = []
+    for system in [asked.system] if asked.system else ["ethanol", "water192", "si512"]:
+        if asked.measure != "train":
+            cases.append(({"measure": "single", "system": system}, lambda system=system: single(system, asked.overrides)))
+    for batch in [asked.batch] if asked.batch else [8, 32]:
+        if asked.measure != "single":
+            case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
+            cases.append((case, lambda batch=batch: train(batch, asked.live, asked.overrides)))
+    for case, make in cases:
+        seconds = median_seconds(make(), asked.budget)
+        n_atoms = len(SYSTEMS[str(case["system"])]())
+        rate = {"structures_per_s": round(case["batch"] / seconds, 1)} if "batch" in case else {"us_per_atom": round(1e6 * seconds / n_atoms, 2)}
+        print(json.dumps({**case, **rate, "median_ms": round(1e3 * seconds, 3), "threads": torch.get_num_threads(), "cpus": os.cpu_count()}))
+
+
+if __name__ == "__main__":
+    main()
