@@ -1,7 +1,7 @@
 """A trained potential in one file: weights, configuration, elements, units, provenance. Loading it executes nothing from the file.
 
-The file is a safetensors file: tensors `member.<k>.<name>` and one JSON text in its metadata. The classes named in the configuration are built
-through the same door as everywhere, which opens for nnpx's own classes only.
+The file is a safetensors file: tensors `member.<k>.<name>` and one JSON text in its metadata. The classes named in the configuration are
+built through the same door as everywhere, which opens for nnpx's own classes only.
 """
 
 import json
@@ -29,7 +29,13 @@ UNITS: Final = {"energy": "eV", "length": "Å", "forces": "eV/Å", "stress": "eV
 
 
 def save(
-    path: Path, ensemble: Ensemble, *, config: Mapping[str, Any], card: Mapping[str, Any], provenance: Mapping[str, Any], training: Mapping[str, Any]
+    path: Path,
+    ensemble: Ensemble,
+    *,
+    config: Mapping[str, Any],
+    card: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    training: Mapping[str, Any],
 ) -> None:
     """Write the ensemble to one file, beside and then renamed, so that a half-written one is never found.
 
@@ -75,16 +81,23 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise ArtifactError(str(path), expected="a saved potential", found="no such file", do="Run `nnpx train` first, or correct the path.")
+        raise ArtifactError(
+            str(path), expected="a saved potential", found="no such file", do="Run `nnpx train` first, or correct the path."
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ArtifactError(
-            str(path), expected="a complete nnpx potential", found=f"a truncated or foreign file ({error})", do="Copy it again, or train it again."
+            str(path),
+            expected="a complete nnpx potential",
+            found=f"a truncated or foreign file ({error})",
+            do="Copy it again, or train it again.",
         ) from error
     if KEY not in metadata:
-        raise ArtifactError(str(path), expected="a potential written by nnpx", found="a safetensors file without its header", do="Correct the path.")
+        raise ArtifactError(
+            str(path), expected="a potential written by nnpx", found="a safetensors file without its header", do="Correct the path."
+        )
     header: dict[str, Any] = json.loads(metadata[KEY])
     if header["format"] > FORMAT:
         raise ArtifactError(
@@ -105,17 +118,21 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
         device: where to evaluate.
 
     Raises:
-        ArtifactError: the file is missing, truncated, of a newer format, names a class that is not allowed, or does not fit its configuration.
+        ArtifactError: the file is missing, truncated, of a newer format, names a class that is not allowed, or does not fit its
+            configuration.
     """
     header = read_header(path)
     try:
-        parts = [build_parts({node: header["config"][node] for node in NODES}, numbers=header["numbers"], seed=0) for _ in range(header["n_members"])]
+        parts = [
+            build_parts({node: header["config"][node] for node in NODES}, numbers=header["numbers"], seed=0)
+            for _ in range(header["n_members"])
+        ]
     except (ConfigError, KeyError) as error:
         raise ArtifactError(
             str(path),
             expected=f"a configuration that nnpx {__version__} can build from its own classes",
             found=f"one of nnpx {header['version']} that it cannot ({error})",
-            do=f"Use the file with nnpx {header['version']}, or train it again; never load a potential from a source that you do not trust.",
+            do=f"Use the file with nnpx {header['version']}, or train it again; never load a potential from where you do not trust.",
         ) from error
     members = [part.unscaled_potential() for part in parts]
     with safe_open(Path(path), framework="pt") as file:

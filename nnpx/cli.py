@@ -3,26 +3,20 @@
 The verbs are the files in pipelines/. Nothing heavy is imported before the experiment is known to be right.
 """
 
-import ast
-import importlib.util
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from nnpx import __version__
 from nnpx.errors import ConfigError, NNPXError
+from nnpx.verbs import run_verb, verbs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-_BUILT_IN: Final = {
-    "compose": "writes the experiment to params.yaml, as `dvc exp run` does",
-    "check": "checks an experiment without running it, and refuses a params.yaml that is older than conf/",
-}
-_ORDER: Final = ("label", "prepare", "train", "evaluate", "simulate", "report")
 _HELP: Final = """\
 usage: nnpx VERB [group=option] [key=value] [+key=value] …
 
@@ -54,16 +48,6 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
-
-
-def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -> None:
-    """Runs one verb; unless alone, after the verbs that it builds on."""
-    from nnpx import upstream
-
-    if alone:
-        _pipeline(verb)(config, workspace)
-    else:
-        upstream.run(verb, config, workspace, _pipeline)
 
 
 @final
@@ -146,29 +130,6 @@ def _check(config: "DictConfig", *, composed: bool) -> int:
         Path("reports/conf_hash.txt").write_text(f"{now}\n")
     sys.stdout.write("the experiment is valid\n")
     return 0
-
-
-def verbs() -> dict[str, str]:
-    """Every verb with the first line of its docstring, in the order in which they run."""
-    from nnpx import resolvers
-
-    files = {path.stem: path for path in resolvers.pipelines_dir().glob("*.py") if not path.stem.startswith("_")}
-    order = [*(name for name in _ORDER if name in files), *sorted(set(files) - set(_ORDER))]
-    lines = {name: (ast.get_docstring(ast.parse(files[name].read_text())) or "").partition("\n")[0] for name in order}
-    return {**lines, **_BUILT_IN}
-
-
-def _pipeline(verb: str) -> "Callable[[DictConfig, Path], None]":
-    """The function `main` of pipelines/VERB.py, loaded by its location: the folder is no package."""
-    from nnpx import resolvers
-
-    path = resolvers.pipelines_dir() / f"{verb}.py"
-    spec = importlib.util.spec_from_file_location(f"nnpx_pipeline_{verb}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(verb, expected="a pipeline", found=f"nothing at {path}", do="Install nnpx again.")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main  # type: ignore[no-any-return]
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -73,7 +73,7 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
 
 
 def describe_structures(task: Task, prepared: Path) -> str:
-    """Build the graphs of the training and validation sets, with stored features where the descriptor is fixed, and keep them for the members.
+    """Build the graphs of the training and validation sets, with stored features where the descriptor is fixed, and keep them.
 
     Returns:
         One sentence for the user: what was stored, or why not.
@@ -123,9 +123,7 @@ def train_members(
     return potentials, curves
 
 
-def train_member(
-    task: Task, member: int, seed: int, report: Callable[[Report], None]
-) -> tuple[dict[str, torch.Tensor], list[Epoch]]:
+def train_member(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> tuple[dict[str, torch.Tensor], list[Epoch]]:
     """Train one member from its seed, or from its checkpoint; returns its weights and learning curve."""
     trainer: Trainer = instantiate(task.config["trainer"])
     parts = build_parts(task.config, numbers=task.numbers, seed=seed)
@@ -167,7 +165,9 @@ def without_prior(graph: AtomicGraph, prior: Prior) -> AtomicGraph:
     forces, stress = forces_and_stress(wide, edges, pull)
     energy = sum_atoms_to_structures(atomic_energies.detach(), graph.owner, graph.n_structures)
     return graph.with_(
-        energy=graph.energy - energy, forces=graph.forces - forces.to(graph.forces.dtype), stress=graph.stress - stress.to(graph.stress.dtype)
+        energy=graph.energy - energy,
+        forces=graph.forces - forces.to(graph.forces.dtype),
+        stress=graph.stress - stress.to(graph.stress.dtype),
     )
 
 
@@ -246,8 +246,6 @@ def _dtype(task: Task) -> torch.dtype:
     return trainer.dtype
 
 
-def finite(value: float) -> float | None:
-    """The value, or None where it is NaN: JSON has no NaN."""
-    return None if math.isnan(value) else value
-
-
+def for_json(epoch: Epoch) -> dict[str, float | None]:
+    """The row of a learning curve by name, None where it is NaN: JSON has no NaN."""
+    return {key: None if math.isnan(value) else value for key, value in asdict(epoch).items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -62,6 +62,7 @@ PER_EDGE: Final = ("slot", "shift")
 PER_STRUCTURE: Final = ("cell", "energy", "stress", "row")
 
 
+@final
 class AtomicGraph(Data):
     """One or more structures as a single disconnected graph: atoms are nodes, pairs within the cutoff are edges.
 
@@ -125,10 +126,7 @@ class AtomicGraph(Data):
 
     def cast(self, dtype: torch.dtype) -> "AtomicGraph":
         """Geometry, forces and features in `dtype`; the energies stay in float64, from which reference energies are subtracted."""
-        changed = {
-            key: getattr(self, key).to(dtype)
-            for key in ("positions", "cell", "shift", "forces", "stress", "features", "jacobian")
-        }
+        changed = {key: getattr(self, key).to(dtype) for key in ("positions", "cell", "shift", "forces", "stress", "features", "jacobian")}
         return self.with_(**changed)
 
     def with_(self, **changed: Tensor) -> "AtomicGraph":

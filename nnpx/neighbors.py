@@ -61,10 +61,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
 def graph_from_list(structures: Sequence[Atoms], *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
     """Many structures as one graph; `where` names their file."""
     return join(
-        [
-            graph_from_atoms(atoms, numbers=numbers, cutoff=cutoff, where=f"structure {k} of {where}")
-            for k, atoms in enumerate(structures)
-        ]
+        [graph_from_atoms(atoms, numbers=numbers, cutoff=cutoff, where=f"structure {k} of {where}") for k, atoms in enumerate(structures)]
     )
 
 
@@ -112,7 +109,9 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
     periodic_rows = atoms.cell.array[atoms.pbc]
     if np.linalg.matrix_rank(periodic_rows) < len(periodic_rows):
         found = f"pbc {atoms.pbc.tolist()} with cell {atoms.cell.array.round(3).tolist()}, which has no volume"
-        raise GeometryError(where, expected="independent lattice vectors where pbc is true", found=found, do="Set the cell, or pbc to false.")
+        raise GeometryError(
+            where, expected="independent lattice vectors where pbc is true", found=found, do="Set the cell, or pbc to false."
+        )
     cell = atoms.cell.complete().array
     if np.linalg.det(cell) < 0:
         raise GeometryError(

@@ -1,9 +1,9 @@
 """A neural network potential: V(R) = Σ_i E_i over atoms that see their neighbours within a smooth cutoff.
 
-    list[ase.Atoms] ─ neighbors ─▶ AtomicGraph ─ edges() ─▶ r_ij ─ descriptor ─▶ geometry  (atom, feature) ┐
-                                       └ species ─ embedding ─▶ chemistry (atom, channel) ─────────────────⊕─▶ network ─▶ E_i ─ sum ─▶ V
+list[ase.Atoms] ─ neighbors ─▶ AtomicGraph ─ edges() ─▶ r_ij ─ descriptor ─▶ geometry  (atom, feature) ┐
+                                   └ species ─ embedding ─▶ chemistry (atom, channel) ─────────────────⊕─▶ network ─▶ E_i ─ sum ─▶ V
 
-    forces = −∂V/∂positions        stress = (1/volume) ∂V/∂strain
+forces = −∂V/∂positions        stress = (1/volume) ∂V/∂strain
 """
 
 from dataclasses import dataclass

@@ -11,9 +11,7 @@ from nnpx.potential import Scales
 from nnpx.reduce import sum_atoms_to_structures
 
 
-def measure_scales(
-    graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms: Mapping[int, float], feature_floor: float
-) -> Scales:
+def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms: Mapping[int, float], feature_floor: float) -> Scales:
     """Scales of a potential from its training set.
 
     Reference energies E0 are the energies of isolated atoms where every element has one; else they are fitted to the compositions by least

@@ -22,6 +22,8 @@ from nnpx.config import compose, fingerprint, problems_of, validate
 from nnpx.errors import ConfigError, NNPXError
 from nnpx.overrides import parse, readable
 from nnpx.schema import raise_all
+from nnpx.upstream import borrow
+from nnpx.verbs import run_verb
 
 
 def sweep(verb: str, overrides: Sequence[str], config_dir: Path | None) -> int:
@@ -101,9 +103,6 @@ def _check_jobs(overrides: Sequence[str], config_dir: Path | None) -> str:
 
 def _job(verb: str, project: str, config: DictConfig) -> None:
     """One job of a sweep, in whatever process the launcher runs it."""
-    from nnpx.cli import run_verb
-    from nnpx.upstream import borrow
-
     if multiprocessing.get_start_method(allow_none=True) == "loky":
         multiprocessing.set_start_method("spawn", force=True)  # joblib's own method is unknown to the processes that a job starts
     resolvers.register()

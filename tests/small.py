@@ -27,7 +27,13 @@ CONFIG = {
         "_target_": "nnpx.descriptor.acsf.ACSF",
         "angular_radius": 3.5,
         "kind": "wide",
-        "angular": {"_target_": "nnpx.descriptor.angular.ShiftedGrid", "r_min": 0.8, "n_shells": 2, "zetas": [1.0, 4.0], "lambdas": [-1.0, 1.0]},
+        "angular": {
+            "_target_": "nnpx.descriptor.angular.ShiftedGrid",
+            "r_min": 0.8,
+            "n_shells": 2,
+            "zetas": [1.0, 4.0],
+            "lambdas": [-1.0, 1.0],
+        },
     },
     "network": {"_target_": "nnpx.network.per_species.PerSpecies", "hidden": [8, 8], "activation": "tanh", "output_scale": 1.0},
     "prior": {"_target_": "nnpx.prior.zero.Zero"},
@@ -69,9 +75,7 @@ def ethanols(n: int, seed: int = 0, displacement: float = 0.05) -> list[Atoms]:
         moved.positions += displacement * random.normal(size=(len(rest), 3))
         stretch = moved.get_all_distances() - relaxed
         away = -moved.get_all_distances(vector=True) / (moved.get_all_distances() + np.eye(len(rest)))[:, :, None]
-        moved.calc = SinglePointCalculator(
-            moved, energy=float((stretch**2).sum()) / 4 - 100.0, forces=-(stretch[:, :, None] * away).sum(1)
-        )
+        moved.calc = SinglePointCalculator(moved, energy=float((stretch**2).sum()) / 4 - 100.0, forces=-(stretch[:, :, None] * away).sum(1))
         structures.append(moved)
     return structures
 

@@ -90,7 +90,9 @@ def test_newer_format_is_refused_with_the_version_that_reads_it(path):
         nnpx.load(path)
 
 
-@pytest.mark.parametrize("target", ["os.system", "builtins.print", "torch.load", "subprocess.run", "nnpx.artifact.save", "nnpx.errors.os.system"])
+@pytest.mark.parametrize(
+    "target", ["os.system", "builtins.print", "torch.load", "subprocess.run", "nnpx.artifact.save", "nnpx.errors.os.system"]
+)
 def test_foreign_target_is_refused_and_not_executed(path, target, capfd):
     rewrite(path, lambda header: header["config"].update(prior={"_target_": target, "command": "echo executed"}))
     with pytest.raises(ArtifactError, match=r"expected a configuration that nnpx .* can build from its own classes"):

@@ -41,7 +41,7 @@ class EthanolXTB(Source):
     def __init__(
         self,
         *,
-        temperatures_K: Annotated[list[Annotated[float, Gt(0)]], Len(1)],  # noqa: N803
+        temperatures_K: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
         n_trajectories: Annotated[int, Gt(0)],
         n_frames: Annotated[int, Gt(0)],
         timestep_fs: Annotated[float, Gt(0)],

@@ -163,7 +163,7 @@ class Trajectory(Job):
 
     name: str
     atoms: Atoms
-    temperature_K: float  # noqa: N815
+    temperature_K: float
     dynamics: Dynamics
     n_frames: int
     seed: tuple[int, ...]

@@ -46,7 +46,7 @@ class WaterXTB(Source):
         sizes: Annotated[list[Annotated[int, Gt(0)]], Len(1)],
         n_trajectories: Annotated[int, Gt(0)],
         n_frames: Annotated[int, Gt(0)],
-        temperature_K: Annotated[float, Gt(0)],  # noqa: N803
+        temperature_K: Annotated[float, Gt(0)],
         timestep_fs: Annotated[float, Gt(0)],
         friction_per_fs: Annotated[float, Gt(0)],
         n_relax: Annotated[int, Ge(0)],

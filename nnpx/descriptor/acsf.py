@@ -84,7 +84,9 @@ class ACSF(Descriptor):
         radial = _sum_by_channel(shells, chemistry[edges.neighbor], edges.center, edges.n_atoms)
         near = edges.within(self.angular_cutoff.radius)
         three = triplets(near)
-        terms = self.terms(near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second]))
+        terms = self.terms(
+            near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second])
+        )
         angular = _sum_by_channel(terms, self.pair_weights(near, three, chemistry), three.center, edges.n_atoms)
         return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
 
@@ -109,9 +111,7 @@ class ACSF(Descriptor):
         grid = (shell[:, :, None] * cone[:, None, :]).flatten(1)
         return grid if self.every_combination else grid.index_select(1, self.chosen)
 
-    def pair_weights(
-        self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]
-    ) -> Float[Tensor, "triplet pair"]:
+    def pair_weights(self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "triplet pair"]:
         """e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k."""
         e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
         p, q = self.channel_p, self.channel_q
@@ -137,7 +137,9 @@ class ACSF(Descriptor):
         )
         by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
-        angular = _sum_by_channel(by_first, weights, near[three.first], n_edges) + _sum_by_channel(by_second, weights, near[three.second], n_edges)
+        angular = _sum_by_channel(by_first, weights, near[three.first], n_edges) + _sum_by_channel(
+            by_second, weights, near[three.second], n_edges
+        )
         return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
 
     def names(self) -> list[str]:
@@ -148,7 +150,11 @@ class ACSF(Descriptor):
         values = (self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone])
         functions = list(zip(*(value.tolist() for value in values), strict=True))
         pairs = zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
-        angular = [f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}" for p, q in pairs for eta, s, lam, z in functions]
+        angular = [
+            f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}"
+            for p, q in pairs
+            for eta, s, lam, z in functions
+        ]
         return radial + angular
 
 

@@ -11,7 +11,7 @@ so training costs one small matrix product per edge instead of the descriptor an
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.descriptor import Descriptor
@@ -38,7 +38,7 @@ class _StoredFeatures(torch.autograd.Function):
     """G with a first derivative in the edge vectors; its derivative is itself differentiable in ∂E/∂G, as force training needs."""
 
     @staticmethod
-    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, place: Tensor, blocks: Blocks) -> Tensor:
+    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, place: Tensor, blocks: Blocks) -> Tensor:  # noqa: PLR0917  # torch's
         ctx.save_for_backward(jacobian, place)
         ctx.blocks = blocks
         return features.clone()
@@ -122,9 +122,7 @@ def _n_slots(graph: AtomicGraph) -> int:
     return int(graph.slot.max()) + 1 if len(graph.slot) else 0
 
 
-def jacobian_by_slots(
-    descriptor: Descriptor, edges: Edges, chemistry: Float[Tensor, "atom channel"]
-) -> Float[Tensor, "edge 3 feature"]:
+def jacobian_by_slots(descriptor: Descriptor, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
     """∂G_i/∂r_ij of any local descriptor by forward differentiation.
 
     The features of atom i depend on its own edges only, so the n-th edge of every atom can be moved at once: three forward passes per slot.
@@ -140,4 +138,3 @@ def jacobian_by_slots(
             change = torch.func.jvp(lambda vector: descriptor(edges.moved(vector), chemistry), (edges.vector,), (along,))[1]
             jacobian[moved, axis] = change[edges.center[moved]]
     return jacobian
-

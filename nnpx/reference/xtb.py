@@ -30,7 +30,7 @@ class XTB(Reference):
         *,
         method: Literal["GFN2-xTB", "GFN1-xTB"],
         accuracy: Annotated[float, Gt(0)],
-        electronic_temperature_K: Annotated[float, Gt(0)],  # noqa: N803
+        electronic_temperature_K: Annotated[float, Gt(0)],
         max_iterations: Annotated[int, Gt(0)],
         charge: int,
         n_processes: Annotated[int, Gt(0)] | None,

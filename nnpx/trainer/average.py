@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 
+@final
 class AveragedWeights:
     """Exponential moving average of a model's weights (Polyak & Juditsky 1992, doi:10.1137/0330046).
 

@@ -78,7 +78,7 @@ class Trainer:
         ema_decay: Annotated[float, Interval(ge=0, lt=1)],
         gradient_clip: Annotated[float, Gt(0)],
         patience_epochs: Annotated[int, Ge(1)],
-        stored_descriptor_MB: Annotated[float, Ge(0)],  # noqa: N803
+        stored_descriptor_MB: Annotated[float, Ge(0)],
         feature_floor: Annotated[float, Gt(0)],
     ) -> None:
         self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
@@ -103,7 +103,8 @@ class Trainer:
 
         Args:
             potential: initial weights in, best averaged weights out.
-            train, valid: labelled structures in this trainer's precision.
+            train: labelled structures in this trainer's precision.
+            valid: others, which the averaged weights are judged by.
             objective: loss, optimiser and schedule.
             seed: decides the order of the structures.
             checkpoint: written after every epoch.
@@ -160,7 +161,9 @@ class Trainer:
 
     def _validate(self, state: State, valid: AtomicGraph, objective: Objective, train_loss: float) -> Epoch:
         with state.averaged.in_place():
-            rows = [self._errors(state.model.eval(), valid.select(structures), objective) for structures in valid.batches(self.validation_atoms)]
+            rows = [
+                self._errors(state.model.eval(), valid.select(structures), objective) for structures in valid.batches(self.validation_atoms)
+            ]
         loss, energy, forces, stress, weight = torch.tensor(rows, dtype=torch.float64).unbind(1)
         share = weight / weight.sum()
         labelled = [bool(torch.isfinite(labels).any()) for labels in (valid.energy, valid.forces, valid.stress)]

@@ -156,8 +156,14 @@ def main() -> None:
     for case, make in cases:
         seconds = median_seconds(make(), asked.budget)
         n_atoms = len(SYSTEMS[str(case["system"])]())
-        rate = {"structures_per_s": round(case["batch"] / seconds, 1)} if "batch" in case else {"us_per_atom": round(1e6 * seconds / n_atoms, 2)}
-        print(json.dumps({**case, **rate, "median_ms": round(1e3 * seconds, 3), "threads": torch.get_num_threads(), "cpus": os.cpu_count()}))
+        rate = (
+            {"structures_per_s": round(case["batch"] / seconds, 1)}
+            if "batch" in case
+            else {"us_per_atom": round(1e6 * seconds / n_atoms, 2)}
+        )
+        print(
+            json.dumps({**case, **rate, "median_ms": round(1e3 * seconds, 3), "threads": torch.get_num_threads(), "cpus": os.cpu_count()})
+        )
 
 
 if __name__ == "__main__":

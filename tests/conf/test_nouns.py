@@ -79,6 +79,6 @@ def test_every_piece_of_code_that_a_stage_depends_on_exists():
 
 
 def test_every_verb_is_a_stage_in_the_order_of_the_help():
-    from nnpx.cli import verbs
+    from nnpx.verbs import verbs
 
     assert [verb for verb in verbs() if verb not in ("compose", "check")] == [stage for stage in STAGES if stage != "check"]

@@ -10,8 +10,8 @@ from ase.calculators.lj import LennardJones
 from benchmarks.nve import measure, modified_energy, run_with_frames
 
 from nnpx.calculator import Calculator
-from nnpx.cli import run_verb
 from nnpx.config import compose
+from nnpx.verbs import run_verb
 
 TRAINED = ["tracking=none", "ensemble=single", "trainer.max_epochs=100"]
 
