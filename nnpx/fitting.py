@@ -1,15 +1,9 @@
 """From prepared data to a trained ensemble: members that share one stored description of the training set."""
 
 import math
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
-from multiprocessing.queues import Queue
 from pathlib import Path
-from queue import Empty
 from typing import Any, Final
 
 import torch
@@ -22,7 +16,7 @@ from nnpx.data.reader import read
 from nnpx.descriptor.stored import is_fixed, store, stored_bytes
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
-from nnpx.potential import Potential, forces_and_stress
+from nnpx.potential import forces_and_stress
 from nnpx.prior import Prior
 from nnpx.prior.zero import Zero
 from nnpx.reduce import sum_atoms_to_structures
@@ -32,8 +26,6 @@ from nnpx.trainer.state import Checkpoint, Epoch
 
 #: the nodes of the configuration that decide what a member becomes
 NODES: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "loss", "optimizer", "schedule", "trainer")
-#: seconds between two looks at the members' reports
-POLL_S: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -99,30 +91,6 @@ def describe_structures(task: Task, prepared: Path) -> str:
     return f"{n_features} features computed in every update: {why}"
 
 
-def train_members(
-    task: Task, seeds: list[int], *, n_processes: int, report: Callable[[Report], None]
-) -> tuple[list[Potential], list[list[Epoch]]]:
-    """Train one member per seed, several at a time; returns the potentials and their learning curves.
-
-    Args:
-        task: what to train on; its graphs have been stored.
-        seeds: one per member.
-        n_processes: members that train at the same time, each in a process of its own; 1 trains in this process.
-        report: called after every epoch of every member, in this process.
-    """
-    if n_processes == 1 or len(seeds) == 1:
-        trained = [train_member(task, member, seed, report) for member, seed in enumerate(seeds)]
-    else:
-        trained = _train_in_processes(task, seeds, n_processes, report)
-    potentials, curves = [], []
-    for (weights, curve), seed in zip(trained, seeds, strict=True):
-        potential = build_parts(task.config, numbers=task.numbers, seed=seed).unscaled_potential().to_precision(_dtype(task))
-        potential.load_state_dict(weights)
-        potentials.append(potential.eval())
-        curves.append(curve)
-    return potentials, curves
-
-
 def train_member(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> tuple[dict[str, torch.Tensor], list[Epoch]]:
     """Train one member from its seed, or from its checkpoint; returns its weights and learning curve."""
     trainer: Trainer = instantiate(task.config["trainer"])
@@ -175,54 +143,6 @@ def forget_graphs(task: Task) -> None:
     """Remove the stored graphs, which may be large; the checkpoints stay."""
     for name in ("train", "valid"):
         _graph_file(task, name).unlink(missing_ok=True)
-
-
-def _train_in_processes(
-    task: Task, seeds: list[int], n_processes: int, report: Callable[[Report], None]
-) -> list[tuple[dict[str, torch.Tensor], list[Epoch]]]:
-    context = get_context("spawn")
-    reports: Queue[Report] = context.Queue()
-    threads = max(1, (os.cpu_count() or 1) // n_processes)
-    with ProcessPoolExecutor(n_processes, context, initializer=_start_worker, initargs=(reports, threads, os.getpid())) as pool:
-        futures = [pool.submit(_train_in_worker, task, member, seed) for member, seed in enumerate(seeds)]
-        try:
-            for received in _until_done(futures, reports):
-                report(received)
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in (pool._processes or {}).values():  # a member that trains for hours must not outlive an error or Ctrl-C
-                process.terminate()
-            raise
-
-
-def _until_done(futures: list["Future[Any]"], reports: "Queue[Report]") -> Iterator[Report]:
-    """The members' reports as they come, until all have finished or one has failed."""
-    while True:
-        done = all(future.done() for future in futures) or any(future.done() and future.exception() for future in futures)
-        try:
-            while True:
-                yield reports.get(timeout=0 if done else POLL_S)
-        except Empty:
-            if done:
-                return
-
-
-_worker: dict[str, Any] = {}
-
-
-def _start_worker(reports: "Queue[Report]", threads: int, parent: int) -> None:
-    torch.set_num_threads(threads)
-    _worker.update(reports=reports, parent=parent)
-
-
-def _train_in_worker(task: Task, member: int, seed: int) -> tuple[dict[str, torch.Tensor], list[Epoch]]:
-    def report(row: Report) -> None:
-        if os.getppid() != _worker["parent"]:
-            sys.exit("the training that started this member has ended")
-        _worker["reports"].put(row)
-
-    return train_member(task, member, seed, report)
 
 
 def _stored(graph: AtomicGraph, parts: Parts, dtype: torch.dtype, *, derivatives: bool) -> AtomicGraph:

@@ -12,7 +12,8 @@ from rich.console import Console
 from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
-from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, train_members, training_task
+from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
+from nnpx.members import train_members
 from nnpx.tracking import Run, Tracker, provenance
 from nnpx.trainer.progress import progress_bars, watcher
 

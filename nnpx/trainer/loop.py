@@ -40,7 +40,8 @@ class _LossOfBatch(nn.Module):
         self.potential, self.loss = potential, loss
 
     def forward(self, batch: AtomicGraph) -> Float[Tensor, ""]:
-        return self.loss(self.potential(batch), batch)
+        loss: Tensor = self.loss(self.potential(batch), batch)
+        return loss
 
 
 @final
@@ -128,6 +129,8 @@ class Trainer:
                 report(row)
             fabric.barrier()
         state.averaged.load(state.best_weights)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
         return state.curve
 
     def _one_epoch(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, train: AtomicGraph, objective: Objective) -> float:

@@ -1,0 +1,130 @@
+"""The members of an ensemble in processes: several at a time, and each shared among devices where the trainer asks for it."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.queues import Queue
+from queue import Empty
+from typing import Final
+
+import torch
+
+from nnpx.assembly import build_parts
+from nnpx.config import instantiate
+from nnpx.fitting import Report, Task, train_member
+from nnpx.potential import Potential
+from nnpx.trainer.loop import Trainer
+from nnpx.trainer.state import Epoch
+
+#: seconds between two looks at the members' reports
+POLL_S: Final = 0.2
+
+#: weights and learning curve of one member
+Trained = tuple[dict[str, torch.Tensor], list[Epoch]]
+
+
+def train_members(
+    task: Task, seeds: list[int], *, n_processes: int, report: Callable[[Report], None]
+) -> tuple[list[Potential], list[list[Epoch]]]:
+    """Train one member per seed, several at a time; returns the potentials and their learning curves.
+
+    Args:
+        task: what to train on; its graphs have been stored.
+        seeds: one per member.
+        n_processes: members that train at the same time, each in a process of its own; 1 trains in this process.
+        report: called after every epoch of every member, in this process.
+    """
+    if n_processes == 1 or len(seeds) == 1:
+        trained = [_train_on_devices(task, member, seed, report) for member, seed in enumerate(seeds)]
+    else:
+        trained = _train_in_processes(task, seeds, n_processes, report)
+    trainer: Trainer = instantiate(task.config["trainer"])
+    potentials = []
+    for (weights, _), seed in zip(trained, seeds, strict=True):
+        potential = build_parts(task.config, numbers=task.numbers, seed=seed).unscaled_potential().to_precision(trainer.dtype)
+        potential.load_state_dict(weights)
+        potentials.append(potential.eval())
+    return potentials, [curve for _, curve in trained]
+
+
+def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: Callable[[Report], None]) -> list[Trained]:
+    context = get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // n_processes)
+    with context.Manager() as manager, ProcessPoolExecutor(n_processes, context, torch.set_num_threads, (threads,)) as pool:
+        reports: Queue[Report] = manager.Queue()  # type: ignore[assignment]
+        futures = [pool.submit(_train_in_worker, task, member, seed, reports, os.getpid()) for member, seed in enumerate(seeds)]
+        try:
+            for received in _until_done(futures, reports):
+                report(received)
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in (pool._processes or {}).values():  # a member that trains for hours must not outlive an error or Ctrl-C
+                process.terminate()
+            raise
+
+
+def _until_done(futures: "list[Future[Trained]]", reports: "Queue[Report]") -> Iterator[Report]:
+    """The members' reports as they come, until all have finished or one has failed."""
+    while True:
+        done = all(future.done() for future in futures) or any(future.done() and future.exception() for future in futures)
+        try:
+            while True:
+                yield reports.get(timeout=0 if done else POLL_S)
+        except Empty:
+            if done:
+                return
+
+
+def _train_in_worker(task: Task, member: int, seed: int, reports: "Queue[Report]", parent: int) -> Trained:
+    return _train_on_devices(task, member, seed, partial(_send, reports, parent))
+
+
+def _send(reports: "Queue[Report]", parent: int, row: Report) -> None:
+    if os.getppid() != parent:
+        sys.exit("the training that started this member has ended")
+    reports.put(row)
+
+
+def _train_on_devices(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> Trained:
+    """Train one member in this process, which is the first of as many as the trainer has devices."""
+    trainer: Trainer = instantiate(task.config["trainer"])
+    if trainer.devices == 1:
+        return train_member(task, member, seed, report)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = get_context("spawn")
+    others = [context.Process(target=_follow, args=(task, member, seed, rank, port), daemon=True) for rank in range(1, trainer.devices)]
+    for process in others:
+        process.start()
+    try:
+        with _rank(0, port):
+            return train_member(task, member, seed, report)
+    finally:
+        for process in others:
+            process.terminate()
+            process.join()
+
+
+def _follow(task: Task, member: int, seed: int, rank: int, port: int) -> None:
+    with _rank(rank, port):
+        train_member(task, member, seed, lambda report: None)
+
+
+@contextmanager
+def _rank(rank: int, port: int) -> Iterator[None]:
+    """Tells Fabric that the processes of this member have been started, and which one this is."""
+    told = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    before = {key: os.environ.get(key) for key in told}
+    os.environ.update(told)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            os.environ.pop(key) if value is None else os.environ.update({key: value})

@@ -1,0 +1,83 @@
+"""Members of an ensemble: the same wherever they train."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from ase.io import write
+from small import CONFIG, NUMBERS, ethanols
+
+from nnpx.fitting import Task, describe_structures
+from nnpx.members import train_members
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    torch.set_num_threads(1)
+    structures = ethanols(16)
+    write(tmp_path / "train.extxyz", structures[:12])
+    write(tmp_path / "valid.extxyz", structures[12:])
+    config = copy.deepcopy(CONFIG)
+    config["trainer"] |= {"max_epochs": 3, "batch_size": 4}
+    config["prior"] = {"_target_": "nnpx.prior.zbl.ZBL", "reach_factor": 1.0, "power": 6}
+    task = Task(config, NUMBERS, {}, tmp_path / "work")
+    describe_structures(task, tmp_path)
+    return task
+
+
+def changed(task: Task, folder: str, **trainer: object) -> Task:
+    """The same task with another trainer, in a folder of its own but for the graphs."""
+    config = copy.deepcopy(dict(task.config))
+    config["trainer"] |= trainer
+    other = Task(config, task.numbers, task.isolated_atoms, task.folder.parent / folder)
+    other.folder.mkdir()
+    for graph in task.folder.glob("*.graph"):
+        (other.folder / graph.name).hardlink_to(graph)
+    return other
+
+
+def weights(potential: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return potential.state_dict()
+
+
+def test_members_in_processes_are_those_of_one_process(task):
+    here, here_curves = train_members(task, [0, 1000], n_processes=1, report=lambda row: None)
+    rows = []
+    there, there_curves = train_members(changed(task, "processes"), [0, 1000], n_processes=2, report=rows.append)
+    for a, b in zip(here, there, strict=True):
+        torch.testing.assert_close(weights(a), weights(b), rtol=1e-5, atol=1e-6)
+    assert len(rows) == 6
+    assert {row.member for row in rows} == {0, 1}
+    assert [len(curve) for curve in there_curves] == [len(curve) for curve in here_curves] == [3, 3]
+
+
+def test_members_differ(task):
+    (first, second), _ = train_members(task, [0, 1000], n_processes=1, report=lambda row: None)
+    assert not torch.allclose(weights(first)["network.weights.0"], weights(second)["network.weights.0"])
+
+
+def test_two_devices_that_share_every_batch_learn_what_one_does(task):
+    alone, _ = train_members(task, [0], n_processes=1, report=lambda row: None)
+    shared, _ = train_members(changed(task, "ddp", devices=2, strategy="ddp"), [0], n_processes=1, report=lambda row: None)
+    torch.testing.assert_close(weights(alone[0]), weights(shared[0]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_member_that_fails_says_why_and_ends_the_others(task):
+    broken = changed(task, "broken")
+    (broken.folder / "member-1000.checkpoint").write_bytes(b"not a checkpoint")
+    with pytest.raises(Exception, match="expected a checkpoint of format 1"):
+        train_members(broken, [0, 1000], n_processes=2, report=lambda row: None)
+
+
+def test_what_decides_the_outcome_names_the_folder(tmp_path):
+    from nnpx.fitting import NODES, training_task
+
+    card = {"md5": {"train": "a"}, "numbers": NUMBERS, "isolated_atoms": {}}
+    config = {**{node: CONFIG[node] for node in NODES}, "seed": 0, "tracking": {"experiment": "one"}}
+    other = json.loads(json.dumps(config))
+    other["tracking"]["experiment"] = "two"
+    assert training_task(config, card, tmp_path).folder == training_task(other, card, tmp_path).folder
+    other["network"]["hidden"] = [9]
+    assert training_task(config, card, tmp_path).folder != training_task(other, card, tmp_path).folder
