@@ -63,7 +63,7 @@ PER_STRUCTURE: Final = ("cell", "energy", "stress", "row")
 
 
 @final
-class AtomicGraph(Data):
+class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
     """One or more structures as a single disconnected graph: atoms are nodes, pairs within the cutoff are edges.
 
     A data set, a batch and a molecule are all an `AtomicGraph`; `select` takes structures out, `join` puts graphs together.

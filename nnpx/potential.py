@@ -52,6 +52,12 @@ class Potential(nn.Module):
         scales: statistics of the training set.
     """
 
+    feature_mean: Tensor
+    feature_std: Tensor
+    energy_scale: Tensor
+    energy_shift: Tensor
+    reference_energies: Tensor
+
     def __init__(
         self,
         *,
@@ -83,11 +89,13 @@ class Potential(nn.Module):
     ) -> Float[Tensor, " atom"]:
         """What the network has learned of each atom's energy: s · network + b, eV."""
         standardised = (geometry - self.feature_mean[species]) / self.feature_std[species]
-        return self.energy_scale * self.network(standardised, chemistry, species) + self.energy_shift
+        energy: Tensor = self.energy_scale * self.network(standardised, chemistry, species) + self.energy_shift
+        return energy
 
     def given(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """What was known of each atom's energy before: the prior and E0, eV, float64."""
-        return self.prior(edges, species).double() + self.reference_energies[species]
+        energy: Tensor = self.prior(edges, species).double() + self.reference_energies[species]
+        return energy
 
     def forward(self, graph: AtomicGraph) -> Prediction:
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""

@@ -46,7 +46,8 @@ def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms
 
 def least_squares(composition: Float[Tensor, "structure species"], energy: Float[Tensor, " structure"]) -> Float[Tensor, " species"]:
     """The reference energies (eV) that explain the energies best, of minimal norm where several do."""
-    return torch.linalg.lstsq(composition, energy[:, None], driver="gelsd").solution[:, 0]
+    solution: Tensor = torch.linalg.lstsq(composition, energy[:, None], driver="gelsd").solution
+    return solution[:, 0]
 
 
 def energy_scale(graph: AtomicGraph, residual: Float[Tensor, " structure"]) -> float:

@@ -29,7 +29,7 @@ class Cutoff(nn.Module, ABC):
     def envelope(self, x: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
         """f_c as a function of x = r / radius, for 0 ≤ x < 1."""
 
-    @final
+    @final  # type: ignore[misc]  # for torch `forward` is an attribute
     def forward(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
         """f_c(r) for distances in Å."""
         x = distance / self.radius

@@ -46,6 +46,14 @@ class ACSF(Descriptor):
         ConfigError: `angular_radius` is larger than the cutoff.
     """
 
+    eta: Tensor
+    shift: Tensor
+    lam: Tensor
+    zeta: Tensor
+    chosen: Tensor
+    channel_p: Tensor
+    channel_q: Tensor
+
     def __init__(
         self,
         *,
@@ -92,7 +100,8 @@ class ACSF(Descriptor):
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
-        return self.radial(distance) * self.cutoff(distance)[:, None]
+        shells: Tensor = self.radial(distance) * self.cutoff(distance)[:, None]
+        return shells
 
     def terms(
         self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
@@ -108,7 +117,7 @@ class ACSF(Descriptor):
         # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
         cosine = scalar / (r_ij * r_ik)
         cone = (2.0 ** (1.0 - self.zeta)) * (1.0 + self.lam * cosine[:, None]).clamp_min(0.0) ** self.zeta
-        grid = (shell[:, :, None] * cone[:, None, :]).flatten(1)
+        grid: Tensor = (shell[:, :, None] * cone[:, None, :]).flatten(1)
         return grid if self.every_combination else grid.index_select(1, self.chosen)
 
     def pair_weights(self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "triplet pair"]:

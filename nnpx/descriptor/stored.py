@@ -26,7 +26,7 @@ def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom fea
     n_slots = graph.jacobian.shape[1] // 3
     blocks = list(zip(graph.row.tolist(), graph.atom_start[:-1].tolist(), graph.atoms_per_structure().tolist(), strict=True))
     place = graph.center * n_slots + graph.slot
-    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, place, blocks)
+    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, graph.jacobian, place, blocks)  # type: ignore[no-untyped-call]
     return features
 
 
@@ -46,7 +46,7 @@ class _StoredFeatures(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         jacobian, place = ctx.saved_tensors
-        pull_of_slots: Tensor = _Pull.apply(grads[0], jacobian, ctx.blocks)
+        pull_of_slots: Tensor = _Pull.apply(grads[0], jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
         return pull_of_slots.reshape(-1, 3).index_select(0, place), None, None, None, None
 
 
@@ -63,7 +63,7 @@ class _Pull(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (jacobian,) = ctx.saved_tensors
-        by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)
+        by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
         return by_feature, None, None
 
 
@@ -80,7 +80,7 @@ class _PullTransposed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (jacobian,) = ctx.saved_tensors
-        pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)
+        pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
         return pull, None, None
 
 

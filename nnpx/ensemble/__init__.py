@@ -5,6 +5,7 @@ a subclass of `Recruitment` says how many there are and which seeds they grow fr
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -41,7 +42,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: list[Potential]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
         self.numbers = members[0].numbers
         self.cutoff_radius = members[0].cutoff_radius
         self.n_members = len(members)
@@ -79,7 +80,7 @@ class Ensemble(nn.Module):
 
     def _atomic_energies(self, graph: AtomicGraph, edges: Edges) -> list[Float[Tensor, " atom"]]:
         """E_i of every member, eV, float64."""
-        first: Potential = self.members[0]
+        first = self.members[0]
         given = first.given(edges, graph.species)
         shared = first.describe(graph, edges) if self.shares_descriptor else None
         energies = []
