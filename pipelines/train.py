@@ -26,9 +26,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     recruitment, task = instantiate(config.ensemble), training_task(resolved, card, workspace)
     seeds = recruitment.seeds(config.seed)
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
-    tracker = instantiate(config.tracking, workspace=workspace)
     with ExitStack() as stack:
-        run, members = _open_runs(stack, tracker, resolved, {"data_md5": card["md5"]["train"], "seed": str(config.seed)}, seeds)
+        run, members = _open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
         run.log_text(OmegaConf.to_yaml(config), "config.yaml")
         show = watcher(stack.enter_context(progress_bars(console)), len(seeds), config.trainer.max_epochs)
 
@@ -51,9 +50,9 @@ def main(config: DictConfig, workspace: Path) -> None:
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")
 
 
-def _open_runs(stack: ExitStack, tracker: Tracker, config: Any, tags: dict[str, str], seeds: list[int]) -> tuple[Run, list[Run]]:
+def _open_runs(stack: ExitStack, tracker: Tracker, config: Any, data_md5: str, seeds: list[int]) -> tuple[Run, list[Run]]:
     tracker.prepare()
-    run = stack.enter_context(tracker.start(config["name"], parent=None, tags=tags))
+    run = stack.enter_context(tracker.start(config["name"], parent=None, tags={"data_md5": data_md5, "seed": str(config["seed"])}))
     own = [{"ensemble_member": str(k), "seed": str(seed)} for k, seed in enumerate(seeds)]
     members = [stack.enter_context(tracker.start(f"{config['name']} seed={tag['seed']}", parent=run.id, tags=tag)) for tag in own]
     for member, seed in zip([run, *members], [config["seed"], *seeds], strict=True):

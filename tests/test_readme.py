@@ -3,9 +3,15 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
+from nnpx.config import compose, instantiate
+from nnpx.descriptor import acsf
+from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.overrides import groups_in
+from nnpx.testing import DESCRIPTOR_LAWS
+from nnpx.testing.descriptors import DescriptorCase
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,3 +36,21 @@ def test_the_files_that_the_readme_names_exist():
     named = re.findall(r"`((?:nnpx|conf|tests|data/inputs)/[\w./]+\.(?:py|md|yaml))`", TEXT)
     assert [path for path in named if "radial_only" not in path and not (ROOT / path).exists()] == []
     assert [path for path in re.findall(r"\]\((\w[\w/.]*)\)", TEXT) if not path.startswith("http") and not (ROOT / path).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def radial_only() -> DescriptorCase:
+    """The descriptor that the README writes, compiled with the names that it says suffice."""
+    (source,) = re.findall(r"```python\n(@final.*?)```", TEXT, flags=re.DOTALL)
+    names = {**vars(acsf), "jacobian_by_slots": jacobian_by_slots}
+    exec(source, names)
+    config = compose()
+    cutoff = instantiate(config.cutoff)
+    radial = instantiate(config.radial, cutoff_radius=cutoff.radius)
+    descriptor = names["RadialOnly"](cutoff=cutoff, radial=radial, n_channels=2).double()
+    return DescriptorCase(descriptor, 2, cutoff.radius)
+
+
+@pytest.mark.parametrize("law", DESCRIPTOR_LAWS, ids=lambda law: law.__name__)
+def test_the_descriptor_of_the_readme_obeys(law, radial_only):
+    law(radial_only)
