@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
+from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
 from nnpx.figures import svg
@@ -20,7 +21,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/test.extxyz; writes reports/simulation/ and adds it to the run that trained."""
     out, console = workspace / "reports" / "simulation", Console()
     shutil.rmtree(out, ignore_errors=True)
-    calculator = Calculator(workspace / "models" / "potential.nnpx")
+    potential = workspace / "models" / "potential.nnpx"
+    calculator = Calculator(potential)
     tracker = instantiate(config.tracking, workspace=workspace)
     tracker.prepare()
     training = read_json(workspace / "models" / "training.json")
@@ -30,6 +32,7 @@ def main(config: DictConfig, workspace: Path) -> None:
                 instantiate(config.md),
                 calculator,
                 instantiate(config.reference),
+                labelled_by=read_header(potential)["card"].get("level_of_theory", "an unknown method"),
                 seed=config.seed,
                 start=workspace / "data" / "prepared" / "test.extxyz",
                 workspace=workspace,

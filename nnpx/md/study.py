@@ -97,6 +97,7 @@ def run_all(
     calculator: BaseCalculator,
     reference: Reference,
     *,
+    labelled_by: str,
     seed: int,
     start: Path,
     workspace: Path,
@@ -109,6 +110,7 @@ def run_all(
         simulation: the runs.
         calculator: the potential.
         reference: the engine of the labels, asked where a run says `compare`; its trajectories are kept in .nnpx/ for the next potential.
+        labelled_by: level of theory of the training data. An engine of another level says nothing about the potential and is not run.
         seed: of momenta and noise.
         start: the structure to start from where the configuration names none.
         workspace: the folder that paths in the configuration are relative to.
@@ -122,7 +124,9 @@ def run_all(
     runs = simulation.runs()
     named = {name: dynamics.structure or simulation.structure for name, dynamics in runs.items()}
     starts = {name: _first_structure(workspace / path if path else start) for name, path in named.items()}
-    compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare}
+    same_level = reference.level_of_theory == labelled_by
+    foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
+    compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
     studies = []
     with Beside(reference, compared, seed=seed, folder=workspace / ".nnpx" / "simulate") as beside:
         trajectories = {
@@ -130,7 +134,7 @@ def run_all(
             for name, dynamics in runs.items()
         }
         for name, dynamics in runs.items():
-            answer = beside.answer(name) if name in compared else ""
+            answer = beside.answer(name) if name in compared else foreign * dynamics.compare
             known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
             studies.append(Study(name, dynamics, trajectories[name], known, note))
     return studies

@@ -33,17 +33,18 @@ def run(config: DictConfig, workspace: Path) -> None:
     module.main(config, workspace)
 
 
-def build(workspace: Path) -> Path:
-    """Two members with weak random networks on top of the repulsion, and ethanol."""
-    config = plain(compose(SHORT))
+def build(workspace: Path, overrides: list[str] = SHORT) -> Path:
+    """Two members with weak random networks on top of the repulsion, and ethanol, labelled by the engine of the overrides."""
+    config = plain(compose(overrides))
     members = []
     for seed in (0, 1):
         parts = build_parts(config, numbers=[1, 6, 8], seed=seed)
         shape = (3, parts.descriptor.n_features)
         scales = Scales(torch.zeros(shape), torch.ones(shape), 1e-2, 0.0, torch.zeros(3, dtype=torch.float64))
         members.append(parts.potential(scales))
-    artifact.save(workspace / "models" / "potential.nnpx", Ensemble(members), config=config, card={}, provenance={}, training={})
-    (workspace / "data" / "prepared").mkdir(parents=True)
+    card = {"level_of_theory": instantiate(config["reference"]).level_of_theory}
+    artifact.save(workspace / "models" / "potential.nnpx", Ensemble(members), config=config, card=card, provenance={}, training={})
+    (workspace / "data" / "prepared").mkdir(parents=True, exist_ok=True)
     write(workspace / "data" / "prepared" / "test.extxyz", [molecule("CH3CH2OH"), molecule("H2O")])
     return workspace
 
@@ -98,8 +99,15 @@ def test_the_reference_engine_is_asked_once_and_the_same_seed_repeats(finished: 
     assert first["langevin"]["distributions"] == second["langevin"]["distributions"]
 
 
+def test_an_engine_of_another_level_than_the_labels_is_a_note(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(compose([*ONE, "reference=emt"]), workspace)
+    assert "was not compared with the reference engine: the data were labelled by GFN2-xTB" in " ".join(capsys.readouterr().out.split())
+    assert "distributions" not in json.loads((workspace / "reports/simulation/metrics.json").read_text())["langevin"]
+
+
 def test_an_engine_that_is_missing_is_a_note(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(compose([*ONE, "reference=ase", "reference.calculator=not_installed.Engine"]), workspace)
+    missing = [*ONE, "reference=ase", "reference.calculator=not_installed.Engine"]
+    run(compose(missing), build(workspace, missing))
     found = json.loads((workspace / "reports/simulation/metrics.json").read_text())
     assert "distributions" not in found["langevin"]
     assert "not_installed" in capsys.readouterr().out
