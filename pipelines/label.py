@@ -23,7 +23,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     checksums = {path.name: md5(path) for path in source.inputs(workspace) if path.is_file()}
     stamps = {
         "config": fingerprint(config.data, config.reference, config.seed),
-        "made_of": fingerprint(*_decisive(config), checksums, nnpx.__version__, reference.level_of_theory),
+        "made_of": fingerprint(*_decisive(config), checksums, nnpx.__version__, reference.identity),
     }
     known = json.loads(labels.read_text("utf-8")) if labels.is_file() and data.is_file() else {}
     if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data):

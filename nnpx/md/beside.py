@@ -93,6 +93,6 @@ def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], see
 def _key(reference: Reference, dynamics: Dynamics, start: Atoms, seed: int) -> str:
     """Changes with whatever changes the trajectory."""
     settings = {key: value for key, value in vars(dynamics).items() if isinstance(value, float | int | str)}
-    words = json.dumps([reference.level_of_theory, dynamics.name, settings, seed, start.pbc.tolist()], sort_keys=True)
+    words = json.dumps([reference.identity, dynamics.name, settings, seed, start.pbc.tolist()], sort_keys=True)
     numbers = np.concatenate([start.numbers[:, None], start.positions], 1).tobytes() + start.cell.array.tobytes()
     return hashlib.sha256(words.encode() + numbers).hexdigest()[:12]

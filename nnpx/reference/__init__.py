@@ -40,6 +40,11 @@ class Reference(ABC):
     def level_of_theory(self) -> str:
         """Method, its parameters and the version of the engine, in words: goes to the card and into the artifact."""
 
+    @property
+    def identity(self) -> str:
+        """Changes with whatever changes a label: what was computed before is used again only for the same identity."""
+        return self.level_of_theory
+
     @abstractmethod
     def calculator(self) -> BaseCalculator:
         """A fresh ASE calculator.

@@ -1,6 +1,7 @@
 """Any ASE calculator, by its dotted path."""
 
 import importlib
+import inspect
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, final
 
@@ -15,11 +16,11 @@ from nnpx.reference import Reference, missing
 class ASE(Reference):
     """Whatever engine ASE can drive: GPAW, Quantum ESPRESSO, CP2K, ORCA, a machine-learned potential.
 
-    The path is imported and called. That is safe only because the user writes it in a configuration on their own machine; a
-    reference engine is never built from an artifact or from anything downloaded.
+    The path is imported, and called only if it is the class of a calculator: a composed experiment may come from anywhere, and must
+    not start whatever else is installed. A reference engine is never built from a saved potential.
 
     Args:
-        calculator: dotted path of the calculator's class, such as `gpaw.GPAW`.
+        calculator: dotted path of the calculator's class, such as `gpaw.GPAW`; a function that makes one is refused.
         parameters: its keyword arguments, in ASE's units.
         level_of_theory: what the card says about these labels; null writes path and parameters.
         n_processes: see `Reference`.
@@ -39,8 +40,11 @@ class ASE(Reference):
     @property
     def level_of_theory(self) -> str:
         """What the user stated, or path, parameters and version."""
-        if self.stated is not None:
-            return self.stated
+        return self.identity if self.stated is None else self.stated
+
+    @property
+    def identity(self) -> str:
+        """Path, parameters and version, whatever the user calls them: two engines may be called by the same words."""
         package = self.path.split(".")[0]
         try:
             release = version(package)
@@ -53,8 +57,17 @@ class ASE(Reference):
         """Import the class and call it with the parameters.
 
         Raises:
-            ReferenceEngineError: no such module or class, or arguments that it does not take.
+            ReferenceEngineError: no such module or class, a class of something else, or arguments that it does not take.
         """
+        engine = self._class()
+        try:
+            return engine(**self.parameters)
+        except TypeError as error:
+            raise ReferenceEngineError(
+                "reference.parameters", expected=f"arguments of {self.path}", found=str(error), do="Correct reference.parameters."
+            ) from error
+
+    def _class(self) -> type[BaseCalculator]:
         module, _, name = self.path.rpartition(".")
         try:
             engine = getattr(importlib.import_module(module), name)
@@ -64,14 +77,8 @@ class ASE(Reference):
             raise ReferenceEngineError(
                 "reference.calculator", expected=f"a class in the module {module}", found=name, do="Correct the dotted path."
             ) from error
-        try:
-            built = engine(**self.parameters)
-        except TypeError as error:
+        if not (inspect.isclass(engine) and issubclass(engine, BaseCalculator)):
             raise ReferenceEngineError(
-                "reference.parameters", expected=f"arguments of {self.path}", found=str(error), do="Correct reference.parameters."
-            ) from error
-        if not isinstance(built, BaseCalculator):
-            raise ReferenceEngineError(
-                "reference.calculator", expected="an ASE calculator", found=type(built).__name__, do="Correct the dotted path."
+                "reference.calculator", expected="the class of an ASE calculator", found=self.path, do="Correct the dotted path."
             )
-        return built
+        return engine

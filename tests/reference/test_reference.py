@@ -1,11 +1,17 @@
 """The contract of every reference engine: forces are the slope of the energy, stress the slope against strain."""
 
+import time
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
+from nnpx.config import compose, instantiate
 from nnpx.errors import ReferenceEngineError
+from nnpx.md.beside import _key as beside_key
 from nnpx.reference import Reference
 from nnpx.reference.ase import ASE
 from nnpx.reference.emt import EMT
@@ -139,14 +145,44 @@ def test_element_that_the_engine_does_not_know_is_one_clear_error() -> None:
     [
         ("nowhere.at.All", {}, "pip install nowhere"),
         ("ase.calculators.morse.Morsel", {}, "a class in the module ase.calculators.morse"),
-        ("ase.spacegroup.Spacegroup", {"colour": 3}, "arguments of ase.spacegroup.Spacegroup"),
-        ("pathlib.PurePath", {}, "an ASE calculator"),
+        ("ase.calculators.singlepoint.SinglePointCalculator", {"colour": 3}, "arguments of ase.calculators.singlepoint"),
+        ("pathlib.PurePath", {}, "the class of an ASE calculator"),
     ],
 )
 def test_wrong_dotted_path_says_what_to_correct(path: str, parameters: dict[str, int], message: str) -> None:
     engine = ASE(calculator=path, parameters=parameters, level_of_theory=None, n_processes=None)
     with pytest.raises(ReferenceEngineError, match=message):
         engine.calculator()
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("subprocess.Popen", {"args": ["touch", "TRACE"]}),
+        ("subprocess.run", {"args": ["touch", "TRACE"]}),
+        ("pathlib.Path.touch", {"self": "TRACE"}),
+    ],
+)
+def test_what_is_no_calculator_is_never_called(path: str, parameters: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    engine = ASE(calculator=path, parameters=parameters, level_of_theory=None, n_processes=None)
+    with pytest.raises(ReferenceEngineError):
+        engine.calculator()
+    time.sleep(0.2)  # a process that was started would need a moment to leave its trace
+    assert not list(tmp_path.iterdir())
+
+
+def test_engines_that_are_called_by_the_same_words_are_told_apart() -> None:
+    """Results kept from one are not those of the other."""
+    soft, hard = (
+        ASE(calculator="ase.calculators.morse.MorsePotential", parameters={"rho0": rho0}, level_of_theory="Morse", n_processes=1)
+        for rho0 in (5.0, 6.0)
+    )
+    assert soft.level_of_theory == hard.level_of_theory == "Morse"
+    assert soft.identity != hard.identity
+    nve = instantiate(compose(["md=nve"]).md)
+    keys = {beside_key(engine, nve, molecule("H2"), 0) for engine in (soft, hard, soft)}
+    assert len(keys) == 2
 
 
 def test_missing_engine_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
