@@ -1,8 +1,7 @@
 """The signature is the schema: a configuration is checked against the constructors that it names, before any of them runs.
 
 Nothing is declared twice: the keys, types and ranges that a YAML file may hold are the keyword arguments of the class behind its
-`_target_`. Arguments annotated `Wired` follow from other choices and are refused in a file. A class may add one rule that crosses
-its own arguments as `@staticmethod def check(values: dict[str, Any]) -> list[str]`, whose sentences say what is wrong.
+`_target_`. Arguments annotated `Wired` follow from other choices and are refused in a file.
 """
 
 import inspect
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnpx.annotations import check_value, describe, show
 from nnpx.errors import ConfigError
-from nnpx.targets import TORCH, locate, suggest
+from nnpx.targets import locate, suggest
 from nnpx.wiring import WIRED
 
 #: the config groups of an experiment
@@ -108,7 +107,7 @@ def check_node(
         target = locate(node["_target_"], path, trusted)
     except ConfigError as error:
         return None, [error]
-    parameters = _parameters(target, node["_target_"])
+    parameters = _parameters(target)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(target).parameters.values())
     given = {key: value for key, value in node.items() if key != "_target_"}
     asked = [key for key, parameter in parameters.items() if not parameter.wired]
@@ -131,8 +130,6 @@ def check_node(
         if parameters[key].required and key not in given and key not in wired and key not in typo_of:
             where, do = f"{path}.{key}", f"Give it as {path}.{key}=… ."
             problems.append(ConfigError(where, expected=describe(parameters[key].annotation), found="nothing", do=do))
-    if not problems:
-        problems = _cross_check(target, arguments, path)
     return Plan(target, arguments, tuple(parameters)), problems
 
 
@@ -143,17 +140,16 @@ class _Parameter:
     required: bool
 
 
-def _parameters(target: Callable[..., Any], name: str) -> dict[str, _Parameter]:
+def _parameters(target: Callable[..., Any]) -> dict[str, _Parameter]:
     """The keyword arguments of a target, with their annotations."""
     constructor = target.__init__ if inspect.isclass(target) else target
-    hints = {} if name in TORCH else get_type_hints(constructor, include_extras=True)
+    hints = get_type_hints(constructor, include_extras=True)
     found = {}
     for key, parameter in inspect.signature(target).parameters.items():
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             annotation = hints.get(key, Any)
             marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-            wired = WIRED in marks or key in TORCH.get(name, ())
-            found[key] = _Parameter(annotation, wired, required=parameter.default is parameter.empty)
+            found[key] = _Parameter(annotation, WIRED in marks, required=parameter.default is parameter.empty)
     return found
 
 
@@ -189,13 +185,6 @@ def _check_noun(noun: str, node: Mapping[str, Any], trusted: Sequence[str]) -> l
         where, expected = f"{noun}._target_", f"a class below nnpx.{noun}."
         return [ConfigError(where, expected=expected, found=target, do=f"Choose one of its options as {noun}=OPTION.")]
     return check_node(node, noun, trusted)[1]
-
-
-def _cross_check(target: Callable[..., Any], arguments: dict[str, Any], path: str) -> list[ConfigError]:
-    if not isinstance(inspect.getattr_static(target, "check", None), staticmethod):
-        return []
-    sentences = target.check(arguments)  # type: ignore[attr-defined]
-    return [ConfigError(path, expected="values that go together", found=sentence, do="Change one of them.") for sentence in sentences]
 
 
 def _fits(target: Callable[..., Any], annotation: Any) -> bool:

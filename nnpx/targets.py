@@ -1,8 +1,8 @@
 """Which classes a configuration may name: the allow-list, and the import behind it.
 
-A `_target_` is text from a file. It is imported only if it lies below `nnpx.`, is one of a few torch classes, or belongs to a
-package that the user trusts on their own command line. The list of trusted packages travels to worker processes in the
-environment of the user's process; no file, and least of all a saved potential, can add to it.
+A `_target_` is text from a file. It is imported only if it lies below `nnpx.` or belongs to a package that the user trusts on their
+own command line. The list of trusted packages travels to worker processes in the environment of the user's process; no file, and
+least of all a saved potential, can add to it.
 """
 
 import importlib
@@ -18,12 +18,6 @@ from typing import Any, Final
 from nnpx.errors import ConfigError
 
 _ENVIRONMENT: Final = "NNPX_TRUSTED"
-
-#: torch classes that a configuration may name, with the arguments that are handed over in code
-TORCH: Final[dict[str, tuple[str, ...]]] = {
-    **{f"torch.optim.{name}": ("params",) for name in ("Adam", "AdamW", "SGD", "LBFGS", "RAdam", "NAdam")},
-    **{f"torch.nn.{name}": () for name in ("Tanh", "SiLU", "GELU", "Softplus", "Sigmoid", "ReLU", "ELU", "Identity")},
-}
 
 
 def trust(packages: Sequence[str]) -> None:
@@ -51,7 +45,7 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
     packages = ["nnpx", *trusted_packages(), *trusted]
     if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", target):
         raise ConfigError(f"{where}._target_", expected="package.module.Class", found=repr(target), do="Name a class by its dotted path.")
-    if target not in TORCH and not any(target.startswith(f"{package}.") for package in packages):
+    if not any(target.startswith(f"{package}.") for package in packages):
         package = target.split(".")[0]
         raise ConfigError(
             f"{where}._target_",
@@ -63,7 +57,7 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
     found = getattr(_module(path, target, where), name, None)
     # a module's own imports are no options: nnpx.x.subprocess would otherwise open every door
     home = getattr(found, "__module__", None) or ""
-    ours = target in TORCH or any(home == package or home.startswith(f"{package}.") for package in packages)
+    ours = any(home == package or home.startswith(f"{package}.") for package in packages)
     builds = inspect.isclass(found) or (inspect.isfunction(found) and not home.startswith("nnpx."))
     if not builds or not ours or found is None:
         raise _unknown(target, name, _classes(importlib.import_module(path)), where)

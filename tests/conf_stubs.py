@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal, final
 
 import pytest
 from annotated_types import Ge, Gt, Le, Len
@@ -66,10 +66,6 @@ class Descriptor:
 class Network:
     def __init__(self, *, hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)], dropout: Annotated[float, Ge(0), Le(1)] | None) -> None:
         self.hidden, self.dropout = hidden, dropout
-
-    @staticmethod
-    def check(values: dict[str, Any]) -> list[str]:
-        return ["dropout on a single hidden layer"] if values["dropout"] and len(values["hidden"]) == 1 else []
 
 
 @final

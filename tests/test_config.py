@@ -148,15 +148,17 @@ def test_a_noun_takes_only_its_own_classes(tree):
     assert text.startswith("descriptor._target_: expected a class below nnpx.descriptor., found nnpx.cutoff.cosine.Cosine.")
 
 
+@pytest.mark.parametrize("target", ["torch.nn.Tanh", "torch.optim.AdamW", "nnpx.tracking.MLflow", "nnpxtra.network.Evil", "nnpx.network"])
+def test_a_network_is_a_class_of_nnpx_network_or_of_a_trusted_package(tree, target):
+    (text,) = errors(f"network={{_target_: {target}}}")
+    assert text.startswith("network")
+    assert f"found {target}" in text
+
+
 def test_what_a_module_imports_is_no_option(tree):
     for target in ("nnpx.targets.importlib.import_module", "nnpx.config.Path", "nnpx.cli.main", "nnpx.targets.os"):
         with pytest.raises(ConfigError):
             instantiate({"_target_": target})
-
-
-def test_rules_that_cross_arguments_belong_to_the_class(tree):
-    (text,) = errors("network.hidden=[8]", "network.dropout=0.5")
-    assert text == "network: expected values that go together, found dropout on a single hidden layer. Change one of them."
 
 
 @pytest.mark.parametrize("place", ["shipped", "own"])
