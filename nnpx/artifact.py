@@ -98,8 +98,15 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise ArtifactError(
             str(path), expected="a potential written by nnpx", found="a safetensors file without its header", do="Correct the path."
         )
-    header: dict[str, Any] = json.loads(metadata[KEY])
-    if header["format"] > FORMAT:
+    try:
+        header: dict[str, Any] = json.loads(metadata[KEY])
+        newer = header["format"] > FORMAT
+    except (ValueError, KeyError, TypeError) as error:
+        found = f"a header that cannot be read ({error!r})"
+        raise ArtifactError(
+            str(path), expected="a potential written by nnpx", found=found, do="Copy it again, or train it again."
+        ) from error
+    if newer:
         raise ArtifactError(
             str(path),
             expected=f"format {FORMAT} or older, which nnpx {__version__} reads",

@@ -2,16 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from nnpx.config import instantiate
+from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
+from nnpx.errors import ConfigError
 from nnpx.network import Network
 from nnpx.potential import Potential, Scales
 from nnpx.prior import Prior
+from nnpx.radial import Radial
 from nnpx.species_embedding import SpeciesEmbedding
+
+Noun = TypeVar("Noun")
 
 
 @dataclass(frozen=True)
@@ -56,14 +61,30 @@ def build_parts(config: Mapping[str, Any], *, numbers: list[int], seed: int) -> 
         ConfigError: a node does not fit the signature of its target, or two choices contradict each other.
     """
     generator = torch.Generator().manual_seed(seed)
-    cutoff = instantiate(config["cutoff"])
-    radial = instantiate(config["radial"], cutoff_radius=cutoff.radius)
-    embedding = instantiate(config["species_embedding"], numbers=numbers, generator=generator)
-    descriptor = instantiate(config["descriptor"], cutoff=cutoff, radial=radial, n_channels=embedding.n_channels)
+    cutoff = _noun("cutoff", Cutoff, config)
+    radial = _noun("radial", Radial, config, cutoff_radius=cutoff.radius)
+    embedding = _noun("species_embedding", SpeciesEmbedding, config, numbers=numbers, generator=generator)
+    descriptor = _noun("descriptor", Descriptor, config, cutoff=cutoff, radial=radial, n_channels=embedding.n_channels)
     sizes = {"n_features": descriptor.n_features, "n_channels": embedding.n_channels, "n_species": len(numbers)}
-    network = instantiate(config["network"], generator=generator, **sizes)
-    prior = instantiate(config["prior"], numbers=numbers)
+    network = _noun("network", Network, config, generator=generator, **sizes)
+    prior = _noun("prior", Prior, config, numbers=numbers)
+    if prior.reach > cutoff.radius:
+        raise ConfigError(
+            "cutoff.radius",
+            expected=f"at least {prior.reach:.2f} Å, where the prior ends",
+            found=f"{cutoff.radius} Å",
+            do="Raise cutoff.radius, or choose prior=zero.",
+        )
     parts = Parts(numbers, cutoff.radius, embedding, descriptor, network, prior)
     for module in (embedding, descriptor, network, prior):
         module.to(torch.float64)
     return parts
+
+
+def _noun(name: str, kind: type[Noun], config: Mapping[str, Any], **wired: Any) -> Noun:
+    """The module that one node describes, if it is of the kind that its place asks for."""
+    module = instantiate(config[name], **wired)
+    if not isinstance(module, kind):
+        found = f"{type(module).__name__}, which is none"
+        raise ConfigError(name, expected=f"a {kind.__name__}", found=found, do=f"Choose a class below nnpx.{name}.")
+    return module

@@ -7,6 +7,7 @@
     ├── GeometryError     positions or a cell that no physics allows
     ├── ReferenceEngineError   a quantum engine that is missing or does not answer
     ├── ArtifactError     a saved potential that cannot be read
+    ├── TrainingError     a training that diverged
     ├── CheckpointError   a training state that cannot be resumed or written
     └── SimulationError   a trajectory that left the region where it means anything
 
@@ -59,6 +60,10 @@ class ReferenceEngineError(NNPXError):
 
 class ArtifactError(NNPXError):
     """A saved potential that cannot be read."""
+
+
+class TrainingError(NNPXError):
+    """A training that diverged."""
 
 
 class CheckpointError(NNPXError):

@@ -9,7 +9,6 @@ from typing import Any, Final
 import torch
 from ase.data import atomic_numbers
 
-from nnpx import __version__
 from nnpx.assembly import Parts, build_parts
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.reader import read
@@ -19,6 +18,7 @@ from nnpx.neighbors import graph_from_list
 from nnpx.potential import forces_and_stress
 from nnpx.prior import Prior
 from nnpx.prior.zero import Zero
+from nnpx.provenance import code_fingerprint
 from nnpx.reduce import sum_atoms_to_structures
 from nnpx.statistics import measure_scales
 from nnpx.trainer.loop import Objective, Trainer
@@ -56,10 +56,11 @@ class Report:
 def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace: Path) -> Task:
     """The task that the configuration and the prepared data describe.
 
-    Its folder is named after everything that decides the outcome, so an interrupted training is found again and a different one never is.
+    Its folder is named after everything that decides the outcome, nnpx's own code included: an interrupted training is found again, and a
+    different one never is.
     """
     nodes = {node: config[node] for node in NODES}
-    key = fingerprint(nodes, config["seed"], card["md5"], card["isolated_atoms"], __version__, torch.__version__)
+    key = fingerprint(nodes, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), torch.__version__)
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
     return Task(nodes, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key)
 
@@ -123,8 +124,8 @@ def without_prior(graph: AtomicGraph, prior: Prior) -> AtomicGraph:
 
     The prior has no trained parameters, so that this is done once and not in every update.
     """
+    wide = graph.with_(**{key: getattr(graph, key).double() for key in ("positions", "cell", "volume", "shift")})
     with torch.enable_grad():
-        wide = graph.cast(torch.float64)
         edges = wide.edges().as_variables()
         atomic_energies = prior(edges, graph.species)
         if not atomic_energies.requires_grad:
@@ -159,11 +160,6 @@ def _graph_file(task: Task, name: str) -> Path:
 def _load_graph(task: Task, name: str) -> AtomicGraph:
     """Mapped into memory, so that members in several processes share one copy."""
     return AtomicGraph(**torch.load(_graph_file(task, name), weights_only=True, mmap=True))
-
-
-def _dtype(task: Task) -> torch.dtype:
-    trainer: Trainer = instantiate(task.config["trainer"])
-    return trainer.dtype
 
 
 def for_json(epoch: Epoch) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """The three things that flow through a potential: the graph, its edges, the prediction."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final, final
 
 import torch
@@ -56,10 +56,16 @@ class Prediction:
     forces_std: Float[Tensor, "atom 3"]  #: spread of the members' forces, eV/Å
 
 
+def join_predictions(predictions: list[Prediction]) -> Prediction:
+    """Predictions of consecutive structures as one, cut off from the gradients."""
+    parts = zip(*([getattr(one, field.name).detach() for field in fields(Prediction)] for one in predictions), strict=True)
+    return Prediction(*(torch.cat(part) for part in parts))
+
+
 #: attributes with a row per atom, pair and structure, apart from the indices
 PER_ATOM: Final = ("positions", "species", "forces", "features")
 PER_EDGE: Final = ("slot", "shift")
-PER_STRUCTURE: Final = ("cell", "energy", "stress", "row")
+PER_STRUCTURE: Final = ("cell", "volume", "energy", "stress", "row")
 
 
 @final
@@ -77,6 +83,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         center, neighbor (edge): the pair i, j; sorted by centre.
         slot (edge): the place of a pair among those of its centre, from 0.
         shift (edge 3): S, the periodic image of j in units of the cell.
+        volume (structure): Å³; NaN unless the structure is periodic in all three directions.
         periodic: whether any structure has a cell; a plain bool, as n_structures is.
         n_structures: a plain int, so that nothing has to be read back from a device.
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
@@ -91,6 +98,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
     atom_start: Tensor
     edge_start: Tensor
     cell: Tensor
+    volume: Tensor
     center: Tensor
     neighbor: Tensor
     slot: Tensor
@@ -126,7 +134,10 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
 
     def cast(self, dtype: torch.dtype) -> "AtomicGraph":
         """Geometry, forces and features in `dtype`; the energies stay in float64, from which reference energies are subtracted."""
-        changed = {key: getattr(self, key).to(dtype) for key in ("positions", "cell", "shift", "forces", "stress", "features", "jacobian")}
+        changed = {
+            key: getattr(self, key).to(dtype)
+            for key in ("positions", "cell", "volume", "shift", "forces", "stress", "features", "jacobian")
+        }
         return self.with_(**changed)
 
     def with_(self, **changed: Tensor) -> "AtomicGraph":

@@ -61,6 +61,8 @@ def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: 
         try:
             for received in _until_done(futures, reports):
                 report(received)
+            for failed in (future for future in futures if future.done() and future.exception()):
+                failed.result()
             return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

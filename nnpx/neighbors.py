@@ -43,6 +43,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         atom_start=torch.tensor([0, n_atoms]),
         edge_start=torch.tensor([0, len(center)]),
         cell=torch.from_numpy(cell)[None],
+        volume=torch.tensor([abs(np.linalg.det(cell)) if atoms.pbc.all() else np.nan], dtype=torch.float64),
         center=torch.from_numpy(center),
         neighbor=torch.from_numpy(neighbor),
         slot=torch.from_numpy(np.arange(len(center)) - np.searchsorted(center, center)),

@@ -74,8 +74,8 @@ class Potential(nn.Module):
         self.embedding, self.descriptor, self.network, self.prior = embedding, descriptor, network, prior
         self.register_buffer("feature_mean", scales.feature_mean)
         self.register_buffer("feature_std", scales.feature_std)
-        self.register_buffer("energy_scale", torch.tensor(scales.energy_scale))
-        self.register_buffer("energy_shift", torch.tensor(scales.energy_shift))
+        self.register_buffer("energy_scale", torch.tensor(scales.energy_scale, dtype=torch.float64))
+        self.register_buffer("energy_shift", torch.tensor(scales.energy_shift, dtype=torch.float64))
         self.register_buffer("reference_energies", scales.reference_energies)
 
     def describe(self, graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:
@@ -136,6 +136,7 @@ def forces_and_stress(
     if not graph.periodic:
         return forces, torch.full_like(graph.cell, torch.nan)
     virial = sum_edges_to_atoms(edges.vector[:, :, None] * pull[:, None, :], edges.center, edges.n_atoms)
-    volume = torch.linalg.det(graph.cell).abs()[:, None, None]
-    stress = sum_atoms_to_structures(virial, graph.owner, graph.n_structures) / torch.where(volume > 0, volume, torch.nan)
-    return forces, stress
+    volume = graph.volume[:, None, None]
+    # the division must not meet a NaN: what it does to a gradient, no mask can undo
+    stress = sum_atoms_to_structures(virial, graph.owner, graph.n_structures) / torch.where(volume.isnan(), 1.0, volume)
+    return forces, torch.where(volume.isnan(), volume, stress)

@@ -1,5 +1,6 @@
 """Where a result comes from: commit, versions, processor, command. No host names, no users' folders."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -66,6 +67,14 @@ def version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "none"
+
+
+def code_fingerprint() -> str:
+    """Twelve hexadecimal digits that change with any line of nnpx's code."""
+    digest, package = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _git(workspace: Path, *arguments: str) -> str | None:

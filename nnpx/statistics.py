@@ -51,13 +51,14 @@ def least_squares(composition: Float[Tensor, "structure species"], energy: Float
 
 
 def energy_scale(graph: AtomicGraph, residual: Float[Tensor, " structure"]) -> float:
-    """Root mean square force component times 1 Å (eV); without forces, the spread of the energies per square root of the size."""
-    forces = graph.forces[torch.isfinite(graph.forces)]
-    if len(forces):
-        return float(forces.square().mean().sqrt().clamp_min(torch.finfo(torch.float32).tiny))
+    """Root mean square force component times 1 Å, or the spread of the energies per square root of the size where that is larger (eV).
+
+    The second counts where there are no forces, or where symmetry makes them vanish.
+    """
+    forces = graph.forces[torch.isfinite(graph.forces)].double()
     per_atom = residual / graph.atoms_per_structure()[torch.isfinite(graph.energy)].sqrt()
-    spread = float(per_atom.square().mean().sqrt()) if len(per_atom) else 0.0
-    return spread if spread > 0 else 1.0
+    scales = [float(values.square().mean().sqrt()) for values in (forces, per_atom) if len(values)]
+    return max([scale for scale in scales if scale > 0], default=1.0)
 
 
 def feature_statistics(graph: AtomicGraph, n_species: int) -> tuple[Float[Tensor, "species feature"], Float[Tensor, "species feature"]]:

@@ -100,6 +100,12 @@ def test_foreign_target_is_refused_and_not_executed(path, target, capfd):
     assert "executed" not in capfd.readouterr().out
 
 
+def test_class_of_another_noun_is_refused(path):
+    rewrite(path, lambda header: header["config"].update(cutoff={"_target_": "nnpx.prior.zero.Zero"}))
+    with pytest.raises(ArtifactError, match="expected a Cutoff, found Zero"):
+        nnpx.load(path)
+
+
 def test_weights_that_do_not_fit_the_configuration_are_refused(path):
     rewrite(path, lambda header: header["config"]["network"].update(hidden=[8, 9]))
     with pytest.raises(ArtifactError, match="expected weights that fit the file's configuration"):

@@ -45,7 +45,7 @@ class EnergyForces(Loss):
         forces = mean_of_labelled(difference(prediction.forces, graph.forces).square(), graph.forces)
         loss = self.energy_weight * energy.to(forces.dtype) + self.forces_weight * forces
         if graph.periodic:
-            per_atom = graph.cell.det().abs().square() / n_atoms
+            per_atom = graph.volume.nan_to_num().square() / n_atoms
             error = difference(prediction.stress, graph.stress).square() * per_atom[:, None, None]
             loss = loss + self.stress_weight * mean_of_labelled(error, graph.stress)
         return loss / self.unit

@@ -14,6 +14,8 @@ from nnpx.graph import Edges
 class Prior(nn.Module, ABC):
     """An analytic contribution to each atom's energy. `numbers` (wired) holds the atomic numbers in the order of the species index."""
 
+    reach: float  #: Å; the prior is zero beyond, and the potential's cutoff must not be shorter
+
     @abstractmethod
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """Energy of every atom, eV; half of each pair."""

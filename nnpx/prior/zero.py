@@ -15,6 +15,7 @@ class Zero(Prior):
 
     def __init__(self) -> None:
         super().__init__()
+        self.reach = 0.0
 
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """Zero for every atom."""

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nnpx.graph import AtomicGraph
+from nnpx.errors import TrainingError
+from nnpx.graph import AtomicGraph, join_predictions
 from nnpx.loss import Loss, difference, mean_of_labelled
 from nnpx.optimizer import Optimizer
 from nnpx.potential import Potential
@@ -109,7 +110,7 @@ class Trainer:
             objective: loss, optimiser and schedule.
             seed: decides the order of the structures.
             checkpoint: written after every epoch.
-            report: called after every epoch.
+            report: called after every epoch, and on a resumed run for the epochs before.
         """
         fabric = Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
         fabric.launch()
@@ -120,6 +121,8 @@ class Trainer:
         state = State(model=potential, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
         if (saved := checkpoint.load()) is not None:
             state.restore(saved)
+            for row in state.curve:
+                report(row)
         while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
             train_loss = self._one_epoch(fabric, state, loss_of_batch, train, objective)
             row = self._validate(state, valid, objective, train_loss)
@@ -163,32 +166,36 @@ class Trainer:
                 yield share
 
     def _validate(self, state: State, valid: AtomicGraph, objective: Objective, train_loss: float) -> Epoch:
+        state.model.eval()
         with state.averaged.in_place():
-            rows = [
-                self._errors(state.model.eval(), valid.select(structures), objective) for structures in valid.batches(self.validation_atoms)
-            ]
-        loss, energy, forces, stress, weight = torch.tensor(rows, dtype=torch.float64).unbind(1)
-        share = weight / weight.sum()
-        labelled = [bool(torch.isfinite(labels).any()) for labels in (valid.energy, valid.forces, valid.stress)]
-        means = [float((share * e).sum()) if has else math.nan for e, has in zip((energy, forces, stress), labelled, strict=True)]
-        rate = float(state.optimizer.param_groups[0]["lr"])
-        row = Epoch(state.epoch, state.step, rate, train_loss, float((share * loss).sum()), *means)
+            predicted = join_predictions([state.model(valid.select(some)) for some in valid.batches(self.validation_atoms)])
+        n_atoms = valid.atoms_per_structure()
+        row = Epoch(
+            epoch=state.epoch,
+            step=state.step,
+            learning_rate=float(state.optimizer.param_groups[0]["lr"]),
+            train_loss=train_loss,
+            valid_loss=float(objective.loss(predicted, valid)),
+            valid_energy_mae_per_atom=mean_absolute_error(predicted.energy / n_atoms, valid.energy / n_atoms),
+            valid_forces_mae=mean_absolute_error(predicted.forces, valid.forces),
+            valid_stress_mae=mean_absolute_error(predicted.stress, valid.stress),
+        )
+        if not math.isfinite(row.train_loss + row.valid_loss):
+            raise TrainingError(
+                f"epoch {row.epoch}",
+                expected="a finite loss",
+                found=f"{row.train_loss} in training and {row.valid_loss} in validation",
+                do="Lower optimizer.learning_rate or trainer.gradient_clip, or look for outliers in the labels.",
+            )
         state.curve.append(row)
         return row
-
-    def _errors(self, model: nn.Module, batch: AtomicGraph, objective: Objective) -> list[float]:
-        """Loss, mean absolute errors of energy per atom, forces and stress, and the number of structures they stand for."""
-        predicted = model(batch)
-        per_atom = difference(predicted.energy, batch.energy).abs() / batch.atoms_per_structure()
-        errors = (
-            objective.loss(predicted, batch),
-            mean_of_labelled(per_atom, batch.energy),
-            mean_of_labelled(difference(predicted.forces, batch.forces).abs(), batch.forces),
-            mean_of_labelled(difference(predicted.stress, batch.stress).abs(), batch.stress),
-        )
-        return [float(error.detach()) for error in errors] + [float(batch.n_structures)]
 
     def _keep_best(self, state: State, row: Epoch) -> None:
         if row.valid_loss < state.best_loss or not state.best_weights:
             state.best_loss, state.best_epoch = row.valid_loss, row.epoch
             state.best_weights = state.averaged.copy()
+
+
+def mean_absolute_error(predicted: Tensor, labels: Tensor) -> float:
+    """Mean over what is labelled; NaN where nothing is."""
+    return float(mean_of_labelled(difference(predicted, labels).abs(), labels)) if bool((~labels.isnan()).any()) else math.nan
