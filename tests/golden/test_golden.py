@@ -6,6 +6,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
@@ -30,7 +31,7 @@ def structures() -> list[Atoms]:
     """A molecule, and a strained crystal of three elements."""
     crystal = bulk("CO", "rocksalt", a=4.0, cubic=True)
     crystal.numbers[0] = 1
-    crystal.set_cell(crystal.cell.array + [[0, 0.1, 0], [0, 0, 0.2], [0.05, 0, 0]], scale_atoms=True)
+    crystal.set_cell(crystal.cell.array + np.array([[0, 0.1, 0], [0, 0, 0.2], [0.05, 0, 0]]), scale_atoms=True)
     crystal.positions[0] += [0.1, 0.05, -0.08]
     return [molecule("CH3CH2OH"), crystal]
 
