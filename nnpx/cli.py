@@ -116,8 +116,9 @@ def _write(config: "DictConfig") -> int:
 
 def _check(config: "DictConfig", *, composed: bool) -> int:
     """Refuses an experiment that was composed from another state of conf/."""
-    from nnpx import resolvers
+    from nnpx import resolvers, upstream
 
+    upstream.check_choices("check", config)
     if composed:
         here = Path("conf")  # DVC's queue runs in a copy of the project
         now = resolvers.conf_hash(here if (here / "config.yaml").is_file() else resolvers.conf_dir())

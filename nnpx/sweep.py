@@ -22,7 +22,7 @@ from nnpx.config import compose, fingerprint, problems_of, validate
 from nnpx.errors import ConfigError, NNPXError
 from nnpx.overrides import parse, readable
 from nnpx.schema import raise_all
-from nnpx.upstream import borrow
+from nnpx.upstream import borrow, check_choices
 from nnpx.verbs import run_verb
 
 
@@ -33,7 +33,7 @@ def sweep(verb: str, overrides: Sequence[str], config_dir: Path | None) -> int:
         ConfigError: with the errors of all jobs, before the first one starts.
     """
     words = list(overrides)
-    name = _check_jobs(words, config_dir)
+    name = _check_jobs(verb, words, config_dir)
     if not any(word.startswith("hydra.sweep.dir=") for word in words):
         # the same sweep has the same folder: what was killed goes on where it stood
         words.append(f"hydra.sweep.dir=multirun/{re.sub(r'[^A-Za-z0-9._-]', '_', name)}-{fingerprint(verb, list(overrides))[:6]}")
@@ -84,7 +84,7 @@ def jobs_of(overrides: Sequence[str], config_dir: Path | None) -> list[list[str]
     return jobs
 
 
-def _check_jobs(overrides: Sequence[str], config_dir: Path | None) -> str:
+def _check_jobs(verb: str, overrides: Sequence[str], config_dir: Path | None) -> str:
     """Composes and checks the whole grid; returns the name of its first experiment."""
     if any(word.startswith("hydra/sweeper") for word in overrides):
         return "search"  # a search chooses its jobs as it goes; each is checked when it starts
@@ -94,6 +94,7 @@ def _check_jobs(overrides: Sequence[str], config_dir: Path | None) -> str:
         try:
             config = compose(job, config_dir)
             validate(config, config_dir=config_dir)
+            check_choices(verb, config)
             name = name or str(config.name)
         except ConfigError as error:
             problems.update({str(problem): problem for problem in problems_of(error)})

@@ -23,6 +23,8 @@ STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": 
 _INPUTS: Final[dict[str, tuple[Path, ...]]] = {"label": (), "prepare": (Path("data/labelled.extxyz"),)}
 #: what runs before a verb on the command line
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
+#: verbs whose outcome a potential is to be trained on, or that say whether it can be
+_TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train")
 #: verbs that work on a trained potential
 _NEED_A_POTENTIAL: Final = ("evaluate", "simulate", "report")
 _POTENTIAL: Final = Path("models/potential.nnpx")
@@ -58,7 +60,9 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
 
     Raises:
         ArtifactError: if the verb needs a trained potential and there is none.
+        ConfigError: if two choices contradict each other, before anything runs.
     """
+    check_choices(verb, config)
     if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
         raise ArtifactError(str(_POTENTIAL), expected="a trained potential", found="no such file", do="Run `nnpx train` first.")
     again = False
@@ -67,6 +71,18 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
         if again:
             pipeline(earlier)(config, workspace)
     pipeline(verb)(config, workspace)
+
+
+def check_choices(verb: str, config: DictConfig) -> None:
+    """Builds the parts of a potential once, for hydrogen: what crosses two nouns would otherwise fail only after labelling.
+
+    Raises:
+        ConfigError: if two choices contradict each other.
+    """
+    if verb in _TOWARDS_A_POTENTIAL:
+        from nnpx.assembly import build_parts
+
+        build_parts(plain(config), numbers=[1], seed=0)
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

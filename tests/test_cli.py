@@ -11,7 +11,7 @@ from conf_stubs import use_tree
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 
-from nnpx import cli, resolvers
+from nnpx import assembly, cli, resolvers
 from nnpx.config import compose, load_params
 from nnpx.upstream import stamp
 
@@ -41,6 +41,7 @@ def project(tmp_path, monkeypatch):
     for verb in ("label", "prepare", "train", "evaluate"):
         (folder / f"{verb}.py").write_text(VERB.format(doc=f"Does {verb}.", verb=verb, log=log))
     monkeypatch.setattr(resolvers, "pipelines_dir", lambda: folder)
+    monkeypatch.setattr(assembly, "build_parts", lambda config, **sizes: None)  # a small conf/ describes no potential
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path
 
@@ -127,6 +128,18 @@ def test_every_error_is_a_line_of_its_own_and_nothing_runs(nnpx, project):
         ["error", "network.hidden"],
         ["error", "optimizer.warm"],
     ]
+
+
+@pytest.mark.parametrize("words", [("train",), ("label",), ("check",), ("train", "-m", "seed=0,1")])
+def test_choices_that_contradict_each_other_are_told_before_anything_is_labelled(words, tmp_path, monkeypatch, capfd):
+    """The cutoff of the shipped experiment is 5 Å."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nnpx", *words, "descriptor.angular_radius=9"])
+    assert cli.main() == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: descriptor.angular_radius: ")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
