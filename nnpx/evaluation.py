@@ -3,8 +3,9 @@
 MAE = ⟨|Δ|⟩, RMSE = √⟨Δ²⟩, max = max|Δ| with Δ = prediction − label. Labels that are NaN are skipped.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,6 +14,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Bool, Float, Int
 from scipy.stats import spearmanr
 
+from nnpx.data.frames import md5
 from nnpx.errors import DataError
 from nnpx.graph import AtomicGraph, Prediction
 
@@ -28,6 +30,23 @@ UNITS: Final = {
 }
 
 Metrics = dict[str, Any]
+
+
+def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
+    """Refuses to measure on data that were divided anew: what is tested now may have been trained on.
+
+    Args:
+        trained: checksums of train, valid and test on the card of the potential.
+        folder: the prepared data.
+
+    Raises:
+        DataError: if any of the three files is another one.
+    """
+    files = {part: folder / f"{part}.extxyz" for part in ("train", "valid", "test")}
+    other = [part for part, path in files.items() if not path.is_file() or md5(path) != trained.get(part)]
+    if other:
+        expected, found = "the structures that the potential was trained with", f"others in {', '.join(other)}"
+        raise DataError("data/prepared", expected=expected, found=found, do="Run `nnpx train` again.")
 
 
 @final

@@ -1,6 +1,7 @@
 """What a report says about a trained potential: key facts, error tables, pictures with captions, wall times."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 
 from nnpx import figures
 from nnpx.evaluation import Comparison, Metrics
-from nnpx.report import Cell, Picture, Section, Table, text
+from nnpx.report import Cell, Picture, Section, Table, picture, text
 
 #: the figures of an evaluation in the order of a report
 ORDER: Final = (
@@ -107,8 +108,18 @@ def detail_tables(found: Metrics) -> list[Table]:
 
 def evaluation_sections(header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture]) -> list[Section]:
     """The pages of an evaluation: what was trained, how wrong it is."""
-    tables = [error_table(errors), *detail_tables(errors.get("test", {}))]
-    return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn)]
+    tables = [error_table(errors), *detail_tables(next(iter(errors.values()), {}))]
+    said = "" if "test" in errors else "There is no test set. These are errors of the validation set, by which the potential was chosen."
+    return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn, text=said)]
+
+
+def save_pictures(folder: Path, drawn: Mapping[str, tuple[Figure, str]]) -> list[Picture]:
+    """Write figures with their captions as the only content of a folder, and read them back for a page."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, (figure, caption) in drawn.items():
+        (folder / f"{name}.svg").write_text(figures.svg(figure, caption=caption), encoding="utf-8")
+    return [picture(folder / f"{name}.svg") for name in drawn]
 
 
 def pictures(comparison: Comparison, members: Sequence[Sequence[Mapping[str, float | int | None]]]) -> dict[str, tuple[Figure, str]]:
@@ -154,11 +165,12 @@ def background(header: Mapping[str, Any]) -> Section:
 
 
 def final_table(evaluation: Mapping[str, Any], simulation: Mapping[str, Any], training: Mapping[str, Any]) -> Table:
-    """The outcome in a few lines: errors on the test set, drift of the simulation, wall times."""
+    """The outcome in a few lines: errors on the test set, or else the validation set, drift of the simulation, wall times."""
     rows: list[Sequence[Cell]] = []
+    part, said = ("test", "") if "test" in evaluation else ("valid", " (validation set)")
     for name, key, unit in QUANTITIES:
-        if one := evaluation.get("test", {}).get(key):
-            rows.append((f"{name}, MAE", text(1e3 * one["mae"]), unit))
+        if one := evaluation.get(part, {}).get(key):
+            rows.append((f"{name}, MAE{said}", text(1e3 * one["mae"]), unit))
     for name, run in simulation.items():
         if drift := _drift(run):
             rows.append((f"drift of the total energy, {name}", drift, "meV/atom/ps"))

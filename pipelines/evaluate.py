@@ -14,40 +14,42 @@ from nnpx import artifact, results
 from nnpx.config import instantiate
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import UNITS, Comparison, batches, compare, metrics, predict
-from nnpx.figures import svg
+from nnpx.evaluation import UNITS, Comparison, batches, check_same_data, compare, metrics, predict
 from nnpx.neighbors import graph_from_list
-from nnpx.report import as_rich, picture, write_page
+from nnpx.report import as_rich, write_page
 
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/; writes reports/evaluation/ and adds it to the run that trained."""
     started = time.perf_counter()
     out = workspace / "reports" / "evaluation"
-    out.mkdir(parents=True, exist_ok=True)
-    potential = workspace / "models" / "potential.nnpx"
+    potential, prepared, console = workspace / "models" / "potential.nnpx", workspace / "data" / "prepared", Console()
     ensemble = artifact.load(potential)
     header = {**artifact.read_header(potential), "n_features": ensemble.members[0].descriptor.n_features}
-    compared = {part: _compare(ensemble, workspace / "data" / "prepared" / f"{part}.extxyz") for part in ("test", "valid")}
+    check_same_data(header["card"].get("md5", {}), prepared)
+    parts = [part for part in ("test", "valid") if (prepared / f"{part}.extxyz").stat().st_size]
+    if "test" not in parts:
+        console.print("evaluate: there is no test set (data.split.n_test=0); errors are those of the validation set")
+    out.mkdir(parents=True, exist_ok=True)
+    compared = {part: _compare(ensemble, prepared / f"{part}.extxyz") for part in parts}
     errors = {part: metrics(one) for part, one in compared.items()}
     np.savez(
         out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in asdict(one).items()}
     )
     training = results.read_json(workspace / "models" / "training.json")
-    drawn = results.pictures(compared["test"], [member["curve"] for member in training.get("members", [])])
-    for name, (figure, caption) in drawn.items():
-        (out / f"{name}.svg").write_text(svg(figure, caption=caption), encoding="utf-8")
+    curves = [member["curve"] for member in training.get("members", [])]
+    drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2)}
     (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    sections = results.evaluation_sections(header, errors, [picture(out / f"{name}.svg") for name in drawn])
+    sections = results.evaluation_sections(header, errors, drawn)
     write_page(out / "report.html", f"Evaluation of {config.name}", [*sections, results.background(header)])
     tracker = instantiate(config.tracking, workspace=workspace)
     tracker.prepare()
     with tracker.resume(training["run_id"]) if training.get("run_id") else tracker.start(config.name, parent=None, tags={}) as run:
         run.log_metrics(results.metric_names(errors), step=0)
-        for path in [out / "metrics.json", out / "predictions.npz", out / "report.html", *(out / f"{name}.svg" for name in drawn)]:
-            run.log_file(path, "evaluation")
-    Console().print(as_rich(results.error_table(errors)))
+        for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:
+            run.log_file(path, path.parent.relative_to(out.parent).as_posix())
+    console.print(as_rich(results.error_table(errors)))
 
 
 def _compare(ensemble: Ensemble, path: Path) -> Comparison:

@@ -19,11 +19,11 @@ def main(config: DictConfig, workspace: Path) -> None:
     evaluation = results.read_json(reports / "evaluation" / "metrics.json")
     simulation = results.read_json(reports / "simulation" / "metrics.json")
     outcome = results.final_table(evaluation, simulation, training)
-    errors_drawn = [picture(path) for name in results.ORDER if (path := reports / "evaluation" / f"{name}.svg").is_file()]
+    errors_drawn = [picture(path) for name in results.ORDER if (path := reports / "evaluation/figures" / f"{name}.svg").is_file()]
     errors = {part: evaluation[part] for part in ("test", "valid") if part in evaluation}
     sections = [Section("Outcome", tables=[outcome]), *results.evaluation_sections(header, errors, errors_drawn)]
     if simulation:
-        moved = [picture(path) for path in sorted((reports / "simulation").glob("*.svg"))]
+        moved = [picture(path) for path in sorted((reports / "simulation/figures").glob("*.svg"))]
         sections.append(Section("Simulation", tables=results.simulation_tables(simulation), figures=moved))
     if labels := results.read_json(workspace / "data" / "labels.json"):
         sections.append(Section("Labels", tables=[results.label_table(labels)]))

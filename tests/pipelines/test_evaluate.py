@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from ase.io import read, write
 from nnpx import artifact
 from nnpx.assembly import build_parts
 from nnpx.config import compose, pipelines_dir
+from nnpx.data.frames import md5
 from nnpx.ensemble import Ensemble
+from nnpx.errors import DataError
 from nnpx.neighbors import graph_from_list
 from nnpx.schema import plain
 from nnpx.tracking import MLflow
@@ -62,7 +65,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write(tmp_path / "data" / "prepared" / f"{part}.extxyz", structures)
     config = plain(compose(["tracking=none"]))
     members = [build_parts(config, numbers=NUMBERS, seed=seed).unscaled_potential() for seed in (0, 1)]
-    card = {"level_of_theory": "random numbers", "counts": {"train": 4, "valid": 3, "test": 8}}
+    checksums = {part: md5(tmp_path / "data" / "prepared" / f"{part}.extxyz") for part in ("train", "valid", "test")}
+    card = {"level_of_theory": "random numbers", "counts": {"train": 4, "valid": 3, "test": 8}, "md5": checksums}
     provenance = {"git_commit": "a" * 40, "git_dirty": "no"}
     artifact.save(tmp_path / "models" / "potential.nnpx", Ensemble(members), config=config, card=card, provenance=provenance, training={})
     training = {
@@ -93,7 +97,7 @@ def test_the_errors_are_those_of_the_potential_on_the_test_set(workspace: Path) 
 
 def test_the_report_has_every_figure_and_asks_the_network_for_nothing(workspace: Path) -> None:
     folder = workspace / "reports" / "evaluation"
-    drawn = {path.stem for path in folder.glob("*.svg")}
+    drawn = {path.stem for path in (folder / "figures").glob("*.svg")}
     expected = {"learning_curves", "parity_energy", "parity_forces", "force_errors", "force_errors_by_element", "spread_against_error"}
     assert drawn == expected
     page = (folder / "report.html").read_text()
@@ -106,9 +110,41 @@ def test_the_report_has_every_figure_and_asks_the_network_for_nothing(workspace:
 
 def test_the_same_potential_gives_the_same_figures(workspace: Path) -> None:
     folder = workspace / "reports" / "evaluation"
-    first = {path.name: path.read_bytes() for path in [*folder.glob("*.svg"), folder / "predictions.npz"]}
+    first = {path.name: path.read_bytes() for path in [*folder.glob("figures/*.svg"), folder / "predictions.npz"]}
     pipeline("evaluate")(compose(["tracking=none"]), workspace)
-    assert {path.name: path.read_bytes() for path in [*folder.glob("*.svg"), folder / "predictions.npz"]} == first
+    assert {path.name: path.read_bytes() for path in [*folder.glob("figures/*.svg"), folder / "predictions.npz"]} == first
+
+
+@pytest.fixture
+def copy(workspace: Path, tmp_path: Path) -> Path:
+    """The project, to be changed by one test."""
+    return shutil.copytree(workspace, tmp_path / "copy")
+
+
+def test_data_that_were_divided_anew_are_refused(copy: Path) -> None:
+    """A structure that was trained on could be tested."""
+    prepared = copy / "data" / "prepared"
+    shutil.copy(prepared / "train.extxyz", prepared / "test.extxyz")
+    with pytest.raises(DataError, match=r"potential was trained with, found others in test\. Run `nnpx train` again"):
+        pipeline("evaluate")(compose(["tracking=none"]), copy)
+
+
+def test_without_a_test_set_the_validation_set_is_measured_and_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test, potential = copy / "data" / "prepared" / "test.extxyz", copy / "models" / "potential.nnpx"
+    test.write_text("")
+    header, ensemble = artifact.read_header(potential), artifact.load(potential)
+    card = {**header["card"], "md5": {**header["card"]["md5"], "test": md5(test)}}
+    artifact.save(potential, ensemble, config=header["config"], card=card, provenance={}, training={})
+    pipeline("evaluate")(compose(["tracking=none"]), copy)
+    found = json.loads((copy / "reports" / "evaluation" / "metrics.json").read_text())
+    assert "test" not in found
+    assert found["valid"]["energy"]["count"] == 3
+    pipeline("report")(compose(["tracking=none"]), copy)
+    for page in ("evaluation/report.html", "report.html"):
+        assert "There is no test set" in (copy / "reports" / page).read_text()
+    printed = capsys.readouterr().out
+    assert "there is no test set" in printed
+    assert "MAE (validation set)" in printed
 
 
 @pytest.mark.slow
@@ -129,11 +165,11 @@ def test_the_evaluation_is_added_to_the_run_that_trained(workspace: Path, monkey
 
 def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulation = workspace / "reports" / "simulation"
-    simulation.mkdir()
+    (simulation / "figures").mkdir(parents=True)
     kinds = {"C-H": {"unit": "Å", "mean": 1.1, "reference_mean": 1.09, "spread": 0.03, "reference_spread": 0.03, "overlap": 0.97}}
     run = {"nve": {"temperature_K": 300.2, "drift_meV_per_atom_per_ps": 0.00042, "wall_s": 3.5, "distributions": kinds}}
     (simulation / "metrics.json").write_text(json.dumps(run))
-    (simulation / "energy.svg").write_bytes((workspace / "reports" / "evaluation" / "parity_energy.svg").read_bytes())
+    shutil.copy(workspace / "reports/evaluation/figures/parity_energy.svg", simulation / "figures" / "energy.svg")
     pipeline("report")(compose(["tracking=none"]), workspace)
     page = (workspace / "reports" / "report.html").read_text()
     assert page.count("<figure>") == 7

@@ -82,7 +82,7 @@ def test_a_simulation_leaves_its_trajectory(finished: Path) -> None:
 
 def test_a_simulation_leaves_pictures_and_a_page(finished: Path) -> None:
     folder = finished / "reports" / "simulation"
-    drawn = {path.stem for path in folder.glob("*.svg")}
+    drawn = {path.stem for path in folder.glob("figures/*.svg")}
     assert drawn == {"nve_energy", "nve_temperature", "nve_distributions", "langevin_temperature", "langevin_distributions"}
     page = (folder / "report.html").read_text()
     assert page.count("<figure>") == 5
@@ -125,6 +125,14 @@ def test_the_start_structure_can_be_given(workspace: Path) -> None:
     assert len(read(workspace / "reports/simulation/trajectory.extxyz", 0)) == 3
     with pytest.raises(DataError, match=r"nowhere.xyz: expected a structure to start from"):
         run(compose([*ONE, "md.structure=nowhere.xyz"]), workspace)
+
+
+def test_without_a_test_set_the_start_is_in_the_validation_set(workspace: Path) -> None:
+    prepared = workspace / "data" / "prepared"
+    (prepared / "test.extxyz").write_text("")
+    write(prepared / "valid.extxyz", molecule("H2O"))
+    run(compose([*ONE, "md.compare=false"]), workspace)
+    assert len(read(workspace / "reports/simulation/trajectory.extxyz", 0)) == 3
 
 
 @pytest.mark.parametrize("option", ["nve", "langevin", "nve_and_langevin"])
