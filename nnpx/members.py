@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -89,7 +88,7 @@ def _train_in_worker(task: Task, member: int, seed: int, reports: "Queue[Report]
 
 def _send(reports: "Queue[Report]", parent: int, row: Report) -> None:
     if os.getppid() != parent:
-        sys.exit("the training that started this member has ended")
+        os._exit(1)  # the training was killed; an exception would only make the pool's worker take up the next member
     reports.put(row)
 
 

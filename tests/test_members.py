@@ -2,6 +2,11 @@
 
 import copy
 import json
+import os
+import signal
+import subprocess
+import time
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -62,6 +67,36 @@ def test_two_devices_that_share_every_batch_learn_what_one_does(task):
     alone, _ = train_members(task, [0], n_processes=1, report=lambda row: None)
     shared, _ = train_members(changed(task, "ddp", devices=2, strategy="ddp"), [0], n_processes=1, report=lambda row: None)
     torch.testing.assert_close(weights(alone[0]), weights(shared[0]), rtol=1e-3, atol=1e-4)
+
+
+def test_members_do_not_outlive_a_killed_training(task):
+    long = changed(task, "long", max_epochs=100_000)
+    training = get_context("spawn").Process(target=train_members, args=(long, [0, 1000, 2000]), kwargs={"n_processes": 2, "report": print})
+    training.start()
+    wait_until(lambda: len(list(long.folder.glob("*.checkpoint"))) == 2)
+    workers = [
+        int(line) for line in subprocess.run(["pgrep", "-P", str(training.pid)], capture_output=True, text=True, check=True).stdout.split()
+    ]
+    os.kill(training.pid, signal.SIGKILL)
+    training.join()
+    wait_until(lambda: not any(is_running(worker) for worker in workers))
+
+
+def wait_until(condition, seconds: float = 120.0) -> None:
+    """Wait for a condition, and fail where it does not come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    state = Path(f"/proc/{process}/stat")
+    try:
+        return state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_member_that_fails_says_why_and_ends_the_others(task):
