@@ -2,11 +2,13 @@
 
 import os
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from multiprocessing import get_context
+from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
 from queue import Empty
 from typing import Final
@@ -54,9 +56,11 @@ def train_members(
 def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: Callable[[Report], None]) -> list[Trained]:
     context = get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // n_processes)
-    with context.Manager() as manager, ProcessPoolExecutor(n_processes, context, torch.set_num_threads, (threads,)) as pool:
+    manager = SyncManager(ctx=context)
+    manager.start(_end_with, (os.getpid(),))
+    with manager, ProcessPoolExecutor(n_processes, context, _start_worker, (threads, os.getpid())) as pool:
         reports: Queue[Report] = manager.Queue()  # type: ignore[assignment]
-        futures = [pool.submit(_train_in_worker, task, member, seed, reports, os.getpid()) for member, seed in enumerate(seeds)]
+        futures = [pool.submit(_train_in_worker, task, member, seed, reports) for member, seed in enumerate(seeds)]
         try:
             for received in _until_done(futures, reports):
                 report(received)
@@ -82,14 +86,24 @@ def _until_done(futures: "list[Future[Trained]]", reports: "Queue[Report]") -> I
                 return
 
 
-def _train_in_worker(task: Task, member: int, seed: int, reports: "Queue[Report]", parent: int) -> Trained:
-    return _train_on_devices(task, member, seed, partial(_send, reports, parent))
+def _start_worker(threads: int, parent: int) -> None:
+    torch.set_num_threads(threads)
+    _end_with(parent)
 
 
-def _send(reports: "Queue[Report]", parent: int, row: Report) -> None:
-    if os.getppid() != parent:
-        os._exit(1)  # the training was killed; an exception would only make the pool's worker take up the next member
-    reports.put(row)
+def _end_with(parent: int) -> None:
+    """End this process when the one that started it is gone: nobody would ever stop it otherwise."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _train_in_worker(task: Task, member: int, seed: int, reports: "Queue[Report]") -> Trained:
+    return _train_on_devices(task, member, seed, reports.put)
 
 
 def _train_on_devices(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> Trained:
@@ -114,6 +128,7 @@ def _train_on_devices(task: Task, member: int, seed: int, report: Callable[[Repo
 
 
 def _follow(task: Task, member: int, seed: int, rank: int, port: int) -> None:
+    _end_with(os.getppid())
     with _rank(rank, port):
         train_member(task, member, seed, lambda report: None)
 
