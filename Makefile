@@ -3,6 +3,8 @@ SHELL := bash
 PYTHON ?= python3
 VENV ?= .venv
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" MLFLOW_DISABLE_TELEMETRY=true DVC_NO_ANALYTICS=1
+LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --quiet --no-header --no-annotate
+NO_CUDA = grep -vE '^(nvidia|cuda|triton)'
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test slow test-browser check bench lock clean
@@ -24,7 +26,8 @@ demo: $(VENV)/.ready ## label, prepare, train, evaluate and simulate the default
 test: $(VENV)/.ready ## the tests (under 15 minutes on 2 cores)
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -n 2
 
-slow: $(VENV)/.ready ## the tests that take minutes
+slow: $(VENV)/.ready ## the tests that take minutes; installs what they need besides
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-slow.lock
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -m slow
 
 test-browser: $(VENV)/.ready ## open the dashboard in headless Chromium (installed from Debian where missing)
@@ -42,8 +45,8 @@ bench: $(VENV)/.ready ## time nnpx; tests/benchmarks/README.md says how to time 
 	$(RUN) OMP_NUM_THREADS=2 python tests/benchmarks/speed.py
 
 lock: ## pin every dependency anew; torch's own CUDA packages are left to the build of torch that pip finds
-	uv pip compile pyproject.toml --extra test --extra check --extra sweep --universal --python-version 3.11 \
-	  --constraint <(echo torch==2.13.0) --quiet --no-header --no-annotate | grep -vE '^(nvidia|cuda|triton)' > requirements.lock
+	$(LOCK) --extra test --extra check --extra sweep --extra submitit --constraint <(echo torch==2.13.0) | $(NO_CUDA) > requirements.lock
+	$(LOCK) --extra ray --extra s3 --extra services --constraint requirements.lock | $(NO_CUDA) > requirements-slow.lock
 
 clean: ## remove what runs leave behind; data, models and reports stay in DVC's cache
 	rm -rf .nnpx multirun outputs mlruns

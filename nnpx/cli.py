@@ -1,6 +1,7 @@
 """`nnpx VERB [group=option] [key=value]`: composes the experiment, checks it, and runs one verb on it.
 
-The verbs are the files in pipelines/. Nothing heavy is imported before the experiment is known to be right.
+The verbs are the files in pipelines/; commands, which work on more than one experiment, are the files in nnpx/commands/. Nothing heavy is
+imported before the experiment is known to be right.
 """
 
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from nnpx import __version__
+from nnpx.commands import commands, run_command
 from nnpx.errors import ConfigError, NNPXError
 from nnpx.verbs import run_verb, verbs
 
@@ -21,7 +23,7 @@ _HELP: Final = """\
 usage: nnpx VERB [group=option] [key=value] [+key=value] …
 
 {verbs}
-
+{commands}
   --params FILE     run on a composed experiment (params.yaml), this verb alone
   --config-dir DIR  a folder of your own options, laid out as conf/
   --cfg job         show the composed experiment instead of running it
@@ -63,6 +65,8 @@ def _dispatch(arguments: list[str]) -> int:
         from nnpx.sweep import complete
 
         return complete(arguments, verbs())
+    if arguments and arguments[0] in commands():
+        return run_command(arguments[0], arguments[1:])
     options = _parse(arguments)
     if options.version:
         sys.stdout.write(f"nnpx {__version__}\n")
@@ -159,11 +163,11 @@ def _take_trusted(words: list[str]) -> list[str]:
 
 
 def _verb(word: str) -> str:
-    known = verbs()
-    if word in known:
+    if word in verbs():
         return word
     from nnpx.targets import suggest
 
+    known = [*verbs(), *commands()]
     do = suggest(word, known) or "Name the verb first: nnpx train …"
     raise ConfigError(word, expected=f"a verb ({', '.join(known)})", found=word, do=do)
 
@@ -172,8 +176,9 @@ def _help(known: dict[str, str]) -> str:
     from nnpx import resolvers
 
     lines = "\n".join(f"  {name:<10}{line}" for name, line in known.items())
+    others = "".join(f"  {name:<10}{line}\n" for name, line in commands().items()) if len(known) > 1 else ""
     conf = resolvers.conf_dir()
-    return _HELP.format(verbs=lines, conf=os.path.relpath(conf) if conf.is_relative_to(Path.cwd()) else conf)
+    return _HELP.format(verbs=lines, commands=others, conf=os.path.relpath(conf) if conf.is_relative_to(Path.cwd()) else conf)
 
 
 if __name__ == "__main__":

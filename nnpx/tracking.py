@@ -31,12 +31,14 @@ from nnpx.tracking_store import (
 )
 from nnpx.wiring import Wired
 
-__all__ = ["MLflow", "Run", "Silent", "Status", "Tracker", "provenance"]
+__all__ = ["PARENT_VARIABLE", "MLflow", "Run", "Silent", "Status", "Tracker", "provenance"]
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 logger = logging.getLogger(__name__)
 #: MLflow takes so many metrics in one batch
 METRICS_PER_BATCH: Final = 1000
+#: hands the run of a sweep or a search to its jobs, whatever process they run in: their runs are nested below it
+PARENT_VARIABLE: Final = "NNPX_PARENT_RUN"
 
 
 class Run(ABC):
@@ -95,7 +97,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def start(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> Run:
-        """A new run called `name`, nested below the run with the id `parent`."""
+        """A new run called `name`, nested below the run with the id `parent`, else below that of the sweep it belongs to."""
 
     @abstractmethod
     def resume(self, run_id: str) -> Run:
@@ -201,8 +203,8 @@ class MLflow(Tracker):
     def start(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> Run:
         """A new run, tagged with version, commit, data and DVC experiment as far as they are known."""
         every = {**self._standard_tags(), **tags}
-        if parent:
-            every["mlflow.parentRunId"] = parent
+        if above := parent or os.environ.get(PARENT_VARIABLE):
+            every["mlflow.parentRunId"] = above
         try:
             return self._run(self.store.create_run(name, every))
         except (Unreachable, Refused) as problem:
