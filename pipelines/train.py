@@ -11,8 +11,10 @@ from rich.console import Console
 
 from nnpx import artifact
 from nnpx.config import instantiate
+from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
+from nnpx.following import tell_follower
 from nnpx.members import train_members
 from nnpx.tracking import Run, Tracker, provenance
 from nnpx.trainer.progress import progress_bars, watcher
@@ -22,9 +24,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     """Reads data/prepared/; writes models/potential.nnpx and models/training.json."""
     started, console, path = time.perf_counter(), Console(), workspace / "models" / "potential.nnpx"
     resolved = OmegaConf.to_container(config, resolve=True)
-    card = json.loads((workspace / "data" / "prepared" / "card.json").read_text(encoding="utf-8"))
-    recruitment, task = instantiate(config.ensemble), training_task(resolved, card, workspace)
-    seeds = recruitment.seeds(config.seed)
+    card, recruitment = json.loads((workspace / "data/prepared/card.json").read_text(encoding="utf-8")), instantiate(config.ensemble)
+    task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
         run, members = _open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
@@ -34,16 +35,15 @@ def main(config: DictConfig, workspace: Path) -> None:
         def report(received: Report) -> None:
             members[received.member].log_metrics(for_json(received.epoch), step=received.epoch.epoch)
             show(received.member, received.epoch)
+            tell_follower(run, received)
 
         potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
         wall = round(time.perf_counter() - started, 2)
         told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
-        made = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}
-        last = {"last_epochs": [member["curve"][-1] for member in summary]}
+        made, last = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}, {"last_epochs": [m["curve"][-1] for m in summary]}
         artifact.save(path, Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
-        written = {"run_id": run.id, "wall_s": wall, "members": summary}
-        (workspace / "models" / "training.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        write_json(workspace / "models" / "training.json", {"run_id": run.id, "wall_s": wall, "members": summary})
         run.log_metrics({"train_wall_s": wall}, step=0)
         run.log_model(path, name=config.name, alias="candidate")
     forget_graphs(task)
