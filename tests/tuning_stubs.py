@@ -11,8 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nnpx import verbs
-from nnpx.following import followed, tell_follower  # noqa: F401
+from nnpx.following import tell_follower
 from nnpx.tuning import run, worker
 from nnpx.tuning.worker import Order
 
@@ -92,6 +91,13 @@ def deadly(order: Order, overrides: list[str], folder: Path) -> None:
     if first.read_text() == " ".join(overrides):
         os.kill(os.getpid(), signal.SIGKILL)
     parabola(order, overrides, folder)
+
+
+def edits(order: Order, overrides: list[str], folder: Path) -> None:
+    """Somebody edits an option while it trains."""
+    parabola(order, overrides, folder)
+    with (order.project / "conf" / "tune" / "mine.yaml").open("a") as file:
+        file.write("# edited\n")
 
 
 def use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
