@@ -39,6 +39,7 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.look()
         self._bar.stop()
 
     def look(self) -> None:
