@@ -49,6 +49,8 @@ def every_figure(noise: np.ndarray) -> dict[str, figures.Figure]:
         "spread": figures.spread_against_error(np.abs(noise), np.abs(noise[::-1]), unit="eV/Å"),
         "bars": figures.bars({"H": 1.0, "O": 2345.0}, ylabel="MAE"),
         "lines": figures.lines({"": (np.arange(5), noise[:5])}, xlabel="t", ylabel="T", xlog=False, ylog=False),
+        "points": figures.points({"A": (noise[:50], noise[:50]), "B": (noise[:9], noise[1:10])}, xlabel="reference", ylabel="prediction"),
+        "logarithmic": figures.lines({"": (np.arange(1, 6), np.abs(noise[:5]))}, xlabel="t", ylabel="T", xlog=True, ylog=True),
         "histogram": figures.histogram({"reference": noise, "potential": noise[:50]}, xlabel="r", bins=20),
     }
 
@@ -126,10 +128,10 @@ def test_the_outcome_names_errors_drift_and_times_that_exist() -> None:
     simulation = {"nve": {"drift_meV_per_atom_per_ps": 5e-4, "drift_error_meV_per_atom_per_ps": 1e-4, "wall_s": 30.0}}
     rows = final_table(evaluation, simulation, {}).rows
     assert [tuple(row) for row in rows] == [
-        ("forces, MAE", "25", "meV/Å"),
-        ("drift of the total energy, nve", "5.0e-04 ± 1e-04", "meV/atom/ps"),
-        ("time, evaluation", "2", "s"),
-        ("time, simulation", "30", "s"),
+        ("forces, MAE", "25.0", "meV/Å"),
+        ("drift of the total energy, nve", "0.0005 ± 0.0001", "meV/atom/ps"),
+        ("time, evaluation", "2.00", "s"),
+        ("time, simulation", "30.0", "s"),
     ]
 
 
