@@ -54,7 +54,7 @@ def open_version(word: str, project: Path) -> Version:
     """
     path = project / word
     if path.exists():
-        return _read(word, path)
+        return _read("this folder" if word == "." else word, path)
     revision, _, inside = word.partition(":")
     wanted = [Path(inside)] if inside else [LABELLED, LABELS, PREPARED]
     with checked_out(revision, wanted, project) as folder:

@@ -104,10 +104,10 @@ def new_project(folder: Path, n_structures: int = 16) -> Project:
     return project
 
 
-def write_copper(path: Path, n_structures: int) -> None:
-    """Displaced cells of copper; the first ones are the same whatever their number."""
+def write_copper(path: Path, n_structures: int, first: int = 0) -> None:
+    """Displaced cells of copper; those with the same number are the same."""
     structures = []
-    for seed in range(n_structures):
+    for seed in range(first, n_structures):
         atoms = bulk("Cu", cubic=True) * (1, 1, 1)
         atoms.positions += 0.06 * np.random.default_rng(seed).standard_normal((len(atoms), 3))
         atoms.calc = EMT()
