@@ -194,9 +194,13 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
         )
         for name, run in simulation.items()
     ]
-    columns = ("run", "⟨T⟩ (K)", "drift", "σ(E)", "spread", "ns/day", "wall (s)")  # fits a terminal of 80 columns
+    columns = ("run", "T (K)", "drift", "σ(E)", "spread", "ns/day", "wall (s)")  # fits a terminal of 80 columns
     return [
-        Table("Runs; drift of the total energy in meV/atom/ps, its σ and the spread of the members in meV/atom", columns, rows),
+        Table(
+            "Runs: mean temperature; drift of the total energy in meV/atom/ps, its σ and the spread of the members in meV/atom",
+            columns,
+            rows,
+        ),
         *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
 
