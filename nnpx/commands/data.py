@@ -1,4 +1,4 @@
-"""Compares two versions of the data (`nnpx data diff A B`), or shows the card of one (`nnpx data card`)."""
+"""Tells how two versions of the data differ (`diff`), or shows the card of one (`card`)."""
 
 import sys
 from argparse import ArgumentParser, Namespace

@@ -1,4 +1,4 @@
-"""Draws the plots of dvc.yaml for several revisions in one page that needs no network: `nnpx plots [REVISION…]`."""
+"""Draws the curves of several revisions in one page that needs no network."""
 
 import csv
 import sys
