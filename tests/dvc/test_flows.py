@@ -119,6 +119,7 @@ def test_a_training_killed_in_its_middle_goes_on_and_ends_with_the_same_weights(
     assert not (project.folder / "models" / "potential.nnpx").exists()
     again = project.run("dvc", "repro", "--no-run-cache", "train")
     assert ran(again) == ["train"]
+    assert _first_epoch(project) == stopped_at + 1
     assert _tensors(weights) == _tensors((project.folder / "models" / "potential.nnpx").read_bytes())
 
 
@@ -132,6 +133,13 @@ def _epoch(project: Project) -> int:
 
     found = list(project.folder.glob(".nnpx/training/*/member-*.checkpoint"))
     return int(torch.load(found[0], weights_only=True)["epoch"]) if found else 0
+
+
+def _first_epoch(project: Project) -> int:
+    """The first epoch that the last training did itself."""
+    (member,) = json.loads((project.folder / "models" / "training.json").read_text())["members"]
+    with sqlite3.connect(project.folder / "mlflow.db") as store:
+        return int(store.execute("select min(step) from metrics where run_uuid = ?", (member["run_id"],)).fetchone()[0])
 
 
 def _wait_for_epoch(project: Project, epoch: int) -> None:

@@ -21,7 +21,7 @@ def push(project: Project, address: str, **variables: str) -> None:
         if value:
             project.run("dvc", "remote", "modify", "store", option, value)
     project.commit("name the remote")
-    assert "pushed" in project.run("dvc", "push", "--run-cache", **variables)
+    assert "pushed" in project.run("dvc", "push", "--run-cache", "--all-branches", **variables)
 
 
 def pull(project: Project, folder: Path, **variables: str) -> Project:
@@ -39,19 +39,18 @@ def holds_the_same_and_computes_nothing(clone: Project, project: Project) -> boo
 
 
 def test_a_fresh_clone_pulls_from_a_folder_and_computes_nothing(project: Project, tmp_path: Path) -> None:
-    project.run("dvc", "exp", "run", "-S", "md.duration_ps=0.03")
+    project.run("dvc", "exp", "run", "--name", "longer", "-S", "md.duration_ps=0.03")
+    project.run("dvc", "exp", "branch", "longer", "longer")
     project.run("git", "checkout", "HEAD", ".")
     project.run("dvc", "checkout")
     push(project, str(tmp_path / "store"))
     clone = pull(project, tmp_path / "clone")
     assert holds_the_same_and_computes_nothing(clone, project)
-    # an experiment that ran in the other clone is found in the cache of runs
+    # what an experiment on another branch has computed is found in the cache of runs
     clone.run("nnpx", "compose", "md.duration_ps=0.03")
-    again = clone.run("dvc", "repro")
+    again = clone.run("dvc", "repro", "--pull")
     assert re.findall("Running stage", again) == []
     assert "Stage 'simulate' is cached - skipping run" in again
-    # and its data can be compared without being checked out
-    assert "unchanged" in clone.run("nnpx", "data", "diff", "HEAD")
 
 
 def test_data_that_only_the_remote_has_are_compared(project: Project, tmp_path: Path) -> None:
