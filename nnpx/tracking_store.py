@@ -92,13 +92,14 @@ class Store:
         from filelock import FileLock, Timeout
 
         lock = self.root / ".nnpx" / "tracking" / "store.lock"
-        with self._translated():
+        try:
             lock.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with FileLock(lock, timeout=60):
-                    self._experiment_id()
-            except Timeout as problem:
-                raise Unreachable(f"{lock} is held by another process") from problem
+            with FileLock(lock, timeout=60), self._translated():  # the client creates the tables as soon as there is one
+                self._experiment_id()
+        except Timeout as problem:
+            raise Unreachable(f"{lock} is held by another process") from problem
+        except OSError as problem:
+            raise Unreachable(str(problem)) from problem
 
     def page(self) -> str:
         """Path of the runs in the dashboard, which otherwise opens on language models; empty while the store is silent."""

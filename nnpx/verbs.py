@@ -33,6 +33,7 @@ def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -
     from nnpx import upstream
 
     if alone:
+        upstream.check_writable([verb], workspace)
         _pipeline(verb)(config, workspace)
     else:
         upstream.run(verb, config, workspace, _pipeline)

@@ -108,6 +108,28 @@ def test_a_stage_of_dvc_runs_alone(nnpx, project):
     assert calls(project) == ["train"]
 
 
+@pytest.fixture
+def closed(tmp_path):
+    """A folder that nobody can write to, root included."""
+    if os.geteuid() == 0:
+        return Path("/proc")
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    return folder
+
+
+@pytest.mark.parametrize(("verb", "folder"), [("label", "data"), ("prepare", "data"), ("train", "models"), ("train", ".nnpx")])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(nnpx, project, closed, verb, folder, alone):
+    nnpx("compose")
+    (project / folder).symlink_to(closed)
+    code, _, err = nnpx(verb, *(["--params", "params.yaml"] if alone else []))
+    assert code == 2
+    assert err.startswith(f"error: {folder}/: expected a folder to write to, found ")
+    assert len(err.splitlines()) == 1
+    assert calls(project) == []
+
+
 def test_a_single_run_leaves_no_folders_of_hydra(nnpx, project):
     nnpx("train")
     assert not {"outputs", "multirun", ".hydra"} & {path.name for path in project.iterdir()}

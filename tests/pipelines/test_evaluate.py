@@ -173,7 +173,7 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     pipeline("report")(compose(["tracking=none"]), workspace)
     page = (workspace / "reports" / "report.html").read_text()
     assert page.count("<figure>") == 7
-    assert "4.2e-04" in page
+    assert "0.00042" in page
     assert "1.1 ± 0.03" in page
     printed = capsys.readouterr().out
     assert "drift" in printed
