@@ -14,7 +14,8 @@ from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.members import train_members
-from nnpx.tracking import Run, Tracker, provenance
+from nnpx.provenance import provenance
+from nnpx.tracking import Run, Tracker
 from nnpx.trainer.progress import progress_bars, watcher
 
 

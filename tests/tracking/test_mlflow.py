@@ -15,7 +15,8 @@ import pytest
 
 from nnpx.provenance import git_state, provenance, start_command
 from nnpx.tracking import MLflow, Silent
-from nnpx.tracking_store import PARAM_LENGTH, flatten, store_uri
+from nnpx.tracking.records import PARAM_LENGTH, flatten
+from nnpx.tracking.store import store_uri
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,19 @@
-"""The store behind `nnpx.tracking`: MLflow's client, addressed by explicit run ids, imported only when it is needed."""
+"""The store behind the runs: MLflow's client, addressed by explicit run ids, imported only when it is needed."""
 
 import contextlib
 import importlib
-import json
 import logging
 import os
-import re
-import time
-import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, final
 
 from nnpx.errors import ConfigError
+from nnpx.tracking.records import Record
 
-logger = logging.getLogger(__name__)
-#: one thing to remember, as JSON: {"do": "params" | "metrics" | "file" | "text" | "register" | "tag" | "start" | "finish", …}
-Record = dict[str, Any]
-#: MLflow's limits: parameters in a batch, characters of a parameter's value and of a tag's value
-PARAMS_PER_BATCH: Final = 100
-PARAM_LENGTH: Final = 6000
+#: characters that MLflow takes as a tag's value
 TAG_LENGTH: Final = 8000
 #: answers of a store that is alive and does not want the record; any other failure counts as silence
 REFUSALS: Final = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
@@ -40,30 +32,6 @@ def store_uri(uri: str | None, root: Path) -> str:
     chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme = "sqlite:///"
     return f"{scheme}{root / chosen.removeprefix(scheme)}" if chosen.startswith(scheme) else chosen
-
-
-def param_batches(values: Mapping[str, object]) -> Iterator[dict[str, str]]:
-    """Settings as flat text in batches that MLflow takes."""
-    pairs = list(flatten(values).items())
-    for first in range(0, len(pairs), PARAMS_PER_BATCH):
-        yield dict(pairs[first : first + PARAMS_PER_BATCH])
-
-
-def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
-    """Nested settings as dotted names and text; lists as JSON, characters that MLflow does not take as underscores."""
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        name = re.sub(r"[^\w\-./: ]", "_", f"{prefix}{key}")
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
-            flat[name] = text if len(text) <= PARAM_LENGTH else text[: PARAM_LENGTH - 1] + "…"
-    return flat
-
-
-def _plain(value: object) -> object:
-    return list(value) if hasattr(value, "__iter__") else str(value)
 
 
 @final
@@ -209,86 +177,6 @@ class Store:
             raise kind(_first_line(problem)) from problem
         except (SQLAlchemyError, OSError) as problem:
             raise Unreachable(_first_line(problem)) from problem
-
-
-@final
-class Delivery:
-    """The way of a run's records to the store, and what happens to them while it is silent.
-
-    Args:
-        run_id: the run.
-        store: where the records go.
-        journal: the file that keeps them, one JSON object per line, while the store does not answer.
-        retry_every_s: s; pause before a silent store is asked again.
-    """
-
-    def __init__(self, run_id: str, store: Store, journal: Path, retry_every_s: float) -> None:
-        self.run_id, self._store, self._journal, self._retry_every_s = run_id, store, journal, retry_every_s
-        self._waiting: list[Record] = []
-        self._silent_since: float | None = None
-
-    def send(self, record: Record) -> None:
-        """Write the record to the store, or to the journal while the store is silent."""
-        if self._silent_since is None:
-            try:
-                self._attempt(record)
-            except Unreachable as problem:
-                self.go_offline(problem, [record])
-            return
-        self._keep(record)
-        if time.monotonic() - self._silent_since >= self._retry_every_s:
-            self._deliver()
-
-    def go_offline(self, problem: Exception, records: Sequence[Record]) -> None:
-        """Keep `records` and all that follow in the journal; says so once."""
-        logger.warning("MLflow does not answer (%s). Going on; the records are kept in %s", problem, self._journal)
-        self._silent_since = time.monotonic()
-        for record in records:
-            self._keep(record)
-
-    def last_chance(self) -> None:
-        """Ask a silent store once more, whatever the pause."""
-        if self._waiting:
-            self._deliver()
-
-    def _attempt(self, record: Record) -> None:
-        try:
-            self._store.apply(self.run_id, record)
-        except Refused as problem:
-            logger.warning("MLflow refused to record %s of run %s: %s", record["do"], self.run_id, problem)
-
-    def _keep(self, record: Record) -> None:
-        self._waiting.append(record)
-        try:
-            self._journal.parent.mkdir(parents=True, exist_ok=True)
-            with self._journal.open("a") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as problem:
-            logger.warning("%s cannot be written: %s", self._journal, problem)
-
-    def _deliver(self) -> None:
-        """Send the kept records in order; after the last one the journal is not needed any more."""
-        if is_offline(self.run_id):
-            return  # the store has never heard of this run; its journal is all there is
-        try:
-            while self._waiting:
-                self._attempt(self._waiting[0])
-                self._waiting.pop(0)
-        except Unreachable:
-            self._silent_since = time.monotonic()
-            return
-        self._silent_since = None
-        self._journal.unlink(missing_ok=True)
-
-
-def offline_id() -> str:
-    """An id for a run that the store could not name."""
-    return f"offline-{uuid.uuid4().hex}"
-
-
-def is_offline(run_id: str) -> bool:
-    """Whether the run exists in the journal only."""
-    return run_id.startswith("offline-")
 
 
 def _first_line(problem: Exception) -> str:
