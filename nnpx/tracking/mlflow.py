@@ -12,7 +12,8 @@ from annotated_types import Ge, Gt
 
 from nnpx.provenance import git_state, version
 from nnpx.tracking import PARENT_VARIABLE, Run, Status, Tracker
-from nnpx.tracking.delivery import Delivery, is_offline, offline_id
+from nnpx.tracking.delivery import PATIENCE_S, Delivery, alone, identify, is_offline, offline_id, say_silence
+from nnpx.tracking.journal import FOLDER, Journal
 from nnpx.tracking.records import Record, param_batches
 from nnpx.tracking.store import Refused, Store, Unreachable, store_uri
 from nnpx.wiring import Wired
@@ -46,8 +47,9 @@ class MLflow(Tracker):
         workspace: Wired[Path],
     ) -> None:
         self.workspace = workspace.resolve()
-        root = Path(os.environ.get("DVC_ROOT", self.workspace)).resolve()
-        self.store = Store(store_uri(uri, root), experiment, root, timeout_s)
+        self.root = Path(os.environ.get("DVC_ROOT", self.workspace)).resolve()
+        self.store = Store(store_uri(uri, self.root), experiment, self.root, timeout_s)
+        self.journals = self.root / FOLDER
         self.flush_every_s, self.retry_every_s = flush_every_s, retry_every_s
 
     def prepare(self) -> None:
@@ -55,30 +57,43 @@ class MLflow(Tracker):
         try:
             self.store.prepare()
         except (Unreachable, Refused) as problem:
-            logger.warning("MLflow store %s: %s", self.store.uri, problem)
+            say_silence(self.store, self.journals, problem)
 
     def start(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> Run:
         """A new run, tagged with version, commit, data and DVC experiment as far as they are known."""
-        every = {**self._standard_tags(), **tags}
-        if above := parent or os.environ.get(PARENT_VARIABLE):
-            every["mlflow.parentRunId"] = above
+        every, key, now = {**self._standard_tags(), **tags}, offline_id(), time.time_ns() // 1_000_000
         try:
-            return self._run(self.store.create_run(name, every))
-        except (Unreachable, Refused) as problem:
-            start: Record = {"do": "start", "name": name, "tags": every, "experiment": self.store.experiment}
-            return self._run(offline_id(), silence=problem, first=[start])
+            if above := parent or os.environ.get(PARENT_VARIABLE):
+                every["mlflow.parentRunId"] = above
+                every["mlflow.parentRunId"] = self.real_id(above)
+            return self._run(self.store.create_run(name, every, key=key, time_ms=now))
+        except (Unreachable, Refused, OSError) as problem:
+            how: Record = {"name": name, "tags": every, "experiment": self.store.experiment, "time": now, "workspace": str(self.workspace)}
+            return self._run(key, silence=problem, first=[{"do": "start", **how}])
 
     def resume(self, run_id: str) -> Run:
         """The run with this id; one that the store no longer has is started anew. A finished run stays finished."""
-        if is_offline(run_id):
-            return self._run(run_id, silence=Unreachable("the store was silent when the run began"))
         try:
-            return self._run(run_id, closed=self.store.reopen(run_id))
+            real_id = self.real_id(run_id)
+            return self._run(real_id, closed=self.store.reopen(real_id), began_as=run_id)
         except Refused:
-            logger.warning("MLflow run %s is not in %s: a new run is started", run_id, self.store.uri)
+            logger.warning("MLflow run %s is not in %s: a new run is started", run_id, self.store.place)
             return self.start(f"resumed {run_id[:8]}", parent=None, tags={"resumes": run_id})
-        except Unreachable as problem:
+        except (Unreachable, OSError) as problem:
             return self._run(run_id, silence=problem)
+
+    def real_id(self, run_id: str) -> str:
+        """The id of a run in the store, which names it now if it began without the store.
+
+        Raises:
+            Unreachable: the store does not answer.
+            Refused: there is no such run.
+            OSError: another process is doing the same, or the disk takes nothing.
+        """
+        if not is_offline(run_id):
+            return run_id
+        with alone(self.journals, PATIENCE_S):
+            return identify(self.store, self.journals, run_id)
 
     def dashboard(self) -> list[str]:
         """The command that serves the database, as short as it works from the project folder, and the address of the runs."""
@@ -91,11 +106,15 @@ class MLflow(Tracker):
         command = f"{program.relative_to(self.workspace) if inside else program.name} ui --workers 1 --backend-store-uri {uri}"
         return [command, f"http://127.0.0.1:5000{page}"]
 
-    def _run(self, run_id: str, *, closed: bool = False, silence: Exception | None = None, first: Sequence[Record] = ()) -> Run:
-        journal = self.workspace / ".nnpx" / "tracking" / f"{run_id}.jsonl"
+    def _run(
+        self, run_id: str, *, closed: bool = False, silence: Exception | None = None, first: Sequence[Record] = (), began_as: str = ""
+    ) -> Run:
+        journal = Journal(self.journals, began_as or run_id)
         delivery = Delivery(run_id, self.store, journal, self.retry_every_s)
         if silence is not None:
             delivery.go_offline(silence, first)
+        elif journal.path.is_file():
+            delivery.deliver(PATIENCE_S)  # what came before comes first
         return _Remembered(delivery, self.flush_every_s, closed)
 
     def _standard_tags(self) -> dict[str, str]:
@@ -113,6 +132,7 @@ class _Remembered(Run):
     def __init__(self, delivery: Delivery, flush_every_s: float, closed: bool) -> None:
         self.id, self._delivery, self._closed = delivery.run_id, delivery, closed
         self._flush_every_s, self._last_flush = flush_every_s, time.monotonic()
+        self._clock = time.time_ns() - time.monotonic_ns()
         self._metrics: list[list[str | float | int]] = []
 
     def log_params(self, values: Mapping[str, object]) -> None:
@@ -120,7 +140,7 @@ class _Remembered(Run):
             self._delivery.send({"do": "params", "params": batch})
 
     def log_metrics(self, values: Mapping[str, float | int | None], step: int) -> None:
-        now = time.time_ns() // 1_000_000
+        now = self._now_ms()
         self._metrics.extend([key, float(value), now, step] for key, value in values.items() if value is not None)
         if time.monotonic() - self._last_flush >= self._flush_every_s:
             self.flush()
@@ -147,5 +167,9 @@ class _Remembered(Run):
     def finish(self, status: Status = "FINISHED") -> None:
         self.flush()
         if not self._closed:
-            self._delivery.send({"do": "finish", "status": status, "time": time.time_ns() // 1_000_000})
+            self._delivery.send({"do": "finish", "status": status, "time": self._now_ms()})
         self._delivery.last_chance()
+
+    def _now_ms(self) -> int:
+        """Milliseconds since 1970 by a clock that never jumps: MLflow draws a curve in the order of its times."""
+        return (self._clock + time.monotonic_ns()) // 1_000_000
