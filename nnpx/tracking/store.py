@@ -1,10 +1,12 @@
 """The store behind the runs: MLflow's client, addressed by explicit run ids, imported only when it is needed."""
 
+import contextlib
 import importlib
 import logging
 import os
 import random
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -212,20 +214,10 @@ class Store:
     @cached_property
     def client(self) -> Any:
         """MLflow's client. To be used within `ask`."""
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(self.timeout_s))
-        # what is repeated blindly may arrive twice: `Delivery` repeats instead, after asking what has arrived
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                mlflow = importlib.import_module("mlflow")
-            except ImportError as problem:
-                raise ConfigError("tracking", expected="the package mlflow", found=str(problem), do="pip install mlflow") from problem
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a locked database is waited for
-        return mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        if self.uri.startswith("sqlite:///"):  # MLflow tries for minutes to open what cannot be opened
+            with contextlib.closing(sqlite3.connect(self.uri.removeprefix("sqlite:///"))) as database:
+                database.execute("PRAGMA user_version")
+        return _mlflow(self.timeout_s).MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def ask(self, question: Callable[[], T]) -> T:
         """The answer to a question that may be asked again; a database that others are writing to is asked for `timeout_s`."""
@@ -240,7 +232,7 @@ class Store:
 
     def _ask(self, question: Callable[[], T]) -> T:
         """MLflow's, SQLAlchemy's and the network's errors as `Unreachable` or `Refused`."""
-        self.client  # noqa: B018  a missing mlflow is a ConfigError, not silence
+        _mlflow(self.timeout_s)  # a missing mlflow is a ConfigError, not silence
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -249,8 +241,28 @@ class Store:
         except MlflowException as problem:
             kind = Refused if problem.error_code in REFUSALS else Unreachable
             raise kind(_first_line(problem)) from problem
-        except (SQLAlchemyError, OSError) as problem:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as problem:
             raise Unreachable(_first_line(problem)) from problem
+
+
+def _mlflow(timeout_s: int) -> Any:
+    """The package, imported when it is needed and told to be quiet."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(timeout_s))
+    # what is repeated blindly may arrive twice: `Delivery` repeats instead, after asking what has arrived
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            mlflow = importlib.import_module("mlflow")
+        except ImportError as problem:
+            raise ConfigError("tracking", expected="the package mlflow", found=str(problem), do="pip install mlflow") from problem
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a locked database is waited for
+    return mlflow
 
 
 def _first_line(problem: Exception) -> str:
