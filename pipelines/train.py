@@ -13,8 +13,10 @@ from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
+from nnpx.lineage import record_lineage
 from nnpx.members import train_members
-from nnpx.tracking import Run, Tracker, provenance
+from nnpx.provenance import provenance
+from nnpx.tracking import Run, Tracker
 from nnpx.trainer.progress import progress_bars, watcher
 
 
@@ -28,7 +30,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
         run, members = _open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
-        run.log_text(OmegaConf.to_yaml(config), "config.yaml")
+        record_lineage(run, config, workspace)
         show = watcher(stack.enter_context(progress_bars(console)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
