@@ -15,10 +15,11 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nnpx import resolvers
 from nnpx.errors import ConfigError
+from nnpx.guard import hydra_problems, machine_problems
 from nnpx.overrides import explain, groups_in, name_file, parse, readable, relative
 from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
 from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
@@ -140,7 +141,10 @@ def _compose(folder: Path, name: str, overrides: Sequence[str], config_dir: Path
         escaped = str(config_dir.resolve()).replace("'", r"\'")
         words.append(f"hydra.searchpath=['file://{escaped}']")
     with initialize_config_dir(str(folder), version_base="1.3"):
-        config: DictConfig = hydra_compose(name, words)
+        config: DictConfig = hydra_compose(name, words, return_hydra_config=True)
+    with open_dict(config):
+        ours = OmegaConf.to_container(config.pop("hydra"), resolve=False)
+    raise_all([*hydra_problems(ours, [override.key_or_group for override in parse(words)]), *machine_problems(config)])
     OmegaConf.resolve(config)
     return config
 
@@ -149,6 +153,10 @@ def _load(path: Path) -> DictConfig:
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise ConfigError(str(path), expected="a mapping", found="a list", do="Write it with `nnpx compose`.")
+    commands = [key for key in ("hydra", "defaults") if key in config]  # composing on top of the file would follow them
+    do = "Remove it, or write the file anew with `nnpx compose`."
+    raise_all([ConfigError(key, expected="the values of an experiment alone", found=f"{key} in {path}", do=do) for key in commands])
+    raise_all(machine_problems(config))
     OmegaConf.resolve(config)
     OmegaConf.set_struct(config, True)
     return config

@@ -125,7 +125,7 @@ def check_node(
         if key in parameters and parameters[key].wired:
             do = f"Remove {where}."
             problems.append(ConfigError(where, expected="no value, it follows from other choices", found=show(value), do=do))
-        elif key not in parameters and not takes_any:
+        elif key not in parameters and (not takes_any or str(key).startswith("_")):  # `_partial_` and its like are Hydra's
             problems.append(_unknown(where, str(key), asked, name))
             typo_of.add(_meant(str(key), asked))
         else:
@@ -171,7 +171,7 @@ def _check_field(annotation: Any, value: Any, path: str, trusted: Sequence[str])
         return plan, problems
     if _holds_node(value):
         keyed = value.items() if isinstance(value, Mapping) else enumerate(value)
-        inner = get_args(annotation)[-1] if get_args(annotation) else Any
+        inner = _items(annotation)
         checked = {key: _check_field(inner, item, f"{path}.{key}", trusted) for key, item in keyed}
         problems = [problem for _, found in checked.values() for problem in found]
         items = {key: item for key, (item, _) in checked.items()}
@@ -207,6 +207,16 @@ def _fits(target: Callable[..., Any], annotation: Any) -> bool:
 def _name(kind: type) -> str:
     """What a class and its shadow have in common."""
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _items(annotation: Any) -> Any:
+    """What the items of a list or the values of a mapping must be."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _items(arguments[0])
+    if origin in (Union, types.UnionType):
+        return next((_items(choice) for choice in arguments if get_args(choice)), Any)
+    return arguments[-1] if origin in (list, dict) else Any
 
 
 def _holds_node(value: object) -> bool:
