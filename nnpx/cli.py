@@ -6,12 +6,13 @@ imported before the experiment is known to be right.
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, final
+from typing import TYPE_CHECKING, Final
 
 from nnpx import __version__
+from nnpx.arguments import Parser, take_trusted
 from nnpx.commands import commands, run_command
 from nnpx.errors import ConfigError, NNPXError
 from nnpx.verbs import run_verb, verbs
@@ -52,14 +53,6 @@ def main() -> int:
         return 130
 
 
-@final
-class _Parser(ArgumentParser):
-    """Argparse whose errors are ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError("command line", expected="options as in `nnpx --help`", found=message, do="Correct it.")
-
-
 def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["-sc"]:
         from nnpx.sweep import complete
@@ -84,7 +77,7 @@ def _dispatch(arguments: list[str]) -> int:
 def _experiment(verb: str, options: Namespace) -> int:
     from nnpx.config import trust
 
-    trust(_take_trusted(options.words))
+    trust(take_trusted(options.words))
     config_dir = Path(options.config_dir) if options.config_dir else None
     if options.multirun or options.cfg:
         from nnpx.sweep import show, sweep
@@ -138,7 +131,7 @@ def _check(config: "DictConfig", *, composed: bool) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
-    parser = _Parser(prog="nnpx", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="nnpx", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
@@ -153,13 +146,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
         do = "Give the overrides instead of --params."
         raise ConfigError("--params", expected="no -m, --cfg or --config-dir beside it", found="one of them", do=do)
     return options
-
-
-def _take_trusted(words: list[str]) -> list[str]:
-    """Takes `trusted=[a,b]` out of the overrides: it belongs to this command line and never to an experiment."""
-    named = [word for word in words if word.startswith("trusted=")]
-    words[:] = [word for word in words if word not in named]
-    return [name.strip() for word in named for name in word.removeprefix("trusted=").strip("[]").split(",") if name.strip()]
 
 
 def _verb(word: str) -> str:

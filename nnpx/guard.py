@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser
 from omegaconf.grammar_parser import parse
 
 from nnpx.annotations import show
 from nnpx.errors import ConfigError
+from nnpx.schema import raise_all
 
 #: what Hydra may build: its own launcher and sweeper and those of its plugins
 HYDRA_TARGETS: Final = (
@@ -32,6 +33,34 @@ RESOLVERS: Final = ("nnpx.conf_hash",)
 #: keys that run a command, call a function or set a variable
 _ACTIVE: Final = ("callbacks", "searchpath", "job.env_set", "launcher.setup", "launcher.additional_parameters", "launcher.python")
 _LOGGING: Final = ("job_logging", "hydra_logging")
+
+
+def guarded(config: DictConfig, said: Sequence[str]) -> DictConfig:
+    """A composed experiment without Hydra's own part, after both have been looked at.
+
+    Args:
+        config: as Hydra composes it, with the key `hydra`; interpolations are not resolved yet.
+        said: the keys that the user gave on the command line.
+
+    Raises:
+        ConfigError: with everything that a file must not do.
+    """
+    with open_dict(config):
+        ours: Any = OmegaConf.to_container(config.pop("hydra"), resolve=False)
+    raise_all([*hydra_problems(ours, said), *machine_problems(config)])
+    return config
+
+
+def guard_values(config: DictConfig) -> None:
+    """Refuses a file of composed values that holds instructions besides, before its interpolations are resolved.
+
+    Raises:
+        ConfigError: with everything that such a file must not do.
+    """
+    expected, do = "the values of an experiment alone", "Remove it, or write the file anew with `nnpx compose`."
+    commands = [key for key in ("hydra", "defaults") if key in config]  # composing upon the file would follow them
+    problems = [ConfigError(key, expected=expected, found=f"instructions for Hydra under {key}", do=do) for key in commands]
+    raise_all([*problems, *machine_problems(config)])
 
 
 def hydra_problems(config: Mapping[str, Any], said: Sequence[str]) -> list[ConfigError]:
@@ -84,7 +113,7 @@ def _resolvers_in(value: object) -> Iterator[str]:
         while trees:
             tree = trees.pop()
             if isinstance(tree, OmegaConfGrammarParser.InterpolationResolverContext):
-                yield tree.resolverName().getText()
+                yield tree.resolverName().getText()  # type: ignore[no-untyped-call]
             trees += tree.getChildren() if hasattr(tree, "getChildren") else []
 
 

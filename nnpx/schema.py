@@ -113,7 +113,7 @@ def check_node(
         target = locate(node["_target_"], path, trusted)
     except ConfigError as error:
         return None, [error]
-    parameters = _parameters(target)
+    parameters = parameters_of(target)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(target).parameters.values())
     given = {key: value for key, value in node.items() if key != "_target_"}
     asked = [key for key, parameter in parameters.items() if not parameter.wired]
@@ -140,13 +140,15 @@ def check_node(
 
 
 @dataclass(frozen=True)
-class _Parameter:
+class Parameter:
+    """One keyword argument of a class: its type, whether it follows from other choices, whether it must be given."""
+
     annotation: Any
     wired: bool
     required: bool
 
 
-def _parameters(target: Callable[..., Any]) -> dict[str, _Parameter]:
+def parameters_of(target: Callable[..., Any]) -> dict[str, Parameter]:
     """The keyword arguments of a target, with their annotations."""
     constructor = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(constructor, include_extras=True)
@@ -155,7 +157,7 @@ def _parameters(target: Callable[..., Any]) -> dict[str, _Parameter]:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             annotation = hints.get(key, Any)
             marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-            found[key] = _Parameter(annotation, WIRED in marks, required=parameter.default is parameter.empty)
+            found[key] = Parameter(annotation, WIRED in marks, required=parameter.default is parameter.empty)
     return found
 
 

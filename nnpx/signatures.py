@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Annotated, Any, Final, final
 
-from nnpx.wiring import Wired
+from nnpx.wiring import WIRED
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 #: imported as they are: they cost nothing and annotations are made of them
@@ -40,6 +40,12 @@ def read(module: str, name: str) -> type | None:
     """The shadow of a class of nnpx, also where a module only passes it on; None if there is no such class."""
     found = _module(module).get(name) if source(module) is not None else None
     return found if isinstance(found, type) and found.__module__.startswith("nnpx.") else None
+
+
+def docstring(module: str) -> str:
+    """What a module of nnpx says of itself."""
+    path = source(module)
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") if path is not None else ""
 
 
 def classes(module: str) -> list[str]:
@@ -139,8 +145,8 @@ class _Module:
         if isinstance(expression, ast.Constant) and isinstance(expression.value, str):
             expression = ast.parse(expression.value, mode="eval").body
         if isinstance(expression, ast.Subscript) and ast.unparse(expression.value) == "Wired":
-            return Wired[Any]
-        return eval(compile(ast.Expression(expression), self.name, "eval"), {}, self)
+            return Annotated[Any, WIRED]
+        return eval(compile(ast.Expression(expression), self.name, "eval"), {}, self)  # type: ignore[arg-type]  # a mapping as far as names go
 
     def _bindings(self, statement: ast.stmt) -> Iterator[tuple[str, str]]:
         """Each name that a statement binds, with the dotted path that it is imported from."""
@@ -176,12 +182,10 @@ class _Module:
         if own is None:
             return None
         kinds, words = inspect.Parameter, own.args
-        plain = [
-            *((word, kinds.POSITIONAL_ONLY) for word in words.posonlyargs),
-            *((word, kinds.POSITIONAL_OR_KEYWORD) for word in words.args),
-        ]
-        defaults = [*[None] * (len(plain) - len(words.defaults)), *words.defaults]
-        taken = [(word, kind, default) for (word, kind), default in zip(plain, defaults, strict=True)]
+        taken: list[tuple[ast.arg, Any, ast.expr | None]] = [(word, kinds.POSITIONAL_ONLY, None) for word in words.posonlyargs]
+        taken += [(word, kinds.POSITIONAL_OR_KEYWORD, None) for word in words.args]
+        first = len(taken) - len(words.defaults)
+        taken[first:] = [(word, kind, default) for (word, kind, _), default in zip(taken[first:], words.defaults, strict=True)]
         taken += [(words.vararg, kinds.VAR_POSITIONAL, None)] if words.vararg else []
         taken += [(word, kinds.KEYWORD_ONLY, default) for word, default in zip(words.kwonlyargs, words.kw_defaults, strict=True)]
         taken += [(words.kwarg, kinds.VAR_KEYWORD, None)] if words.kwarg else []

@@ -1,8 +1,8 @@
 """Which classes a configuration may name: the allow-list, and the import behind it.
 
 A `_target_` is text from a file. It counts only if it lies below `nnpx.`, where it is read without importing it until something is
-built, or belongs to a package that the user trusts on their own command line. The list of trusted packages travels to worker processes in the environment of the user's process; no file, and
-least of all a saved potential, can add to it.
+built, or belongs to a package that the user trusts on their own command line. The list of trusted packages travels to worker processes in
+the environment of the user's process; no file, and least of all a saved potential, can add to it.
 """
 
 import importlib

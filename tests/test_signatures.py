@@ -68,7 +68,9 @@ def test_a_class_is_an_option_of_the_same_kinds_as_its_shadow(target):
     assert ancestors(shadow) == ancestors(real)
 
 
-@pytest.mark.parametrize("target", ["nnpx.cutoff.Cutoff", "nnpx.md.Dynamics", "nnpx.data.split.Split", "nnpx.descriptor.angular.AngularSet"])
+@pytest.mark.parametrize(
+    "target", ["nnpx.cutoff.Cutoff", "nnpx.md.Dynamics", "nnpx.data.split.Split", "nnpx.descriptor.angular.AngularSet"]
+)
 def test_a_contract_is_abstract_and_its_options_are_found(target):
     shadow, real = both(target)
     assert inspect.isabstract(shadow)

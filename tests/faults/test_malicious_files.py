@@ -192,7 +192,9 @@ def test_nothing_of_this_machine_enters_an_experiment(nnpx, tmp_path, monkeypatc
         assert "hunter2" not in err
 
 
-@pytest.mark.parametrize("node", [EVIL, {"_target_": "builtins.eval", "expression": "1"}, {"_target_": "nnpx.network.mlp.MLP", "_partial_": True}])
+@pytest.mark.parametrize(
+    "node", [EVIL, {"_target_": "builtins.eval", "expression": "1"}, {"_target_": "nnpx.network.mlp.MLP", "_partial_": True}]
+)
 @pytest.mark.parametrize("place", ["network", "descriptor.angular"])
 def test_a_saved_potential_cannot_name_a_command(tmp_path, monkeypatch, node, place):
     monkeypatch.chdir(tmp_path)
