@@ -11,10 +11,9 @@ from conf_stubs import use_tree
 from omegaconf import OmegaConf
 
 from nnpx import cli
-from nnpx.config import compose
+from nnpx.config import compose, instantiate
 from nnpx.inspection.difference import difference, equal
 from nnpx.schema import paths_in, plain
-from nnpx.tracking import MLflow
 
 ROOT = Path(cli.__file__).parent.parent
 #: one line per command that must answer at once
@@ -194,7 +193,7 @@ def test_what_one_side_lacks_is_added_or_removed():
 
 
 def test_a_run_is_compared_by_the_configuration_that_it_keeps(project, run):
-    tracker = MLflow(uri=None, experiment="test", flush_every_s=0, retry_every_s=1, timeout_s=60, workspace=project)
+    tracker = instantiate(compose(["tracking.timeout_s=60"]).tracking, workspace=project)
     tracker.prepare()
     ids = []
     for seed in (1, 2):
