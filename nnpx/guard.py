@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import hydra
+import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser
 from omegaconf.grammar_parser import parse
@@ -32,6 +33,7 @@ HYDRA_TARGETS: Final = (
 RESOLVERS: Final = ("nnpx.conf_hash",)
 #: keys that run a command, call a function or set a variable
 _ACTIVE: Final = ("callbacks", "searchpath", "job.env_set", "launcher.setup", "launcher.additional_parameters", "launcher.python")
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LOGGING: Final = ("job_logging", "hydra_logging")
 
 
@@ -128,4 +130,4 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 def _hydras_own(key: str) -> list[Any]:
     """The options of logging that come with Hydra."""
     folder = Path(hydra.__file__).parent / "conf" / "hydra" / key
-    return [OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in sorted(folder.glob("*.yaml"))]
+    return [yaml.load(path.read_bytes(), Loader=_LOADER) for path in sorted(folder.glob("*.yaml"))]

@@ -71,7 +71,12 @@ def subclasses(base: type) -> list[type]:
 def missing_package(module: str) -> str | None:
     """A package that a module of nnpx imports at its top and that is not installed."""
     roots = {name.split(".")[0] for name in _module(module).imports}
-    return next((root for root in sorted(roots) if find_spec(root) is None), None)
+    return next((root for root in sorted(roots) if not _is_installed(root)), None)
+
+
+@cache
+def _is_installed(package: str) -> bool:
+    return find_spec(package) is not None
 
 
 @final
