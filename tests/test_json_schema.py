@@ -87,5 +87,5 @@ def test_the_command_writes_one_schema_per_noun_and_says_how_to_use_them(tmp_pat
     assert cli.main() == 0
     assert {path.stem for path in Path("schema").glob("*.json")} == {*NOUNS, "experiment", "config"}
     settings = json.loads(capsys.readouterr().out.partition("\n")[2])
-    assert settings["yaml.schemas"]["schema/descriptor.json"] == "conf/descriptor/*.yaml"
+    assert settings["yaml.schemas"]["schema/descriptor.json"] == f"{CONF}/descriptor/*.yaml"
     assert json.loads(Path("schema/descriptor.json").read_text()) == SCHEMAS["descriptor"]

@@ -1,5 +1,6 @@
 """shows, checks, compares and explains experiments: show, validate, diff, schema, explain."""
 
+import json
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -98,8 +99,8 @@ def _schema(options: Namespace) -> int:
     folders = folders_of(options.config_dir)
     written = write_schemas(options.out, folders)
     sys.stdout.write(f"wrote {len(written)} schemas to {options.out}; for VS Code, in .vscode/settings.json:\n")
-    rows = [f'    "{path}": "{pattern}"' for path, pattern in written.items()]
-    sys.stdout.write('{\n  "yaml.schemas": {\n' + ",\n".join(rows) + "\n  }\n}\n")
+    settings = {"yaml.schemas": {path: patterns[0] if len(patterns) == 1 else patterns for path, patterns in written.items()}}
+    sys.stdout.write(json.dumps(settings, indent=2) + "\n")
     return 0
 
 

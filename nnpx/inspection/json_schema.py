@@ -16,6 +16,7 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 from nnpx import signatures
 from nnpx.inspection.docstrings import argument, summary, unit
 from nnpx.inspection.yaml_lines import lines_of
+from nnpx.overrides import relative
 from nnpx.schema import NOUNS, SCALARS, parameters_of
 from nnpx.targets import locate
 
@@ -33,14 +34,15 @@ _PLACEHOLDER: Final = {"type": "string", "pattern": r"^(.*\$\{.*\}.*|\?\?\?)$"}
 _DEFAULTS: Final = {"type": "array", "description": "the options that this file is laid over", "items": {"type": ["string", "object"]}}
 
 
-def write_schemas(folder: Path, folders: Sequence[Path]) -> dict[str, str]:
-    """Writes a schema per noun, one for experiments and one for the root file; returns which files each is for."""
+def write_schemas(folder: Path, folders: Sequence[Path]) -> dict[str, list[str]]:
+    """Writes a schema per noun, one for experiments and one for the root file; returns the patterns of files that each is for."""
     written = {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, schema in schemas(folders).items():
         path = folder / f"{name}.json"
         path.write_text(json.dumps(schema, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        written[path.as_posix()] = "conf/config.yaml" if name == "config" else f"conf/{name}/*.yaml"
+        files = "config.yaml" if name == "config" else f"{name}/*.yaml"
+        written[path.as_posix()] = [f"{relative(place)}/{files}" for place in (folders[:1] if name == "config" else folders)]
     return written
 
 
