@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from nnpx import cli, resolvers
+from nnpx.errors import ConfigError
 from nnpx.inspection.json_schema import schemas
 from nnpx.schema import NOUNS
 
@@ -79,6 +80,24 @@ def test_keys_carry_description_range_and_unit():
     assert step["description"].startswith("Δt. 0.5 with hydrogen")
     assert step["description"].endswith("[fs]")
     assert step["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0}
+
+
+def test_classes_of_ones_own_have_schemas_where_they_are_trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("NNPX_TRUSTED", "conf_stubs")
+    path = tmp_path / "mine" / "descriptor" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "_target_: conf_stubs.Descriptor\nn_radial: 8\ncutoff: 5.0\nkind: wide\nshape: {_target_: conf_stubs.Round, radius: 1}\n"
+    )
+    made = schemas([CONF, tmp_path / "mine"])
+    for schema in made.values():
+        validators.Draft202012Validator.check_schema(schema)
+    validator = validators.Draft202012Validator(made["descriptor"])
+    assert list(validator.iter_errors(content(path))) == []
+    assert list(validator.iter_errors({**content(path), "n_radial": 0}))
+    monkeypatch.setenv("NNPX_TRUSTED", "")
+    with pytest.raises(ConfigError, match=r"trusted=\[conf_stubs\]"):
+        schemas([CONF, tmp_path / "mine"])
 
 
 def test_the_command_writes_one_schema_per_noun_and_says_how_to_use_them(tmp_path, monkeypatch, capsys):

@@ -112,7 +112,8 @@ class _Definitions:
             return self._container(origin, arguments, place)
         if annotation in _TYPES:
             return dict(_TYPES[annotation])
-        return {"anyOf": [self._node(kind, place) for kind in signatures.subclasses(annotation)]} if isinstance(annotation, type) else {}
+        kinds = signatures.subclasses(annotation) if isinstance(annotation, type) else []
+        return {"anyOf": [self._node(kind, place) for kind in kinds]} if kinds else {"type": "object"}  # a package of the user's own
 
     def _container(self, origin: Any, arguments: tuple[Any, ...], place: str) -> dict[str, Any]:
         if origin is dict:
@@ -200,6 +201,10 @@ def _comment(place: str, key: str, folders: Sequence[Path]) -> str:
     noun, _, rest = f"{place}.{key}".partition(".")
     lines = (lines_of(path).get(rest) for folder in folders for path in sorted(folder.glob(f"{noun}/*.yaml")))
     return next((line.comment for line in lines if line is not None), "")
+
+
+def _is_class(annotation: Any) -> bool:
+    return isinstance(annotation, type) and annotation not in _TYPES and get_origin(annotation) is None
 
 
 def _names(kind: type) -> dict[str, Any]:
