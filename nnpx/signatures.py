@@ -62,6 +62,7 @@ def submodules(package: str) -> list[str]:
 
 def subclasses(base: type) -> list[type]:
     """Everything that can be built where an option of this kind is asked for: the package of the class is searched."""
+    base = read(base.__module__, base.__name__) or base
     package = _module(base.__module__).package
     modules = [package, *(f"{package}.{name}" for name in submodules(package))]
     found = [read(module, name) for module in modules if source(module) for name in classes(module) if not name.startswith("_")]

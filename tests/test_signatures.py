@@ -77,6 +77,7 @@ def test_a_contract_is_abstract_and_its_options_are_found(target):
     assert inspect.isabstract(real)
     found = {f"{kind.__module__}.{kind.__name__}" for kind in signatures.subclasses(shadow)}
     assert {named for named in TARGETS if issubclass(both(named)[1], real)} <= found
+    assert signatures.subclasses(real) == signatures.subclasses(shadow)
 
 
 def test_what_a_module_imports_or_computes_is_not_one_of_its_classes():
