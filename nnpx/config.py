@@ -15,10 +15,13 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nnpx import resolvers
 from nnpx.errors import ConfigError
+from nnpx.guard import guard_values, guarded
 from nnpx.overrides import explain, groups_in, name_file, parse, readable, relative
 from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
 from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
@@ -28,7 +31,9 @@ __all__ = [
     "compose",
     "conf_dir",
     "conf_hash",
+    "files_of",
     "fingerprint",
+    "folders_of",
     "instantiate",
     "load_params",
     "pipelines_dir",
@@ -48,7 +53,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     Raises:
         ConfigError: if an override or a file cannot be composed.
     """
-    folders = _folders(config_dir)
+    folders = folders_of(config_dir)
     parsed = parse(overrides)
     try:
         with readable():
@@ -98,7 +103,7 @@ def validate(config: DictConfig, trusted: Sequence[str] = (), config_dir: Path |
     Raises:
         ConfigError: with all errors; `problems_of` takes them apart.
     """
-    raise_all(_problems(config, trusted, _folders(config_dir)))
+    raise_all(_problems(config, trusted, folders_of(config_dir)))
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], **wired: Any) -> Any:
@@ -133,14 +138,34 @@ def problems_of(error: ConfigError) -> list[ConfigError]:
     return error.problems if isinstance(error, JoinedConfigError) else [error]
 
 
+def files_of(overrides: Sequence[str], config_dir: Path | None = None) -> list[tuple[Path, str]]:
+    """The YAML files of an experiment in the order in which they are laid over each other, each with the dotted place that it fills.
+
+    Raises:
+        ConfigError: if they cannot be composed.
+    """
+    folders = folders_of(config_dir)
+    with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        listed = loader.compute_defaults_list("config", _with_folder(overrides, config_dir), RunMode.RUN).defaults
+    files = [
+        ([folder / f"{one.config_path}.yaml" for folder in folders], "" if one.package in (None, "_global_") else one.package)
+        for one in listed
+    ]
+    return [(path, place) for paths, place in files for path in [path for path in paths if path.is_file()][:1]]
+
+
+def _with_folder(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The overrides, and one that lets Hydra find the user's own options."""
+    escaped = str(config_dir.resolve()).replace("'", r"\'") if config_dir is not None else ""
+    return [*overrides, *([f"hydra.searchpath=['file://{escaped}']"] if escaped else [])]
+
+
 def _compose(folder: Path, name: str, overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     resolvers.register()
-    words = list(overrides)
-    if config_dir is not None:
-        escaped = str(config_dir.resolve()).replace("'", r"\'")
-        words.append(f"hydra.searchpath=['file://{escaped}']")
+    words = _with_folder(overrides, config_dir)
     with initialize_config_dir(str(folder), version_base="1.3"):
-        config: DictConfig = hydra_compose(name, words)
+        config = guarded(hydra_compose(name, words, return_hydra_config=True), [override.key_or_group for override in parse(words)])
     OmegaConf.resolve(config)
     return config
 
@@ -149,6 +174,7 @@ def _load(path: Path) -> DictConfig:
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise ConfigError(str(path), expected="a mapping", found="a list", do="Write it with `nnpx compose`.")
+    guard_values(config)
     OmegaConf.resolve(config)
     OmegaConf.set_struct(config, True)
     return config
@@ -159,7 +185,12 @@ def _problems(config: DictConfig, trusted: Sequence[str], folders: Sequence[Path
     return [name_file(problem, content, folders) for problem in check_root(content, trusted)]
 
 
-def _folders(config_dir: Path | None) -> list[Path]:
+def folders_of(config_dir: Path | None) -> list[Path]:
+    """The folders that hold options: the shipped one, and that of the user.
+
+    Raises:
+        ConfigError: if there is no such folder.
+    """
     if config_dir is not None and not config_dir.is_dir():
         do = "Correct --config-dir" + _near(config_dir)
         raise ConfigError(str(config_dir), expected="a folder of YAML options", found="no such folder", do=do)

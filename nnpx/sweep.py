@@ -87,6 +87,7 @@ def jobs_of(overrides: Sequence[str], config_dir: Path | None) -> list[list[str]
 def _check_jobs(verb: str, overrides: Sequence[str], config_dir: Path | None) -> str:
     """Composes and checks the whole grid; returns the name of its first experiment."""
     if any(word.startswith("hydra/sweeper") for word in overrides):
+        compose([str(word.input_line) for word in parse(overrides) if not word.is_sweep_override()], config_dir)
         return "search"  # a search chooses its jobs as it goes; each is checked when it starts
     problems: dict[str, ConfigError] = {}
     name = ""
