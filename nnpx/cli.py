@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, final
 from nnpx import __version__
 from nnpx.commands import commands, run_command
 from nnpx.errors import ConfigError, NNPXError
+from nnpx.flags import unknown_flag
 from nnpx.verbs import run_verb, verbs
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ usage: nnpx VERB [group=option] [key=value] [+key=value] …
   --config-dir DIR  a folder of your own options, laid out as conf/
   --cfg job         show the composed experiment instead of running it
   -m, --multirun    run every combination: nnpx train -m seed=0,1,2 network=mlp,per_species
-  -sc install=bash  completion: eval "$(nnpx -sc install=bash)"
   --version         show the version
 
   trusted=[mypkg]   let the experiment name classes of your own package
@@ -57,14 +57,16 @@ class _Parser(ArgumentParser):
     """Argparse whose errors are ours."""
 
     def error(self, message: str) -> NoReturn:
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if unknown:
+            raise unknown_flag(words.split())
+        flag, needed, _ = message.removeprefix("argument ").partition(": expected one argument")
+        if needed:
+            raise ConfigError(flag, expected="a word after it", found="none", do="Give it, as in `nnpx --help`.")
         raise ConfigError("command line", expected="options as in `nnpx --help`", found=message, do="Correct it.")
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if arguments[:1] == ["-sc"]:
-        from nnpx.sweep import complete
-
-        return complete(arguments, verbs())
     if arguments and arguments[0] in commands():
         return run_command(arguments[0], arguments[1:])
     options = _parse(arguments)

@@ -51,7 +51,8 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,
-            do=f"If the code is yours, say trusted=[{package}] on the command line; otherwise do not use this configuration.",
+            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {_ENVIRONMENT}={package} for what runs without "
+            "one (dvc repro, notebooks); otherwise do not use this configuration.",
         )
     path, _, name = target.rpartition(".")
     found = getattr(_module(path, target, where), name, None)
