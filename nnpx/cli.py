@@ -178,7 +178,7 @@ def _help(known: dict[str, str]) -> str:
     from nnpx import resolvers
 
     lines = "\n".join(f"  {name:<10}{line}" for name, line in known.items())
-    others = "".join(f"  {name:<10}{line}\n" for name, line in commands().items()) if len(known) > 1 else ""
+    others = "".join(f"  {name:<9} {line}\n" for name, line in commands().items()) if len(known) > 1 else ""
     conf = resolvers.conf_dir()
     return _HELP.format(verbs=lines, commands=others, conf=os.path.relpath(conf) if conf.is_relative_to(Path.cwd()) else conf)
 
