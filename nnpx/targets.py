@@ -10,18 +10,21 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, UntrustedError
 
 _ENVIRONMENT: Final = "NNPX_TRUSTED"
 
 
 def trust(packages: Sequence[str]) -> None:
     """Adds packages that the user named on their own command line, for this process and those that it starts."""
+    packages = [packages] if isinstance(packages, str) else packages
     os.environ[_ENVIRONMENT] = ",".join(dict.fromkeys([*trusted_packages(), *packages]))
 
 
@@ -47,12 +50,12 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
         raise ConfigError(f"{where}._target_", expected="package.module.Class", found=repr(target), do="Name a class by its dotted path.")
     if not any(target.startswith(f"{package}.") for package in packages):
         package = target.split(".")[0]
-        raise ConfigError(
+        raise UntrustedError(
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,
-            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {_ENVIRONMENT}={package} for what runs without "
-            "one (dvc repro, notebooks); otherwise do not use this configuration.",
+            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {_ENVIRONMENT}={package} for `dvc repro`, "
+            f'or call nnpx.trust(["{package}"]) in Python; otherwise do not use this configuration.',
         )
     path, _, name = target.rpartition(".")
     found = getattr(_module(path, target, where), name, None)
@@ -70,10 +73,18 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
 
 
 def _module(path: str, target: str, where: str) -> ModuleType:
+    _reach(path.split(".")[0])
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         missing = error.name or ""
+        if missing == path.split(".")[0]:
+            raise ConfigError(
+                f"{where}._target_",
+                expected=f"the package {missing}, installed or in {Path.cwd()} or above it",
+                found="neither",
+                do=f"Run nnpx in the folder that holds {missing}/, or name that folder in PYTHONPATH.",
+            ) from error
         if path == missing or path.startswith(f"{missing}."):
             parent, _, name = missing.rpartition(".")
             raise _unknown(target, name, _submodules(parent), where) from error
@@ -83,6 +94,16 @@ def _module(path: str, target: str, where: str) -> ModuleType:
             found="that it is not installed",
             do=f"Run `pip install {missing.split('.')[0]}`.",
         ) from error
+
+
+def _reach(package: str) -> None:
+    """Lets the user's own package lie in the folder where nnpx runs, or above it; what is installed comes first."""
+    if package in trusted_packages():
+        places = [
+            folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / package).is_dir() or (folder / f"{package}.py").is_file()
+        ]
+        if places and str(places[0]) not in sys.path:
+            sys.path.append(str(places[0]))
 
 
 def _unknown(target: str, name: str, known: list[str], where: str) -> ConfigError:

@@ -84,8 +84,8 @@ EXACT = {
     ),
     "descriptor._target_=os.system": (
         "descriptor._target_: expected a class below nnpx. or one that you trust, found os.system. "
-        "If the code is yours, say trusted=[os] on the command line, or set NNPX_TRUSTED=os for what runs without one "
-        "(dvc repro, notebooks); otherwise do not use this configuration."
+        "If the code is yours, say trusted=[os] on the command line, or set NNPX_TRUSTED=os for `dvc repro`, "
+        'or call nnpx.trust(["os"]) in Python; otherwise do not use this configuration.'
     ),
     "my.yaml": (
         "my.yaml: expected key=value, found the name of a file. Run a composed experiment with --params my.yaml; "
