@@ -17,7 +17,7 @@ from safetensors.torch import save as to_bytes
 from nnpx import __version__
 from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ArtifactError, ConfigError, UntrustedError
+from nnpx.errors import ArtifactError, ConfigError
 
 #: raised whenever the meaning of the file changes; older formats stay readable
 FORMAT: Final = 1
@@ -134,8 +134,6 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             build_parts({node: header["config"][node] for node in NODES}, numbers=header["numbers"], seed=0)
             for _ in range(header["n_members"])
         ]
-    except UntrustedError as error:
-        raise ArtifactError(str(path), expected=error.expected, found=error.found, do=error.do) from error
     except (ConfigError, KeyError) as error:
         raise ArtifactError(
             str(path),

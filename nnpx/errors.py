@@ -2,7 +2,6 @@
 
     NNPXError
     ├── ConfigError       a key, value, option or override that is not valid
-    │   └── UntrustedError     a class of a package that the user has not named as trusted
     ├── DataError         a file or a label that cannot be learned from
     ├── SpeciesError      an element that the potential does not know
     ├── GeometryError     positions or a cell that no physics allows
@@ -41,10 +40,6 @@ def _rebuild(kind: type[NNPXError], where: str, expected: str, found: str, do: s
 
 class ConfigError(NNPXError):
     """A key, value, option or override that is not valid."""
-
-
-class UntrustedError(ConfigError):
-    """A class of a package that the user has not named as trusted."""
 
 
 class DataError(NNPXError):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from nnpx.errors import ConfigError, UntrustedError
+from nnpx.errors import ConfigError
 
 _ENVIRONMENT: Final = "NNPX_TRUSTED"
 
@@ -50,7 +50,7 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
         raise ConfigError(f"{where}._target_", expected="package.module.Class", found=repr(target), do="Name a class by its dotted path.")
     if not any(target.startswith(f"{package}.") for package in packages):
         package = target.split(".")[0]
-        raise UntrustedError(
+        raise ConfigError(
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,

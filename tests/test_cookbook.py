@@ -28,7 +28,7 @@ REFUSED = (
     "otherwise do not use this configuration."
 )
 OWN = ("--config-dir", "options", "descriptor=lengths")
-TINY = ("experiment=small", "data.n_frames=10", "data.n_displaced=20", "trainer.max_epochs=1", "tracking=none")
+TINY = ("experiment=small", "data.temperatures_K=[300]", "data.n_frames=20", "data.n_displaced=20", "trainer.max_epochs=1", "tracking=none")
 
 
 def write_project(folder: Path) -> Path:
@@ -66,7 +66,9 @@ def shell(command: str, folder: Path, **environment: str) -> subprocess.Complete
     """What a terminal would do, with `nnpx` on the path and no package of the folder on it."""
     tools = folder / ".bin"
     tools.mkdir(exist_ok=True)
-    (tools / "nnpx").write_text(f"#!{sys.executable}\nimport sys\nfrom nnpx.cli import main\nsys.exit(main())\n")
+    (tools / "nnpx").write_text(
+        f"#!{sys.executable}\nimport sys\nfrom nnpx.cli import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+    )
     (tools / "nnpx").chmod(0o755)
     known = {"PATH": f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "DVC_NO_ANALYTICS": "1"}
     environment = {**{k: v for k, v in os.environ.items() if k not in ("NNPX_TRUSTED", "DVC_ROOT")}, **known, **environment}
@@ -136,7 +138,7 @@ def test_a_potential_of_an_own_class_is_loaded_by_who_trusts_it(project, monkeyp
     for door in (nnpx.load, nnpx.Calculator):
         with pytest.raises(ArtifactError) as refused:
             door("own.nnpx")
-        assert str(refused.value) == f"own.nnpx: {REFUSED}"
+        assert REFUSED in str(refused.value)
     nnpx.trust(["mine"])
     atoms[0].calc = nnpx.Calculator("own.nnpx")
     with torch.no_grad():
