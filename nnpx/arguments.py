@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 from typing import NoReturn, final
 
 from nnpx.errors import ConfigError
+from nnpx.flags import unknown_flag
 
 
 @final
@@ -16,6 +17,12 @@ class Parser(ArgumentParser):
         Raises:
             ConfigError: always.
         """
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        if unknown:
+            raise unknown_flag(words.split())
+        flag, needed, _ = message.removeprefix("argument ").partition(": expected one argument")
+        if needed:
+            raise ConfigError(flag, expected="a word after it", found="none", do="Give it, as in `nnpx --help`.")
         raise ConfigError("command line", expected="options as in `nnpx --help`", found=message, do="Correct it.")
 
 

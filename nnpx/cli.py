@@ -33,10 +33,6 @@ def main() -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if arguments[:1] == ["-sc"]:
-        from nnpx.sweep import complete
-
-        return complete(arguments, verbs())
     if arguments and arguments[0] in commands():
         return run_command(arguments[0], arguments[1:])
     options = _parse(arguments)

@@ -19,10 +19,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nnpx import resolvers
+from nnpx import resolvers, schema
 from nnpx.errors import ConfigError
 from nnpx.guard import guard_values, guarded
-from nnpx.overrides import explain, groups_in, name_file, parse, readable, relative
+from nnpx.interpolations import resolve
+from nnpx.option_files import check_folder
+from nnpx.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
 from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
 from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
 from nnpx.targets import suggest, trust
@@ -54,41 +56,44 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
         ConfigError: if an override or a file cannot be composed.
     """
     folders = folders_of(config_dir)
-    parsed = parse(overrides)
+    found = explain(parse(overrides), folders)
     try:
-        with readable():
-            return _compose(resolvers.conf_dir(), "config", overrides, config_dir)
+        if not found.problems:
+            return _compose(overrides, config_dir)
+        failed = found.problems
     except ConfigError as error:
-        problems, rest = explain(parsed, groups_in(folders))
-        try:
-            with readable():
-                forced = _compose(resolvers.conf_dir(), "config", rest, config_dir)
-        except ConfigError:
-            raise_all(problems)
-            raise error from None
-        raise_all([*problems, *_problems(forced, (), folders)])
-        raise
+        failed = problems_of(error)
+    problems = list(found.problems)
+    try:
+        wrong, forced = fit(found.values, _compose(found.choices, config_dir))
+        problems += wrong
+        problems += _problems(_compose([*found.choices, *forced], config_dir), (), folders)
+    except ConfigError as error:
+        problems += problems_of(error)
+    raise_all(problems or failed)
+    raise failed[0]
 
 
 def load_params(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """A composed experiment from a file, with values (not groups) overridden.
 
     Raises:
-        ConfigError: if the file is missing or not YAML, or if an override does not fit it.
+        ConfigError: if the file is missing, not YAML or not composed, or if an override does not fit it.
     """
     if not path.is_file():
         do = "Write it with `nnpx compose`" + _near(path)
         raise ConfigError(str(path), expected="a composed experiment", found="no such file", do=do)
-    with readable():
-        config = _load(path)
-    groups = set(groups_in([resolvers.conf_dir()]))
-    for override in parse(overrides):
+    config = read_composed(path, schema.NOUNS)
+    guard_values(config)
+    groups = groups_in([resolvers.conf_dir()])
+    parsed = parse(overrides)
+    for override in parsed:
         if override.key_or_group in groups:
             do = f"Run `nnpx compose {override.input_line}` and then this again."
             raise ConfigError(str(override.input_line), expected="a value in a composed experiment", found="a choice of a group", do=do)
-    if overrides:
-        with readable():
-            config = _compose(path.resolve().parent, path.stem, overrides, None)
+    raise_all(lay(parsed, config))
+    resolve(config)
+    OmegaConf.set_struct(config, True)
     return config
 
 
@@ -161,22 +166,12 @@ def _with_folder(overrides: Sequence[str], config_dir: Path | None) -> list[str]
     return [*overrides, *([f"hydra.searchpath=['file://{escaped}']"] if escaped else [])]
 
 
-def _compose(folder: Path, name: str, overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
+def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     resolvers.register()
     words = _with_folder(overrides, config_dir)
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        config = guarded(hydra_compose(name, words, return_hydra_config=True), [override.key_or_group for override in parse(words)])
-    OmegaConf.resolve(config)
-    return config
-
-
-def _load(path: Path) -> DictConfig:
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
-        raise ConfigError(str(path), expected="a mapping", found="a list", do="Write it with `nnpx compose`.")
-    guard_values(config)
-    OmegaConf.resolve(config)
-    OmegaConf.set_struct(config, True)
+    with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
+        config = guarded(hydra_compose("config", words, return_hydra_config=True), [override.key_or_group for override in parse(words)])
+    resolve(config)
     return config
 
 
@@ -194,6 +189,8 @@ def folders_of(config_dir: Path | None) -> list[Path]:
     if config_dir is not None and not config_dir.is_dir():
         do = "Correct --config-dir" + _near(config_dir)
         raise ConfigError(str(config_dir), expected="a folder of YAML options", found="no such folder", do=do)
+    if config_dir is not None:
+        check_folder(config_dir, resolvers.conf_dir())
     return [resolvers.conf_dir(), *([config_dir] if config_dir is not None else [])]
 
 

@@ -1,10 +1,10 @@
-"""Hydra's own command line, behind a check: sweeps over any launcher, `--cfg`, and completion in the shell."""
+"""Hydra's own command line, behind a check: sweeps over any launcher, and `--cfg`."""
 
 import multiprocessing
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -54,23 +54,6 @@ def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolv
     return 0
 
 
-def complete(arguments: Sequence[str], verbs: Iterable[str]) -> int:
-    """Completion in the shell: Hydra knows groups, options and keys once the verb is out of the line."""
-    if not arguments[1:] or not arguments[1].startswith("query"):
-        _hydra(arguments, None, _nothing)
-        return 0
-    line = os.environ.get("COMP_LINE", "")
-    words = line.split(" ")
-    if len(words) < 3:
-        sys.stdout.write("\n".join(verb for verb in verbs if verb.startswith(words[-1])) + "\n")
-        return 0
-    dropped = len(words.pop(1)) + 1
-    os.environ["COMP_LINE"] = " ".join(words)
-    os.environ["COMP_POINT"] = str(int(os.environ.get("COMP_POINT", len(line))) - dropped)
-    _hydra(arguments, None, _nothing)
-    return 0
-
-
 def jobs_of(overrides: Sequence[str], config_dir: Path | None) -> list[list[str]]:
     """The overrides of every job of a grid.
 
@@ -86,6 +69,7 @@ def jobs_of(overrides: Sequence[str], config_dir: Path | None) -> list[list[str]
 
 def _check_jobs(verb: str, overrides: Sequence[str], config_dir: Path | None) -> str:
     """Composes and checks the whole grid; returns the name of its first experiment."""
+    parse(overrides)
     if any(word.startswith("hydra/sweeper") for word in overrides):
         compose([str(word.input_line) for word in parse(overrides) if not word.is_sweep_override()], config_dir)
         return "search"  # a search chooses its jobs as it goes; each is checked when it starts

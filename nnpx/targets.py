@@ -10,8 +10,10 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ _ENVIRONMENT: Final = "NNPX_TRUSTED"
 
 def trust(packages: Sequence[str]) -> None:
     """Adds packages that the user named on their own command line, for this process and those that it starts."""
+    packages = [packages] if isinstance(packages, str) else packages
     os.environ[_ENVIRONMENT] = ",".join(dict.fromkeys([*trusted_packages(), *packages]))
 
 
@@ -52,7 +55,8 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,
-            do=f"If the code is yours, say trusted=[{package}] on the command line; otherwise do not use this configuration.",
+            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {_ENVIRONMENT}={package} for `dvc repro`, "
+            f'or call nnpx.trust(["{package}"]) in Python; otherwise do not use this configuration.',
         )
     found = _read(target, where) if target.startswith("nnpx.") else _imported(target, where, packages)
     if inspect.isabstract(found):
@@ -99,10 +103,18 @@ def _imported(target: str, where: str, packages: Sequence[str]) -> Callable[...,
 
 
 def _module(path: str, target: str, where: str) -> ModuleType:
+    _reach(path.split(".")[0])
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         missing = error.name or ""
+        if missing == path.split(".")[0]:
+            raise ConfigError(
+                f"{where}._target_",
+                expected=f"the package {missing}, installed or in {Path.cwd()} or above it",
+                found="neither",
+                do=f"Run nnpx in the folder that holds {missing}/, or name that folder in PYTHONPATH.",
+            ) from error
         if path == missing or path.startswith(f"{missing}."):
             parent, _, name = missing.rpartition(".")
             raise _unknown(target, name, _submodules(parent), where) from error
@@ -116,6 +128,16 @@ def _not_installed(target: str, package: str, where: str) -> ConfigError:
         found="that it is not installed",
         do=f"Run `pip install {package.split('.')[0]}`.",
     )
+
+
+def _reach(package: str) -> None:
+    """Lets the user's own package lie in the folder where nnpx runs, or above it; what is installed comes first."""
+    if package in trusted_packages():
+        places = [
+            folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / package).is_dir() or (folder / f"{package}.py").is_file()
+        ]
+        if places and str(places[0]) not in sys.path:
+            sys.path.append(str(places[0]))
 
 
 def _unknown(target: str, name: str, known: list[str], where: str) -> ConfigError:

@@ -192,7 +192,7 @@ def test_choices_that_contradict_each_other_are_told_before_anything_is_labelled
         (("descriptor=acsf",), "Name the verb first: nnpx train …"),
         (("train", "my.yaml"), "Run a composed experiment with --params my.yaml"),
         (("train", "seed", "3"), "Write seed=3."),
-        (("train", "--epochs", "3"), "unrecognized arguments: --epochs"),
+        (("train", "--epochs", "3"), "Write epochs=3: what belongs to the experiment has no dashes."),
         (("train", "--params", "nothing.yaml"), "expected a composed experiment, found no such file"),
         (("train", "--config-dir", "nowhere"), "expected a folder of YAML options, found no such folder"),
         (("train", "--params", "params.yaml", "-m"), "expected no -m, --cfg or --config-dir beside it"),
@@ -265,17 +265,6 @@ def test_cfg_shows_the_experiment(nnpx, project):
     assert code == 0
     assert OmegaConf.create(out) == compose(["seed=7"])
     assert calls(project) == []
-
-
-def test_completion_knows_verbs_options_and_keys(nnpx, monkeypatch):
-    def complete(line):
-        monkeypatch.setenv("COMP_LINE", line)
-        monkeypatch.setenv("COMP_POINT", str(len(line)))
-        return nnpx("-sc", "query=bash")[1].split()
-
-    assert complete("nnpx tr") == ["train"]
-    assert complete("nnpx train descriptor=") == ["descriptor=acsf", "descriptor=moments"]
-    assert "optimizer.learning_rate=" in complete("nnpx train optimizer.")
 
 
 def test_every_job_of_a_sweep_works_in_its_own_folder(nnpx, project):
