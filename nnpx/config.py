@@ -165,7 +165,7 @@ def _compose(folder: Path, name: str, overrides: Sequence[str], config_dir: Path
     resolvers.register()
     words = _with_folder(overrides, config_dir)
     with initialize_config_dir(str(folder), version_base="1.3"):
-        config = guarded(hydra_compose(name, words, return_hydra_config=True), [override.key_or_group for override in parse(words)])
+        config = guarded(hydra_compose(name, words, return_hydra_config=True), words)
     OmegaConf.resolve(config)
     return config
 
