@@ -170,7 +170,7 @@ def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     resolvers.register()
     words = _with_folder(overrides, config_dir)
     with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
-        config = guarded(hydra_compose("config", words, return_hydra_config=True), [override.key_or_group for override in parse(words)])
+        config = guarded(hydra_compose("config", words, return_hydra_config=True), words)
     resolve(config)
     return config
 

@@ -37,19 +37,19 @@ _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LOGGING: Final = ("job_logging", "hydra_logging")
 
 
-def guarded(config: DictConfig, said: Sequence[str]) -> DictConfig:
+def guarded(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """A composed experiment without Hydra's own part, after both have been looked at.
 
     Args:
         config: as Hydra composes it, with the key `hydra`; interpolations are not resolved yet.
-        said: the keys that the user gave on the command line.
+        overrides: the words that it was composed with.
 
     Raises:
         ConfigError: with everything that a file must not do.
     """
     with open_dict(config):
         ours: Any = OmegaConf.to_container(config.pop("hydra"), resolve=False)
-    raise_all([*hydra_problems(ours, said), *machine_problems(config)])
+    raise_all([*hydra_problems(ours, [word.lstrip("+").partition("=")[0] for word in overrides]), *machine_problems(config)])
     return config
 
 
@@ -80,12 +80,14 @@ def hydra_problems(config: Mapping[str, Any], said: Sequence[str]) -> list[Confi
             problems.append(ConfigError(path, expected=f"a launcher or sweeper of Hydra or its plugins ({names})", found=str(value), do=do))
     named = [problem.where for problem in problems]
     for key in (*_ACTIVE, *_LOGGING):
-        value, path = _at(config, key), f"hydra.{key}"
-        told = any(word == path or word.startswith(f"{path}.") or word == path.replace(".", "/") for word in said)
-        harmless = not value or (key in _LOGGING and value in _hydras_own(key))
-        if not (told or harmless or any(where.startswith(path) for where in named)):
+        path = f"hydra.{key}"
+        unsaid = {
+            leaf: value for leaf, value in _leaves(_at(config, key), path) if not any(f"{leaf}.".startswith(f"{word}.") for word in said)
+        }
+        harmless = not any(unsaid.values()) or (key in _LOGGING and any(unsaid.items() <= own.items() for own in _hydras_own(key)))
+        if not harmless and not any(where.startswith(path) for where in named):
             expected, do = "nothing, or your own word on the command line", f"Remove it from the file, or say {path}=… yourself."
-            problems.append(ConfigError(path, expected=expected, found=show(value), do=do))
+            problems.append(ConfigError(path, expected=expected, found=show(_at(config, key)), do=do))
     return problems
 
 
@@ -127,7 +129,7 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 
 @cache
-def _hydras_own(key: str) -> list[Any]:
-    """The options of logging that come with Hydra."""
+def _hydras_own(key: str) -> list[dict[str, Any]]:
+    """The options of logging that come with Hydra, each as its leaves."""
     folder = Path(hydra.__file__).parent / "conf" / "hydra" / key
-    return [yaml.load(path.read_bytes(), Loader=_LOADER) for path in sorted(folder.glob("*.yaml"))]
+    return [dict(_leaves(yaml.load(path.read_bytes(), Loader=_LOADER), f"hydra.{key}")) for path in sorted(folder.glob("*.yaml"))]

@@ -167,6 +167,22 @@ def test_a_launcher_of_ones_own_file_must_be_one_of_hydras(nnpx, tmp_path):
     assert "found os.system" in err
 
 
+def test_a_word_of_the_user_opens_no_door_to_a_file(nnpx, tmp_path):
+    evil = {"filters": {"evil": {"()": "os.system", "command": TRACE}}}
+    written(tmp_path / "mine" / "experiment" / "evil.yaml", f"# @package _global_\nhydra: {json.dumps({'job_logging': evil})}\n")
+    code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "experiment=evil", "hydra.job_logging.root.level=DEBUG")
+    assert code == 2
+    assert "error: hydra.job_logging: expected nothing, or your own word on the command line" in err
+    written(tmp_path / "mine" / "hydra" / "job_logging" / "evil.yaml", {"version": 1, **evil})
+    code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/job_logging=evil")
+    assert code == 2
+    assert "error: hydra.job_logging: " in err
+    written(tmp_path / "mine" / "hydra" / "launcher" / "mine.yaml", {"defaults": ["submitit_slurm"], "setup": [TRACE]})
+    code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=mine")
+    assert code == 2
+    assert f'error: hydra.launcher.setup: expected nothing, or your own word on the command line, found ["{TRACE}"].' in err
+
+
 def test_what_the_user_says_to_hydra_is_the_users_affair(tree):
     validate(compose(["hydra.job_logging.root.level=DEBUG", "hydra/launcher=joblib", "+hydra.job.env_set.OMP_NUM_THREADS='1'"]))
 
