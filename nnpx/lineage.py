@@ -28,13 +28,16 @@ DIFF_LIMIT: Final = 1_000_000
 CUT: Final = "# cut by nnpx: "
 
 
-def record_lineage(run: Run, config: DictConfig, workspace: Path) -> None:
+def record_lineage(run: Run, config: DictConfig, workspace: Path) -> dict[str, Any]:
     """Keep with the run what it came from; its data card is read from data/prepared/.
 
     Args:
         run: the run of the training.
         config: the experiment.
         workspace: the folder that the training works in.
+
+    Returns:
+        The same in short, for the potential's file: versions, commit, command, seeds of the members, hashes of the data.
     """
     found = lineage(config, workspace)
     run.log_text(OmegaConf.to_yaml(config), CONFIG)
@@ -45,6 +48,7 @@ def record_lineage(run: Run, config: DictConfig, workspace: Path) -> None:
     tags = {"device": found["device"]["name"], "test_md5": found["data_md5"].get("test", ""), "command": found["provenance"]["command"]}
     for key, value in tags.items():
         run.set_tag(key, value)
+    return {**found["provenance"], "seeds": found["seeds"]["members"], "data_md5": found["data_md5"]}
 
 
 def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:

@@ -69,9 +69,9 @@ class Registry:
 
         return Path(self._ask(address, fetch))
 
-    def move(self, name: str, alias: str, number: str) -> None:
-        """Let an alias mean another version."""
-        self._ask(name, lambda: self._store.client.set_registered_model_alias(name, alias, number))
+    def move(self, version: Any, alias: str) -> None:
+        """Let an alias mean this version."""
+        self._ask(version.name, lambda: self._store.client.set_registered_model_alias(version.name, alias, version.version))
 
     def _ask(self, address: str, question: Any) -> Any:
         try:

@@ -15,7 +15,6 @@ from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.lineage import record_lineage
 from nnpx.members import train_members
-from nnpx.provenance import provenance
 from nnpx.tracking import Run, Tracker
 from nnpx.trainer.progress import progress_bars, watcher
 
@@ -30,7 +29,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
         run, members = _open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
-        record_lineage(run, config, workspace)
+        made = record_lineage(run, config, workspace)
         show = watcher(stack.enter_context(progress_bars(console)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
@@ -41,7 +40,6 @@ def main(config: DictConfig, workspace: Path) -> None:
         wall = round(time.perf_counter() - started, 2)
         told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
-        made = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}
         last = {"last_epochs": [member["curve"][-1] for member in summary]}
         artifact.save(path, Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
         written = {"run_id": run.id, "wall_s": wall, "members": summary}

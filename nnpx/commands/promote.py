@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
         return 0
     verdict = rule.judge(_measured(tracker, candidate), None if champion is None else _measured(tracker, champion))
     if verdict.holds:
-        registry.move(candidate.name, "champion", candidate.version)
+        registry.move(candidate, "champion")
     told = "is the champion now" if verdict.holds else "does not become champion"
     sys.stdout.write("\n".join([f"{title} {told}", *(f"  {reason}" for reason in verdict.reasons), ""]))
     return 0 if verdict.holds else 1
