@@ -3,8 +3,8 @@
     nnpx train -m descriptor=acsf,acsf_narrow network=per_species,mlp seed=0,1 hydra/launcher=joblib
 
 `grid` composes and checks all jobs and writes each one's configuration into its folder; from then on nothing that happens to conf/ can
-reach them. `shared` prepares each distinct set of data once. `launch` hands the jobs to one of Hydra's launchers, `work` is what a job does in
-whatever process that is, `progress` tells what has finished, and `answer` compares. A job that has finished is not repeated.
+reach them. `shared` prepares each distinct set of data once. `launch` hands the jobs to one of Hydra's launchers, `work` is what a job does
+in whatever process that is, `progress` tells what has finished, and `answer` compares. A job that has finished is not repeated.
 """
 
 import os

@@ -97,8 +97,8 @@ def check_launcher(words: Sequence[str]) -> None:
         if group == "hydra/launcher" and name in EXTRAS:
             module, extra = EXTRAS[name]
             if not _is_installed(module):
-                do = f"pip install 'nnpx[{extra}]'"
-                raise ConfigError("hydra/launcher", expected=f"a launcher that is installed, for {name} the package", found="none", do=do)
+                do = f"Say pip install 'nnpx[{extra}]'."
+                raise ConfigError("hydra/launcher", expected=f"{name} to be installed", found="no such package", do=do)
 
 
 def launch(grid: Grid, jobs: Sequence[Job], variables: Mapping[str, str]) -> None:
