@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullFormatter
 
-from nnpx.comparison.page import on_front
+from nnpx.comparison.page import figure_caption, on_front
 from nnpx.comparison.rows import COSTS, ERRORS, Quantity, Row, decisive, factors
 from nnpx.comparison.statistics import Group, Share, groups, importance
-from nnpx.figures import COLORS, INK, STYLE
+from nnpx.figures import COLORS, INK, STYLE, svg
 
 #: the choice that makes a learning curve
 SIZE: Final = "data.split.n_train"
@@ -49,6 +49,12 @@ def draw(rows: Sequence[Row]) -> Figure | None:
             handles, labels = figure.axes[0].get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
+
+
+def drawing(rows: Sequence[Row]) -> str | None:
+    """The figure as SVG."""
+    figure = draw(rows)
+    return None if figure is None else svg(figure, caption=figure_caption(rows))
 
 
 def _trade_off(axes: Axes, grouped: Sequence[Group], error: Quantity, cost: Quantity) -> None:

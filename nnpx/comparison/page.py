@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from rich.console import Console
+
 from nnpx.comparison.rows import COSTS, ERRORS, SEED, Quantity, Row, decisive, factors
 from nnpx.comparison.statistics import FEW, Group, groups, importance, pareto_front
-from nnpx.report import Cell, Picture, Section, Table, text, write_page
+from nnpx.report import Cell, Picture, Section, Table, as_rich, text, write_page
 
 #: marks what nothing else beats in both error and cost
 MARK: Final = "●"
+#: characters of a table where there is no terminal
+WIDTH: Final = 120
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -83,14 +87,24 @@ def on_front(grouped: Sequence[Group], error: Quantity | None, cost: Quantity) -
     return [point in front for point in means]
 
 
-def markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
-    """The tables as Markdown."""
+def show(rows: Sequence[Row]) -> None:
+    """Prints tables and notes."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=WIDTH)
+    for one in tables(rows):
+        console.print(as_rich(one))
+    for line in notes(rows):
+        console.print(line, highlight=False)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Tables and notes as Markdown."""
     parts = []
-    for one in tables:
+    for one in tables(rows):
         lines = [one.columns, ["---"] * len(one.columns), *([text(cell) for cell in row] for row in one.rows)]
         body = "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
         parts.append(f"{one.caption}\n\n{body}" if one.caption else body)
-    return "\n\n".join([*parts, *notes]) + "\n"
+    return "\n\n".join([*parts, *notes(rows)]) + "\n"
 
 
 def spreadsheet(rows: Sequence[Row]) -> str:

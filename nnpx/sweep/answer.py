@@ -13,8 +13,6 @@ from nnpx.tracking import Run, Silent, Tracker
 
 #: in the folder of a sweep: its run, and how it was called
 _SWEEP: Final = "sweep.json"
-#: characters of a table in a file
-WIDTH: Final = 120
 
 
 @contextmanager
@@ -36,30 +34,20 @@ def opened_run(grid: Grid) -> Iterator[Run]:
 
 def answer(grid: Grid, run: Run) -> int:
     """Compares the jobs; returns how many failed."""
-    from rich.console import Console
-
-    from nnpx import figures
     from nnpx.comparison import page
-    from nnpx.comparison.figure import draw
+    from nnpx.comparison.figure import drawing
     from nnpx.comparison.rows import row_of_folder
-    from nnpx.report import as_rich
 
     rows = [row_of_folder(job.folder, job.choices, job.name, _failure(job)) for job in grid.jobs]
-    console = Console()
-    console = console if console.is_terminal else Console(width=WIDTH)
-    for table in page.tables(rows):
-        console.print(as_rich(table))
-    for line in page.notes(rows):
-        console.print(line, highlight=False)
-    drawn = draw(rows)
-    drawing = None if drawn is None else figures.svg(drawn, caption=page.figure_caption(rows))
-    written = {"table.md": page.markdown(page.tables(rows), page.notes(rows)), "table.csv": page.spreadsheet(rows)}
-    if drawing is not None:
-        written["figure.svg"] = drawing
+    page.show(rows)
+    picture = drawing(rows)
+    written = {"table.md": page.markdown(rows), "table.csv": page.spreadsheet(rows)}
+    if picture is not None:
+        written["figure.svg"] = picture
     with writable(grid.shown(grid.folder)):
         for name, content in written.items():
             write_text(grid.folder / name, content)
-        page.write_report(grid.folder / "report.html", f"Sweep of {grid.jobs[0].config.name}", rows, drawing)
+        page.write_report(grid.folder / "report.html", f"Sweep of {grid.jobs[0].config.name}", rows, picture)
     for name in (*written, "report.html"):
         run.log_file(grid.folder / name)
     failed = sum(1 for row in rows if row.failure)
