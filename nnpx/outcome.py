@@ -27,7 +27,7 @@ def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[
     """The outcome of a training.
 
     Args:
-        ensemble: what was trained.
+        ensemble: what was trained, in the precision in which it will be used.
         prepared: the folder that holds valid.extxyz.
         train_wall_s: s; how long the training took.
 
@@ -35,11 +35,12 @@ def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[
         `valid/energy_per_atom_mae` (eV), `valid/forces_mae` (eV/Å), `valid/stress_mae` (eV/Å³), as far as there are labels;
         `us_per_atom` (µs; energy and forces of the ensemble, neighbours known), `n_parameters` (of all members) and `train_wall_s`.
     """
-    structures = read(prepared / "valid.extxyz")
+    path = prepared / "valid.extxyz"
     cost = {"n_parameters": float(sum(weight.numel() for weight in ensemble.parameters())), "train_wall_s": train_wall_s}
-    if not structures:
+    if not path.stat().st_size:
         return cost
-    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="valid.extxyz")
+    structures = read(path)
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name).cast(ensemble.dtype)
     found = metrics(compare(graph, predict(ensemble, batches(graph)), ensemble.numbers, [""] * len(structures)))
     errors = {f"valid/{name}_mae": float(found[name]["mae"]) for name in QUANTITIES if name in found}
     return {**errors, "us_per_atom": round(microseconds_per_atom(ensemble, graph), 3), **cost}

@@ -36,12 +36,12 @@ def main(config: DictConfig, workspace: Path) -> None:
             show(received.member, received.epoch)
 
         potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
-        wall, ensemble = round(time.perf_counter() - started, 2), Ensemble(potentials)
+        wall = round(time.perf_counter() - started, 2)
         told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
         made, last = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}, [member["curve"][-1] for member in summary]
-        artifact.save(path, ensemble, config=resolved, card=card, provenance=made, training={"last_epochs": last})
-        outcome = measure(ensemble, workspace / "data" / "prepared", train_wall_s=wall)
+        artifact.save(path, Ensemble(potentials), config=resolved, card=card, provenance=made, training={"last_epochs": last})
+        outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
         written = {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary}
         (workspace / "models" / "training.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         run.log_metrics(outcome, step=0)
