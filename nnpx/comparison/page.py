@@ -59,6 +59,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         said.append("Mean ± standard deviation over the seeds; n is the number of runs.")
     if quantity is not None:
         said.append(f"Mean absolute errors on the validation set. {MARK}: nothing else is better in the {quantity.name} and faster.")
+    if any(COSTS[0].key in row.found for row in rows):
+        said.append("Times are those of a clock on the wall: whatever else the machine did is in them.")
     if any(one.key in row.found for row in rows for one in ERRORS[3:]):
         said.append("Errors on the test set are told, and decided nothing.")
     shares = importance(rows)
@@ -149,4 +151,4 @@ def _mean(group: Group, quantity: Quantity) -> Cell:
     mean, sigma = group.mean(quantity), group.sigma(quantity)
     if mean is None:
         return ""
-    return f"{text(mean)} ± {sigma:.2g}" if sigma else text(mean)
+    return f"{text(mean)} ± {text(float(f'{sigma:.2g}'))}" if sigma else text(mean)

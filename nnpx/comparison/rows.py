@@ -28,7 +28,7 @@ ERRORS: Final = tuple(
     for key, name, unit in (("energy_per_atom", "energy", "meV/atom"), ("forces", "forces", "meV/Å"), ("stress", "stress", "meV/Å³"))
 )
 COSTS: Final = (
-    Quantity("us_per_atom", "speed", "µs/atom", 1.0),
+    Quantity("us_per_atom", "prediction", "µs/atom", 1.0),
     Quantity("train_wall_s", "training", "s", 1.0),
     Quantity("n_parameters", "parameters", "", 1.0),
 )

@@ -102,7 +102,7 @@ def test_the_figure_has_the_trade_offs_the_learning_curves_and_the_importance():
     )
     figure = draw(rows)
     assert [axes.get_xlabel() for axes in figure.axes] == [
-        "speed (µs/atom)",
+        "prediction (µs/atom)",
         "training (s)",
         "parameters",
         "training structures",
