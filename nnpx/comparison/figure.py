@@ -6,8 +6,9 @@ from typing import Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
 
 from nnpx.comparison.page import figure_caption, on_front
 from nnpx.comparison.rows import COSTS, ERRORS, Quantity, Row, decisive, factors
@@ -16,6 +17,8 @@ from nnpx.figures import COLORS, INK, STYLE, svg
 
 #: the choice that makes a learning curve
 SIZE: Final = "data.split.n_train"
+#: an axis is logarithmic where the largest value is so many times the smallest
+WIDE: Final = 5.0
 #: so many combinations have names in the figure
 NAMED: Final = 7
 
@@ -40,7 +43,7 @@ def draw(rows: Sequence[Row]) -> Figure | None:
     if not panels:
         return None
     with mpl.rc_context(STYLE):
-        columns = min(3, len(panels))
+        columns = 2 if len(panels) == 4 else min(3, len(panels))
         lines = math.ceil(len(panels) / columns)
         figure = Figure(figsize=(3.3 * columns, 2.9 * lines), layout="constrained")
         for k, panel in enumerate(panels):
@@ -68,7 +71,12 @@ def _trade_off(axes: Axes, grouped: Sequence[Group], error: Quantity, cost: Quan
     line = sorted((group.mean(cost) or 0.0, group.mean(error) or 0.0) for group in best)
     axes.step([x for x, _ in line], [y for _, y in line], where="post", color=INK, linewidth=0.9, zorder=1)
     axes.set(xlabel=f"{cost.name} ({cost.unit})" if cost.unit else cost.name, ylabel=f"{error.name} error ({error.unit})")
-    _logarithmic(axes)
+    for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+        low, high = axis.get_data_interval()
+        if 0 < WIDE * low < high:
+            _logarithmic(axes, name, axis)
+        else:
+            axis.set_major_locator(MaxNLocator(4))
 
 
 def _learning_curve(axes: Axes, grouped: Sequence[Group], error: Quantity) -> None:
@@ -81,7 +89,8 @@ def _learning_curve(axes: Axes, grouped: Sequence[Group], error: Quantity) -> No
         sizes, means = [float(group.choices[SIZE]) for group in ordered], [group.mean(error) or 0.0 for group in ordered]
         axes.errorbar(sizes, means, yerr=[group.sigma(error) or 0.0 for group in ordered], marker="o", capsize=2, label=name or None)
     axes.set(xlabel="training structures", ylabel=f"{error.name} error ({error.unit})")
-    _logarithmic(axes)
+    _logarithmic(axes, "x", axes.xaxis)
+    _logarithmic(axes, "y", axes.yaxis)
     if 1 < len(curves) <= NAMED:
         axes.legend()
 
@@ -98,13 +107,11 @@ def _importance(axes: Axes, shares: Sequence[Share]) -> None:
     axes.legend(loc="lower right")
 
 
-def _logarithmic(axes: Axes) -> None:
-    axes.set(xscale="log", yscale="log")
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = axis.get_view_interval()
-        narrow = high / low < 30
-        axis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-        axis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)) if narrow else NullFormatter())
+def _logarithmic(axes: Axes, name: str, axis: Axis) -> None:
+    axes.set(**{f"{name}scale": "log"})
+    low, high = axis.get_view_interval()
+    axis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)) if high / low < 30 else NullFormatter())
 
 
 def _name(group: Group) -> str:
