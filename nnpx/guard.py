@@ -18,6 +18,7 @@ from omegaconf.grammar_parser import parse
 
 from nnpx.annotations import show
 from nnpx.errors import ConfigError
+from nnpx.launchers import RAY_TARGET
 from nnpx.schema import raise_all
 
 #: what Hydra may build: its own launcher and sweeper and those of its plugins
@@ -27,7 +28,7 @@ HYDRA_TARGETS: Final = (
     "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
     "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-    "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+    RAY_TARGET,
 )
 #: the resolvers that give the same value on every machine
 RESOLVERS: Final = ("nnpx.conf_hash",)

@@ -8,17 +8,15 @@ from typing import Any, Final
 import yaml  # type: ignore[import-untyped]
 from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nnpx.errors import ConfigError
+from nnpx.launchers import EXTRAS, register
 from nnpx.option_files import syntax_error
 from nnpx.targets import suggest
 
-#: launchers that an optional dependency of nnpx brings
-_EXTRAS: Final = {"joblib": "sweep", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray", "ray_aws": "ray"}
 _PLUGINS: Final = ("launcher", "sweeper")
 
 
@@ -29,7 +27,7 @@ def hydra_problem(key: str, chosen: Mapping[str, str]) -> ConfigError | None:
         key: the part before the =.
         chosen: the options of Hydra's groups on the same command line.
     """
-    Plugins.instance()  # registers the launchers that are installed
+    register()
     store = ConfigStore.instance()
     if "/" in key:
         group = key.removeprefix("hydra/")
@@ -61,13 +59,13 @@ def hydra_problem(key: str, chosen: Mapping[str, str]) -> ConfigError | None:
 
 def _not_installed(key: str, option: str, known: Sequence[str]) -> ConfigError:
     kind = key.removeprefix("hydra/")
-    if kind == "launcher" and option in _EXTRAS:
-        do = f"Run `pip install 'nnpx[{_EXTRAS[option]}]'`."
+    if kind == "launcher" and option in EXTRAS:
+        do = f"Run `pip install 'nnpx[{EXTRAS[option]}]'`."
         return ConfigError(key, expected=f"a launcher that is installed ({', '.join(known)})", found=option, do=do)
     if kind == "sweeper":
         do = "Leave it out: -m runs a grid, `nnpx tune` searches."
         return ConfigError(key, expected=f"a sweeper that is installed ({', '.join(known)})", found=option, do=do)
-    meant = get_close_matches(option, [*known, *_EXTRAS], n=1)
+    meant = get_close_matches(option, [*known, *EXTRAS], n=1)
     do = f"Did you mean {meant[0]}?" if meant else "Choose one of them."
     return ConfigError(key, expected=f"an option of {key} ({', '.join(known)})", found=option, do=do)
 

@@ -54,7 +54,7 @@ def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
         written = json.loads(path.read_text()).get("config")
     except json.JSONDecodeError:
         return False
-    inputs = [workspace / name for name in (*_files(plain(config["data"]), workspace), *_INPUTS[verb])]
+    inputs = [workspace / name for name in (*files_named(plain(config["data"]), workspace), *_INPUTS[verb])]
     made = path.stat().st_mtime_ns
     return bool(written == stamp(verb, config)) and all(file.is_file() and file.stat().st_mtime_ns <= made for file in inputs)
 
@@ -113,24 +113,18 @@ def check_choices(verb: str, config: DictConfig) -> None:
         build_parts(plain(config), numbers=[1], seed=0)
 
 
-def borrow(config: DictConfig, project: Path, workspace: Path) -> None:
-    """Lets a job of a sweep read the files that its experiment names, and the project's data where they fit it."""
-    data = workspace / "data"
-    if data.is_symlink():
-        data.unlink()  # so that no job ever writes through the link
-    if not data.exists() and all(is_current(verb, config, project) for verb in STAMPS):
-        workspace.mkdir(parents=True, exist_ok=True)
-        data.symlink_to((project / "data").resolve(), target_is_directory=True)
-    for name in _files(plain(config), project):
+def link_files(config: DictConfig, project: Path, workspace: Path) -> None:
+    """Lets a workspace read the files of the project that its experiment names."""
+    for name in files_named(plain(config), project):
         if not name.is_absolute() and not (workspace / name).exists():
             (workspace / name).parent.mkdir(parents=True, exist_ok=True)
             (workspace / name).symlink_to((project / name).resolve())
 
 
-def _files(value: Any, folder: Path) -> Iterator[Path]:
+def files_named(value: Any, folder: Path) -> Iterator[Path]:
     """The files that an experiment names, relative to the folder that holds them."""
     if isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _files(item, folder)
+            yield from files_named(item, folder)
     elif isinstance(value, str) and (folder / value).is_file():
         yield Path(value)

@@ -4,17 +4,18 @@ import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from nnpx import artifact
+from nnpx import artifact, choices
 from nnpx.config import instantiate
+from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.lineage import record_lineage
 from nnpx.members import train_members
+from nnpx.outcome import measure
 from nnpx.tracking import Run, Tracker
 from nnpx.trainer.progress import progress_bars, watcher
 
@@ -42,17 +43,17 @@ def main(config: DictConfig, workspace: Path) -> None:
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
         last = {"last_epochs": [member["curve"][-1] for member in summary]}
         artifact.save(path, Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
-        written = {"run_id": run.id, "wall_s": wall, "members": summary}
-        (workspace / "models" / "training.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-        run.log_metrics({"train_wall_s": wall}, step=0)
+        outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
+        write_json(path.with_name("training.json"), {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary})
+        run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="candidate")
     forget_graphs(task)
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")
 
 
-def _open_runs(stack: ExitStack, tracker: Tracker, config: Any, data_md5: str, seeds: list[int]) -> tuple[Run, list[Run]]:
+def _open_runs(stack: ExitStack, tracker: Tracker, config: dict[str, object], data_md5: str, seeds: list[int]) -> tuple[Run, list[Run]]:
     tracker.prepare()
-    run = stack.enter_context(tracker.start(config["name"], parent=None, tags={"data_md5": data_md5, "seed": str(config["seed"])}))
+    run = stack.enter_context(tracker.start(choices.run_name(config), parent=None, tags={"data_md5": data_md5, **choices.run_tags(config)}))
     own = [{"ensemble_member": str(k), "seed": str(seed)} for k, seed in enumerate(seeds)]
     members = [stack.enter_context(tracker.start(f"{config['name']} seed={tag['seed']}", parent=run.id, tags=tag)) for tag in own]
     for member, seed in zip([run, *members], [config["seed"], *seeds], strict=True):

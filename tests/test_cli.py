@@ -273,7 +273,7 @@ def test_every_job_of_a_sweep_works_in_its_own_folder(nnpx, project):
     (sweep,) = (project / "multirun").iterdir()
     assert sweep.name.startswith("quickstart-")
     assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "1"]
-    assert calls(project) == ["label", "prepare", "train"] * 2
+    assert calls(project) == ["label", "prepare", "train", "train"]
     assert (sweep / "0" / "models" / "potential.nnpx").is_file()
     assert not (project / "models").exists()
 
@@ -282,7 +282,7 @@ def test_jobs_of_a_sweep_borrow_the_projects_data_where_they_fit(nnpx, project):
     nnpx("prepare")
     calls(project)
     nnpx("train", "-m", "seed=0,1")
-    assert calls(project) == ["train", "label", "prepare", "train"]
+    assert calls(project) == ["label", "prepare", "train", "train"]
     assert json.loads((project / "data" / "labels.json").read_text())["config"] == stamp("label", compose())
 
 
@@ -301,5 +301,5 @@ def test_a_job_that_fails_is_told_by_its_overrides(nnpx, project):
     )
     (project / "pipelines" / "train.py").write_text(text)
     code, _, err = nnpx("train", "-m", "seed=0,1")
-    assert code == 2
+    assert code == 1
     assert "error: job 1 (seed=1): mine.extxyz: expected labels, found none. Add them." in err
