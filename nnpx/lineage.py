@@ -8,15 +8,17 @@ diff.patch         what the code differed in from its commit, if it did
 
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from nnpx import choices
 from nnpx.config import instantiate
 from nnpx.provenance import git_diff, provenance, requirements
-from nnpx.tracking import Run
+from nnpx.tracking import Run, Tracker
 
 CONFIG: Final = "config.yaml"
 LINEAGE: Final = "lineage.json"
@@ -86,3 +88,14 @@ def limited(diff: str) -> str:
         return diff
     kept = whole[:DIFF_LIMIT].decode(errors="ignore").rpartition("\n")[0]
     return f"{kept}\n{CUT}{len(kept.encode())} of {len(whole)} bytes are kept\n"
+
+
+def open_runs(stack: ExitStack, tracker: Tracker, config: dict[str, object], data_md5: str, seeds: list[int]) -> tuple[Run, list[Run]]:
+    """The run of a training and one nested below it for each member, with their parameters; they end with the stack."""
+    tracker.prepare()
+    run = stack.enter_context(tracker.start(choices.run_name(config), parent=None, tags={"data_md5": data_md5, **choices.run_tags(config)}))
+    own = [{"ensemble_member": str(k), "seed": str(seed)} for k, seed in enumerate(seeds)]
+    members = [stack.enter_context(tracker.start(f"{config['name']} seed={tag['seed']}", parent=run.id, tags=tag)) for tag in own]
+    for member, seed in zip([run, *members], [config["seed"], *seeds], strict=True):
+        member.log_params({**config, "seed": seed})
+    return run, members

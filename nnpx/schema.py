@@ -24,7 +24,7 @@ NOUNS: Final = (
     *("loss", "optimizer", "schedule", "trainer", "ensemble", "md", "tracking"),
 )
 #: config groups that belong to no experiment; commands compose them
-SEPARATE_GROUPS: Final = ("promotion",)
+SEPARATE_GROUPS: Final = ("promotion", "tune")
 #: what an experiment holds beside its nouns
 SCALARS: Final[dict[str, Any]] = {
     "name": Annotated[str, Len(1)],

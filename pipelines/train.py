@@ -8,15 +8,15 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from nnpx import artifact, choices
+from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
-from nnpx.lineage import record_lineage
+from nnpx.following import tell_follower
+from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
 from nnpx.outcome import measure
-from nnpx.tracking import Run, Tracker
 from nnpx.trainer.progress import progress_bars, watcher
 
 
@@ -24,18 +24,18 @@ def main(config: DictConfig, workspace: Path) -> None:
     """Reads data/prepared/; writes models/potential.nnpx and models/training.json."""
     started, console, path = time.perf_counter(), Console(), workspace / "models" / "potential.nnpx"
     resolved = OmegaConf.to_container(config, resolve=True)
-    card = json.loads((workspace / "data" / "prepared" / "card.json").read_text(encoding="utf-8"))
-    recruitment, task = instantiate(config.ensemble), training_task(resolved, card, workspace)
-    seeds = recruitment.seeds(config.seed)
+    card, recruitment = json.loads((workspace / "data/prepared/card.json").read_text(encoding="utf-8")), instantiate(config.ensemble)
+    task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
-        run, members = _open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
+        run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
         made = record_lineage(run, config, workspace)
         show = watcher(stack.enter_context(progress_bars(console)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
             members[received.member].log_metrics(for_json(received.epoch), step=received.epoch.epoch)
             show(received.member, received.epoch)
+            tell_follower(run, received)
 
         potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
         wall = round(time.perf_counter() - started, 2)
@@ -49,13 +49,3 @@ def main(config: DictConfig, workspace: Path) -> None:
         run.log_model(path, name=config.name, alias="candidate")
     forget_graphs(task)
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")
-
-
-def _open_runs(stack: ExitStack, tracker: Tracker, config: dict[str, object], data_md5: str, seeds: list[int]) -> tuple[Run, list[Run]]:
-    tracker.prepare()
-    run = stack.enter_context(tracker.start(choices.run_name(config), parent=None, tags={"data_md5": data_md5, **choices.run_tags(config)}))
-    own = [{"ensemble_member": str(k), "seed": str(seed)} for k, seed in enumerate(seeds)]
-    members = [stack.enter_context(tracker.start(f"{config['name']} seed={tag['seed']}", parent=run.id, tags=tag)) for tag in own]
-    for member, seed in zip([run, *members], [config["seed"], *seeds], strict=True):
-        member.log_params({**config, "seed": seed})
-    return run, members
