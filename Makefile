@@ -39,7 +39,7 @@ check: $(VENV)/.ready ## format, lint, types, dependency direction, spelling
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) codespell nnpx pipelines conf tests README.md CHANGELOG.md CONTRIBUTING.md
+	$(RUN) codespell nnpx pipelines conf tests docs README.md CHANGELOG.md CONTRIBUTING.md
 
 bench: $(VENV)/.ready ## time nnpx; tests/benchmarks/README.md says how to time peers beside it
 	$(RUN) OMP_NUM_THREADS=2 python tests/benchmarks/speed.py

@@ -113,6 +113,17 @@ def check_choices(verb: str, config: DictConfig) -> None:
         build_parts(plain(config), numbers=[1], seed=0)
 
 
+def borrow(config: DictConfig, project: Path, workspace: Path) -> None:
+    """Lets a workspace read the files that its experiment names, and the project's data where they fit it."""
+    data = workspace / "data"
+    if data.is_symlink():
+        data.unlink()  # so that nothing ever writes through the link
+    if not data.exists() and all(is_current(verb, config, project) for verb in STAMPS):
+        workspace.mkdir(parents=True, exist_ok=True)
+        data.symlink_to((project / "data").resolve(), target_is_directory=True)
+    link_files(config, project, workspace)
+
+
 def link_files(config: DictConfig, project: Path, workspace: Path) -> None:
     """Lets a workspace read the files of the project that its experiment names."""
     for name in files_named(plain(config), project):
