@@ -138,7 +138,7 @@ def _help(verb: str | None, config_dir: str | None) -> str:
     from nnpx import resolvers
 
     folders = [resolvers.conf_dir(), *([Path(config_dir)] if config_dir else [])]
-    return screens.overview(verbs(), commands(), folders) if verb is None else screens.about(verb, verbs()[verb], folders)
+    return screens.overview(verbs(), commands()) if verb is None else screens.about(verb, verbs()[verb], folders)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What `nnpx --help` and `nnpx VERB --help` print: verbs, flags, and every group with its options, on one screen."""
+"""What `nnpx --help` and `nnpx VERB --help` print, each on one screen: verbs and commands; every group with its options."""
 
 import os
 import re
@@ -13,19 +13,18 @@ from nnpx import resolvers
 _FLAGS: Final = """\
   --params FILE    a composed experiment, this verb alone --config-dir DIR  your own options
   -m, --multirun   every combination: seed=0,1,2          --cfg job  show it   --version
-  trusted=[mypkg]  classes of your own package           completion: eval "$(nnpx -sc install=bash)"
+  trusted=[mypkg]  classes of your own package           completion: nnpx completion bash|zsh|fish
 """
 _CHOICE: Final = re.compile(r"^  - (\w+): (\w+)$", re.MULTILINE)
 
 
-def overview(verbs: Mapping[str, str], commands: Mapping[str, str], folders: Sequence[Path]) -> str:
-    """The screen of `nnpx --help`: everything there is, the groups close together."""
-    shown = {name: textwrap.shorten(line, _width() - 12, placeholder=" …") for name, line in {**verbs, **commands}.items()}
-    lines = "".join(f"  {name:<10}{line}\n" for name, line in shown.items())
-    packed = " ".join(f"{group}={','.join(options)}" for group, options in groups(folders).items())
-    options = textwrap.fill(packed, _width(), initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
-    example = f"nnpx train descriptor=acsf_narrow network.hidden=[64,64]   options in {_place()}, the default first:"
-    return f"usage: nnpx VERB [group=option] [key=value] …  or  nnpx COMMAND …\n{lines}{_FLAGS}  {example}\n{options}\n"
+def overview(verbs: Mapping[str, str], commands: Mapping[str, str]) -> str:
+    """The screen of `nnpx --help`: what can be done."""
+    shown = {name: textwrap.shorten(line, _width() - 14, placeholder=" …") for name, line in {**verbs, **commands}.items()}
+    lines = "".join(f"  {name:<12}{line}\n" for name, line in shown.items())
+    example = "nnpx train descriptor=acsf_narrow network.hidden=[64,64]"
+    options = f"`nnpx train --help` lists every group and option of {_place()}"
+    return f"usage: nnpx VERB [group=option] [key=value] …  or  nnpx COMMAND …\n{lines}{_FLAGS}  {example}\n  {options}\n"
 
 
 def about(verb: str, line: str, folders: Sequence[Path]) -> str:

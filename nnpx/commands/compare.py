@@ -1,4 +1,4 @@
-"""compares runs: which choice was worth it."""
+"""Compares runs: which choice was worth it."""
 
 import sys
 from pathlib import Path

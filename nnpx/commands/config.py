@@ -1,4 +1,4 @@
-"""shows, checks, compares and explains experiments: show, validate, diff, schema, explain."""
+"""Shows, checks, compares and explains experiments: show, validate, diff, schema, explain."""
 
 import json
 import sys

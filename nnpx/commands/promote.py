@@ -1,4 +1,4 @@
-"""makes the newest trained potential the champion if the rule in conf/promotion holds: nnpx promote [NAME|RUN]."""
+"""Makes the newest trained potential the champion if the rule in conf/promotion holds: nnpx promote [NAME|RUN]."""
 
 import sys
 from pathlib import Path

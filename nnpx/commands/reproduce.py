@@ -1,4 +1,4 @@
-"""makes a recorded training again and says whether it is the same: nnpx reproduce RUN."""
+"""Makes a recorded training again and says whether it is the same: nnpx reproduce RUN."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""delivers what MLflow missed while it was silent: nnpx sync [RUN …]."""
+"""Delivers what MLflow missed while it was silent: nnpx sync [RUN …]."""
 
 import sys
 from pathlib import Path
