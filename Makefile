@@ -28,6 +28,7 @@ test: $(VENV)/.ready ## the tests (under 15 minutes on 2 cores)
 
 slow: $(VENV)/.ready ## the tests that take minutes; installs what they need besides
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-slow.lock
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || (apt-get update && apt-get install -y postgresql)
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -m slow
 
 test-browser: $(VENV)/.ready ## open the dashboard in headless Chromium (installed from Debian where missing)

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nnpx import choices
 from nnpx.config import instantiate
-from nnpx.provenance import git_diff, provenance, requirements
+from nnpx.provenance import code_fingerprint, git_diff, provenance, requirements
 from nnpx.tracking import Run, Tracker
 
 CONFIG: Final = "config.yaml"
@@ -61,7 +61,7 @@ def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:
         "device": device(config),
         "data_md5": json.loads(card.read_text(encoding="utf-8"))["md5"] if card.is_file() else {},
         "dvc": locked_hashes(workspace, "train"),
-        "provenance": provenance(workspace),
+        "provenance": {**provenance(workspace), "code": code_fingerprint()},
     }
 
 

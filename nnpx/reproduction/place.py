@@ -13,13 +13,14 @@ from omegaconf import OmegaConf
 
 from nnpx.errors import ConfigError, DataError
 from nnpx.lineage import CUT, REQUIREMENTS
-from nnpx.provenance import git_environment
+from nnpx.provenance import code_fingerprint, git_environment
 from nnpx.reproduction.recorded import Recorded
 from nnpx.tracking.records import checksum
 
 #: the reproduction is recorded as a whole, not by the training that it starts; at this address in every version of nnpx
 UNTRACKED: Final = {"_target_": "nnpx.tracking.Silent"}
 PREPARED: Final = Path("data/prepared")
+INCOMPLETE: Final = "code: there were uncommitted changes, which were not recorded in full"
 #: the command line, for several verbs with one start of Python; ends with the first that fails
 RUN: Final = """
 import sys
@@ -86,7 +87,9 @@ def build(recorded: Recorded, project: Path, folder: Path) -> Place:
     workspace = folder
     if recorded.commit == "none" or not top:
         where = "the run was recorded outside of git" if recorded.commit == "none" else "this project is not under git any more"
-        notes.append(f"code: {where}; the installed nnpx is used")
+        notes.append(f"code: {where}")
+        if not recorded.is_complete:
+            differences.append(INCOMPLETE)
     else:
         _check_out(recorded, project, folder, notes, differences)
         workspace = folder / _git(project, "rev-parse", "--show-prefix").strip()
@@ -96,6 +99,9 @@ def build(recorded: Recorded, project: Path, folder: Path) -> Place:
     text = "".join(f"{name}=={version}\n" for name, version in recorded.versions.items())
     (workspace / REQUIREMENTS).write_text(text, encoding="utf-8")
     code = folder if (folder / "nnpx" / "cli.py").is_file() else None
+    notes.append(f"code: nnpx {'as in the commit' if code else 'as it is installed'}")
+    if code is None and recorded.provenance.get("code", code_fingerprint()) != code_fingerprint():
+        differences.append("code: the installed nnpx is not the one that was recorded, whatever its version says")
     return Place(workspace, code, recorded.threads, notes, differences)
 
 
@@ -174,7 +180,7 @@ def _check_out(recorded: Recorded, project: Path, folder: Path, notes: list[str]
     notes.append(f"code: commit {commit[:12]}")
     diff = recorded.diff or ""
     if CUT in diff[-200:] or (recorded.diff is None and not recorded.is_complete):
-        differences.append("code: there were uncommitted changes, which were not recorded in full")
+        differences.append(INCOMPLETE)
     elif diff:
         applied = subprocess.run(
             ["git", "apply", "--whitespace=nowarn", "-"],

@@ -1,5 +1,6 @@
 """A recorded training can be made again, and what differs is said."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from small import ethanols
 from nnpx import artifact, cli
 from nnpx.provenance import git_state
 from nnpx.reproduction import verdict
+from nnpx.reproduction.place import build
 from nnpx.reproduction.recorded import find
 from nnpx.runs import all_runs, project_tracker
 
@@ -167,12 +169,13 @@ def test_curves_that_part_are_told_by_the_epoch():
 
 
 def test_outside_of_git_the_installed_code_is_used(tmp_path, trained, monkeypatch):
-    from nnpx.reproduction.place import build
-
     recorded = find("models/potential.nnpx", trained)
     folder = tmp_path / "plain"
     folder.mkdir()
     place = build(recorded, folder, folder / ".nnpx" / "reproduce" / "x")
-    assert place.notes == ["code: this project is not under git any more; the installed nnpx is used"]
+    assert place.notes == ["code: this project is not under git any more", "code: nnpx as it is installed"]
     assert place.code is None
+    assert place.differences == ["code: there were uncommitted changes, which were not recorded in full"]
+    other = dataclasses.replace(recorded, provenance={**recorded.provenance, "code": "0" * 12})
+    assert "code: the installed nnpx is not the one that was recorded" in build(other, folder, folder / "x").differences[-1]
     assert len(read(trained / "mine.extxyz", index=":")) == 20
