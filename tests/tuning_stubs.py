@@ -11,12 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from nnpx.config import compose, instantiate
 from nnpx.following import tell_follower
 from nnpx.tuning import run, worker
 from nnpx.tuning.worker import Order
 
 #: the learning rate with the smallest error
 BEST = 3e-3
+REAL_TRAIN = worker.train
 
 
 class Remembered:
@@ -93,11 +95,28 @@ def deadly(order: Order, overrides: list[str], folder: Path) -> None:
     parabola(order, overrides, folder)
 
 
+def tracked(order: Order, overrides: list[str], folder: Path) -> None:
+    """Has a run, as every training has."""
+    tracker = instantiate(compose().tracking, workspace=folder)
+    with tracker.start("training", parent=None, tags={}) as run:
+        parabola(order, overrides, folder)
+        tell_follower(run, SimpleNamespace(member=0, epoch=SimpleNamespace(epoch=1, valid_forces_mae=1.0)))
+
+
 def edits(order: Order, overrides: list[str], folder: Path) -> None:
     """Somebody edits an option while it trains."""
     parabola(order, overrides, folder)
     with (order.project / "conf" / "tune" / "mine.yaml").open("a") as file:
         file.write("# edited\n")
+
+
+def train_and_tell(order: Order, overrides: list[str], folder: Path) -> None:
+    """A real training; its outcome is taken from the best epoch where the training has not told it."""
+    REAL_TRAIN(order, overrides, folder)
+    path = folder / "models" / "training.json"
+    written = json.loads(path.read_text())
+    last = min((row for member in written["members"] for row in member["curve"]), key=lambda row: row["valid_loss"])
+    path.write_text(json.dumps({"outcome": {"valid/forces_mae": last["valid_forces_mae"]}, **written}))
 
 
 def use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import pytest
 import tuning_stubs
 
 from nnpx import cli
+from nnpx.tuning import run, worker
+from nnpx.tuning.crew import search_in_processes
 from nnpx.tuning.search import read_search
 from nnpx.tuning.store import open_study
 
@@ -33,18 +35,31 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+def _in_this_process(order, study, look):
+    worker.search(order)
+    look()
+
+
+def _tune(monkeypatch, capfd, stub, words, crew):
+    with monkeypatch.context() as patch:
+        tuning_stubs.use(stub, patch)
+        patch.setattr(run, "search_in_processes", crew)
+        tracking = [] if any(word.startswith("tracking") for word in words) else ["tracking=none"]
+        patch.setattr(sys, "argv", ["nnpx", "tune", "--config-dir", "conf", "tune=mine", *tracking, *words])
+        code = cli.main()
+    return code, *capfd.readouterr()
+
+
 @pytest.fixture
 def tune(project, monkeypatch, capfd):
-    """Runs `nnpx tune tune=mine` with trainings of `tuning_stubs`; returns exit code, output and errors."""
+    """Runs `nnpx tune tune=mine` with trainings of `tuning_stubs`, in this process; returns exit code, output and errors."""
+    return lambda stub, *words: _tune(monkeypatch, capfd, stub, words, _in_this_process)
 
-    def run(stub, *words):
-        with monkeypatch.context() as patch:
-            tuning_stubs.use(stub, patch)
-            patch.setattr(sys, "argv", ["nnpx", "tune", "--config-dir", "conf", "tune=mine", "tracking=none", *words])
-            code = cli.main()
-        return code, *capfd.readouterr()
 
-    return run
+@pytest.fixture
+def tune_in_processes(project, monkeypatch, capfd):
+    """The same as users have it, in processes."""
+    return lambda stub, *words: _tune(monkeypatch, capfd, stub, words, search_in_processes)
 
 
 @pytest.fixture

@@ -122,8 +122,8 @@ def test_a_trial_that_fails_fails_alone_and_says_why(tune, studies):
     assert told == ["failed: valid/forces_mae is nan", "failed: the loss is not finite", "failed: valid/forces_mae is missing"]
 
 
-def test_a_search_without_a_completed_trial_exits_with_1(tune):
-    assert tune("deadly", "tune.n_trials=1")[0] == 1
+def test_a_search_without_a_completed_trial_exits_with_1(tune_in_processes):
+    assert tune_in_processes("deadly", "tune.n_trials=1")[0] == 1
 
 
 @pytest.mark.parametrize("pruner", [HYPERBAND, MEDIAN], ids=["hyperband", "median"])
@@ -163,7 +163,6 @@ def test_several_objectives_end_in_a_pareto_front(sampler, tune, studies, projec
 def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on_in_its_folder(start, studies, project):
     process = start("slow", "tune.n_trials=2")
     killed = wait_for(lambda: begun(project)["0"] if begun(project) else None)
-    (project / ".nnpx/tune").glob("*/trials/0")
     (next(project.glob(".nnpx/tune/*/trials/0")) / "checkpoint").touch()
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: begun(project).get("1", killed) != killed)
@@ -175,21 +174,21 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on_in_its_folder
     assert next(project.glob(".nnpx/tune/*/trials/1/checkpoint")).exists()
 
 
-def test_a_command_that_is_killed_takes_its_workers_along_and_is_resumed(start, tune, studies, project):
+def test_a_command_that_is_killed_takes_its_workers_along_and_is_resumed(start, tune_in_processes, studies, project):
     process = start("slow", "tune.n_trials=3", "tune.n_workers=2")
     workers = wait_for(lambda: begun(project) if len(begun(project)) == 2 else None).values()
     process.kill()
     wait_for(lambda: not any(is_alive(pid) for pid in workers))
     assert states(*studies()) == ["RUNNING", "RUNNING"]
     (project / "go").touch()
-    assert tune("slow", "tune.n_trials=3", "tune.n_workers=2")[0] == 0
+    assert tune_in_processes("slow", "tune.n_trials=3", "tune.n_workers=2")[0] == 0
     (study,) = studies()
     assert sorted(states(study)) == ["COMPLETE"] * 3 + ["FAIL"] * 2
     assert set(rates(study, "FAIL")) < set(rates(study, "COMPLETE"))
 
 
-def test_a_point_that_kills_its_process_is_tried_once_more_and_no_further(tune, studies):
-    code, out, _ = tune("deadly", "tune.n_trials=3")
+def test_a_point_that_kills_its_process_is_tried_once_more_and_no_further(tune_in_processes, studies):
+    code, out, _ = tune_in_processes("deadly", "tune.n_trials=3")
     (study,) = studies()
     assert code == 0
     assert states(study) == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
@@ -197,7 +196,7 @@ def test_a_point_that_kills_its_process_is_tried_once_more_and_no_further(tune, 
     assert "failed: its process was killed twice" in out
 
 
-def test_an_interrupt_keeps_everything_and_the_trial_is_repeated(start, tune, studies, project):
+def test_an_interrupt_keeps_everything_and_the_trial_is_repeated(start, tune_in_processes, studies, project):
     process = start("slow", "tune.n_trials=2")
     pid = wait_for(lambda: begun(project).get("0"))
     process.send_signal(signal.SIGINT)
@@ -208,7 +207,7 @@ def test_an_interrupt_keeps_everything_and_the_trial_is_repeated(start, tune, st
     assert not is_alive(pid)
     assert states(*studies()) == ["FAIL", "WAITING"]
     (project / "go").touch()
-    assert tune("slow", "tune.n_trials=2")[0] == 0
+    assert tune_in_processes("slow", "tune.n_trials=2")[0] == 0
     (study,) = studies()
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert rates(study)[0] == rates(study)[1]
