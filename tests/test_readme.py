@@ -25,14 +25,8 @@ def table() -> dict[str, list[str]]:
 
 
 def test_the_readme_lists_every_option_of_every_noun():
-<<<<<<< HEAD
     composed = {group: options for group, options in groups_in([ROOT / "conf"]).items() if group not in SEPARATE_GROUPS}
     assert {noun: sorted(options) for noun, options in table().items()} == {k: sorted(v) for k, v in composed.items()}
-=======
-    groups = groups_in([ROOT / "conf"])
-    del groups["tune"]  # searches are no part of an experiment
-    assert {noun: sorted(options) for noun, options in table().items()} == {k: sorted(v) for k, v in groups.items()}
->>>>>>> tune
 
 
 def test_the_readme_names_the_default_first():

@@ -21,13 +21,8 @@ OPTIONS = [(noun, path.stem) for noun in NOUNS for path in sorted((CONF / noun).
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-<<<<<<< HEAD
 def test_the_folders_of_conf_are_the_nouns_the_experiments_and_what_commands_compose():
     assert set(groups_in([CONF])) == {*NOUNS, *SEPARATE_GROUPS, "experiment"}
-=======
-def test_the_folders_of_conf_are_the_nouns_the_experiments_and_the_searches():
-    assert set(groups_in([CONF])) == {*NOUNS, "experiment", "tune"}
->>>>>>> tune
 
 
 @pytest.mark.parametrize("noun", NOUNS)
