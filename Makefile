@@ -28,6 +28,7 @@ test: $(VENV)/.ready ## the tests (under 15 minutes on 2 cores)
 
 slow: $(VENV)/.ready ## the tests that take minutes; installs what they need besides
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-slow.lock
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || (apt-get update && apt-get install -y postgresql)
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -m slow
 
 test-browser: $(VENV)/.ready ## open the dashboard in headless Chromium (installed from Debian where missing)
@@ -39,7 +40,7 @@ check: $(VENV)/.ready ## format, lint, types, dependency direction, spelling
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(RUN) lint-imports
-	$(RUN) codespell nnpx pipelines conf tests README.md CHANGELOG.md CONTRIBUTING.md
+	$(RUN) codespell nnpx pipelines conf tests docs README.md CHANGELOG.md CONTRIBUTING.md
 
 bench: $(VENV)/.ready ## time nnpx; tests/benchmarks/README.md says how to time peers beside it
 	$(RUN) OMP_NUM_THREADS=2 python tests/benchmarks/speed.py

@@ -7,12 +7,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nnpx.artifact import load
     from nnpx.calculator import Calculator
+    from nnpx.targets import trust
 
-__all__ = ["Calculator", "__version__", "load"]
+__all__ = ["Calculator", "__version__", "load", "trust"]
 
 
 def __getattr__(name: str) -> Any:
-    """`nnpx.load` and `nnpx.Calculator`, imported when first used: `nnpx --help` does not wait for torch."""
+    """`nnpx.load`, `nnpx.trust` and `nnpx.Calculator`, imported when first used: `nnpx --help` does not wait for torch."""
     if name == "load":
         from nnpx.artifact import load
 
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from nnpx.calculator import Calculator
 
         return Calculator
+    if name == "trust":
+        from nnpx.targets import trust
+
+        return trust
     raise AttributeError(name)

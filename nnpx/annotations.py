@@ -4,6 +4,7 @@ import json
 import math
 import types
 from collections.abc import Iterable
+from functools import cache
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
@@ -65,11 +66,15 @@ def check_value(annotation: Any, value: object) -> Any:
 
 
 def _validated(annotation: Any, text: str) -> Any:
+    return _adapter(annotation).validate_json(text, strict=True)
+
+
+@cache
+def _adapter(annotation: Any) -> Any:
     try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:  # a data class brings its own configuration
-        adapter = TypeAdapter(annotation)
-    return adapter.validate_json(text, strict=True)
+        return TypeAdapter(annotation)
 
 
 def _is_finite(value: object) -> bool:

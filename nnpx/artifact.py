@@ -79,7 +79,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises:
         ArtifactError: the file is missing, truncated, not one of ours, or of a newer format.
     """
-    path = Path(path)
+    path = _local(path)
     if not path.is_file():
         raise ArtifactError(
             str(path), expected="a saved potential", found="no such file", do="Run `nnpx train` first, or correct the path."
@@ -120,7 +120,7 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
     """The potential in a file, ready to be evaluated.
 
     Args:
-        path: a file written by `save`.
+        path: a file written by `save`, or a registered potential of the project in the current folder, `models:/name@champion`.
         dtype: precision of the arithmetic.
         device: where to evaluate.
 
@@ -128,6 +128,7 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
         ArtifactError: the file is missing, truncated, of a newer format, names a class that is not allowed, or does not fit its
             configuration.
     """
+    path = _local(path)
     header = read_header(path)
     try:
         parts = [
@@ -142,13 +143,22 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             do=f"Use the file with nnpx {header['version']}, or train it again; never load a potential from where you do not trust.",
         ) from error
     members = [part.unscaled_potential() for part in parts]
-    with safe_open(Path(path), framework="pt") as file:
+    with safe_open(path, framework="pt") as file:
         for k, member in enumerate(members):
             own = f"member.{k}."
             weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118
             _fill(member, weights, str(path))
             member.to_precision(dtype)
     return Ensemble(members).to(device).eval()
+
+
+def _local(path: str | Path) -> Path:
+    """The file itself; that of a registered potential is asked for in the project's store."""
+    if not str(path).startswith("models:/"):
+        return Path(path)
+    from nnpx.runs import registered_file  # MLflow is imported for registered potentials only
+
+    return registered_file(str(path), Path.cwd())
 
 
 def _fill(member: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:

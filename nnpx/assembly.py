@@ -64,7 +64,8 @@ def build_parts(config: Mapping[str, Any], *, numbers: list[int], seed: int) -> 
     cutoff = _noun("cutoff", Cutoff, config)
     radial = _noun("radial", Radial, config, cutoff_radius=cutoff.radius)
     embedding = _noun("species_embedding", SpeciesEmbedding, config, numbers=numbers, generator=generator)
-    descriptor = _noun("descriptor", Descriptor, config, cutoff=cutoff, radial=radial, n_channels=embedding.n_channels)
+    around = {"cutoff": cutoff, "radial": radial, "n_channels": embedding.n_channels}
+    descriptor = _noun("descriptor", Descriptor, config, generator=generator, **around)
     sizes = {"n_features": descriptor.n_features, "n_channels": embedding.n_channels, "n_species": len(numbers)}
     network = _noun("network", Network, config, generator=generator, **sizes)
     prior = _noun("prior", Prior, config, numbers=numbers)

@@ -29,7 +29,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
     `forces_std` (eV/Å), the spread of its members: `calc.get_property("forces_std", atoms)`.
 
     Args:
-        potential: file of a potential, or a potential in memory, whose precision and device then follow these arguments.
+        potential: file of a potential, `models:/name@champion` of the project's registry, or a potential in memory, whose precision and
+            device then follow these arguments.
         dtype: precision of the arithmetic. float64 conserves energy in molecular dynamics; float32 is faster on a GPU.
         device: where to compute.
         spread: compute `forces_std` with every evaluation, instead of when it is asked for. It costs a backward pass per member.

@@ -4,40 +4,20 @@ The verbs are the files in pipelines/; commands, which work on more than one exp
 imported before the experiment is known to be right.
 """
 
-import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, final
+from typing import TYPE_CHECKING
 
 from nnpx import __version__
+from nnpx.arguments import Parser, take_trusted
 from nnpx.commands import commands, run_command
 from nnpx.errors import ConfigError, NNPXError
 from nnpx.verbs import run_verb, verbs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-_HELP: Final = """\
-usage: nnpx VERB [group=option] [key=value] [+key=value] …
-
-{verbs}
-{commands}
-  --params FILE     run on a composed experiment (params.yaml), this verb alone
-  --config-dir DIR  a folder of your own options, laid out as conf/
-  --cfg job         show the composed experiment instead of running it
-  -m, --multirun    run every combination: nnpx train -m seed=0,1,2 network=mlp,per_species
-  -sc install=bash  completion: eval "$(nnpx -sc install=bash)"
-  --version         show the version
-
-  trusted=[mypkg]   let the experiment name classes of your own package
-
-  nnpx train data=extxyz data.path=mine.extxyz
-  nnpx train descriptor=acsf_narrow network.hidden=[64,64]
-
-The options are in {conf}
-"""
 
 
 def main() -> int:
@@ -52,19 +32,7 @@ def main() -> int:
         return 130
 
 
-@final
-class _Parser(ArgumentParser):
-    """Argparse whose errors are ours."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError("command line", expected="options as in `nnpx --help`", found=message, do="Correct it.")
-
-
 def _dispatch(arguments: list[str]) -> int:
-    if arguments[:1] == ["-sc"]:
-        from nnpx.sweep import complete
-
-        return complete(arguments, verbs())
     if arguments and arguments[0] in commands():
         return run_command(arguments[0], arguments[1:])
     options = _parse(arguments)
@@ -72,11 +40,11 @@ def _dispatch(arguments: list[str]) -> int:
         sys.stdout.write(f"nnpx {__version__}\n")
         return 0
     if not options.words or (options.help and options.words[0] not in verbs()):
-        sys.stdout.write(_help(verbs()))
+        sys.stdout.write(_help(None, options.config_dir))
         return 0 if options.help else 2
     verb = _verb(options.words.pop(0))
     if options.help:
-        sys.stdout.write(_help({verb: verbs()[verb]}))
+        sys.stdout.write(_help(verb, options.config_dir))
         return 0
     return _experiment(verb, options)
 
@@ -84,7 +52,7 @@ def _dispatch(arguments: list[str]) -> int:
 def _experiment(verb: str, options: Namespace) -> int:
     from nnpx.config import trust
 
-    trust(_take_trusted(options.words))
+    trust(take_trusted(options.words))
     config_dir = Path(options.config_dir) if options.config_dir else None
     if options.multirun or options.cfg:
         from nnpx.sweep import show, sweep
@@ -138,7 +106,7 @@ def _check(config: "DictConfig", *, composed: bool) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> Namespace:
-    parser = _Parser(prog="nnpx", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="nnpx", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--version", action="store_true")
@@ -155,13 +123,6 @@ def _parse(arguments: Sequence[str]) -> Namespace:
     return options
 
 
-def _take_trusted(words: list[str]) -> list[str]:
-    """Takes `trusted=[a,b]` out of the overrides: it belongs to this command line and never to an experiment."""
-    named = [word for word in words if word.startswith("trusted=")]
-    words[:] = [word for word in words if word not in named]
-    return [name.strip() for word in named for name in word.removeprefix("trusted=").strip("[]").split(",") if name.strip()]
-
-
 def _verb(word: str) -> str:
     if word in verbs():
         return word
@@ -172,13 +133,12 @@ def _verb(word: str) -> str:
     raise ConfigError(word, expected=f"a verb ({', '.join(known)})", found=word, do=do)
 
 
-def _help(known: dict[str, str]) -> str:
+def _help(verb: str | None, config_dir: str | None) -> str:
+    from nnpx import help as screens
     from nnpx import resolvers
 
-    lines = "\n".join(f"  {name:<10}{line}" for name, line in known.items())
-    others = "".join(f"  {name:<10}{line}\n" for name, line in commands().items()) if len(known) > 1 else ""
-    conf = resolvers.conf_dir()
-    return _HELP.format(verbs=lines, commands=others, conf=os.path.relpath(conf) if conf.is_relative_to(Path.cwd()) else conf)
+    folders = [resolvers.conf_dir(), *([Path(config_dir)] if config_dir else [])]
+    return screens.overview(verbs(), commands()) if verb is None else screens.about(verb, verbs()[verb], folders)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,16 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nnpx import resolvers
+from nnpx import resolvers, schema
 from nnpx.errors import ConfigError
-from nnpx.overrides import explain, groups_in, name_file, parse, readable, relative
+from nnpx.guard import guard_values, guarded
+from nnpx.interpolations import resolve
+from nnpx.option_files import check_folder
+from nnpx.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
 from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
 from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
 from nnpx.targets import suggest, trust
@@ -28,7 +33,9 @@ __all__ = [
     "compose",
     "conf_dir",
     "conf_hash",
+    "files_of",
     "fingerprint",
+    "folders_of",
     "instantiate",
     "load_params",
     "pipelines_dir",
@@ -48,42 +55,45 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     Raises:
         ConfigError: if an override or a file cannot be composed.
     """
-    folders = _folders(config_dir)
-    parsed = parse(overrides)
+    folders = folders_of(config_dir)
+    found = explain(parse(overrides), folders)
     try:
-        with readable():
-            return _compose(resolvers.conf_dir(), "config", overrides, config_dir)
+        if not found.problems:
+            return _compose(overrides, config_dir)
+        failed = found.problems
     except ConfigError as error:
-        problems, rest = explain(parsed, groups_in(folders))
-        try:
-            with readable():
-                forced = _compose(resolvers.conf_dir(), "config", rest, config_dir)
-        except ConfigError:
-            raise_all(problems)
-            raise error from None
-        raise_all([*problems, *_problems(forced, (), folders)])
-        raise
+        failed = problems_of(error)
+    problems = list(found.problems)
+    try:
+        wrong, forced = fit(found.values, _compose(found.choices, config_dir))
+        problems += wrong
+        problems += _problems(_compose([*found.choices, *forced], config_dir), (), folders)
+    except ConfigError as error:
+        problems += problems_of(error)
+    raise_all(problems or failed)
+    raise failed[0]
 
 
 def load_params(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """A composed experiment from a file, with values (not groups) overridden.
 
     Raises:
-        ConfigError: if the file is missing or not YAML, or if an override does not fit it.
+        ConfigError: if the file is missing, not YAML or not composed, or if an override does not fit it.
     """
     if not path.is_file():
         do = "Write it with `nnpx compose`" + _near(path)
         raise ConfigError(str(path), expected="a composed experiment", found="no such file", do=do)
-    with readable():
-        config = _load(path)
-    groups = set(groups_in([resolvers.conf_dir()]))
-    for override in parse(overrides):
+    config = read_composed(path, schema.NOUNS)
+    guard_values(config)
+    groups = groups_in([resolvers.conf_dir()])
+    parsed = parse(overrides)
+    for override in parsed:
         if override.key_or_group in groups:
             do = f"Run `nnpx compose {override.input_line}` and then this again."
             raise ConfigError(str(override.input_line), expected="a value in a composed experiment", found="a choice of a group", do=do)
-    if overrides:
-        with readable():
-            config = _compose(path.resolve().parent, path.stem, overrides, None)
+    raise_all(lay(parsed, config))
+    resolve(config)
+    OmegaConf.set_struct(config, True)
     return config
 
 
@@ -98,7 +108,7 @@ def validate(config: DictConfig, trusted: Sequence[str] = (), config_dir: Path |
     Raises:
         ConfigError: with all errors; `problems_of` takes them apart.
     """
-    raise_all(_problems(config, trusted, _folders(config_dir)))
+    raise_all(_problems(config, trusted, folders_of(config_dir)))
 
 
 def instantiate(node: DictConfig | Mapping[str, Any], **wired: Any) -> Any:
@@ -133,24 +143,35 @@ def problems_of(error: ConfigError) -> list[ConfigError]:
     return error.problems if isinstance(error, JoinedConfigError) else [error]
 
 
-def _compose(folder: Path, name: str, overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
+def files_of(overrides: Sequence[str], config_dir: Path | None = None) -> list[tuple[Path, str]]:
+    """The YAML files of an experiment in the order in which they are laid over each other, each with the dotted place that it fills.
+
+    Raises:
+        ConfigError: if they cannot be composed.
+    """
+    folders = folders_of(config_dir)
+    with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        listed = loader.compute_defaults_list("config", _with_folder(overrides, config_dir), RunMode.RUN).defaults
+    files = [
+        ([folder / f"{one.config_path}.yaml" for folder in folders], "" if one.package in (None, "_global_") else one.package)
+        for one in listed
+    ]
+    return [(path, place) for paths, place in files for path in [path for path in paths if path.is_file()][:1]]
+
+
+def _with_folder(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The overrides, and one that lets Hydra find the user's own options."""
+    escaped = str(config_dir.resolve()).replace("'", r"\'") if config_dir is not None else ""
+    return [*overrides, *([f"hydra.searchpath=['file://{escaped}']"] if escaped else [])]
+
+
+def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     resolvers.register()
-    words = list(overrides)
-    if config_dir is not None:
-        escaped = str(config_dir.resolve()).replace("'", r"\'")
-        words.append(f"hydra.searchpath=['file://{escaped}']")
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        config: DictConfig = hydra_compose(name, words)
-    OmegaConf.resolve(config)
-    return config
-
-
-def _load(path: Path) -> DictConfig:
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
-        raise ConfigError(str(path), expected="a mapping", found="a list", do="Write it with `nnpx compose`.")
-    OmegaConf.resolve(config)
-    OmegaConf.set_struct(config, True)
+    words = _with_folder(overrides, config_dir)
+    with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
+        config = guarded(hydra_compose("config", words, return_hydra_config=True), words)
+    resolve(config)
     return config
 
 
@@ -159,10 +180,17 @@ def _problems(config: DictConfig, trusted: Sequence[str], folders: Sequence[Path
     return [name_file(problem, content, folders) for problem in check_root(content, trusted)]
 
 
-def _folders(config_dir: Path | None) -> list[Path]:
+def folders_of(config_dir: Path | None) -> list[Path]:
+    """The folders that hold options: the shipped one, and that of the user.
+
+    Raises:
+        ConfigError: if there is no such folder.
+    """
     if config_dir is not None and not config_dir.is_dir():
         do = "Correct --config-dir" + _near(config_dir)
         raise ConfigError(str(config_dir), expected="a folder of YAML options", found="no such folder", do=do)
+    if config_dir is not None:
+        check_folder(config_dir, resolvers.conf_dir())
     return [resolvers.conf_dir(), *([config_dir] if config_dir is not None else [])]
 
 

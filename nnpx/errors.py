@@ -9,6 +9,7 @@
     ├── ArtifactError     a saved potential that cannot be read
     ├── TrainingError     a training that diverged
     ├── CheckpointError   a training state that cannot be resumed or written
+    ├── WorkspaceError    a folder that results cannot be written to
     └── SimulationError   a trajectory that left the region where it means anything
 
 Each message says what was expected, what was found and what to do.
@@ -68,6 +69,10 @@ class TrainingError(NNPXError):
 
 class CheckpointError(NNPXError):
     """A training state that cannot be resumed or written."""
+
+
+class WorkspaceError(NNPXError):
+    """A folder that results cannot be written to."""
 
 
 class SimulationError(NNPXError):

@@ -12,8 +12,9 @@ import numpy as np
 from cycler import cycler
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 #: Okabe & Ito, https://jfly.uni-koeln.de/color/
 COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -124,6 +125,7 @@ def learning_curves(members: Sequence[Sequence[Mapping[str, float | int | None]]
             axes = figure.add_subplot(1, len(shown), k + 1)
             _draw_curves(axes, members, keys, scale)
             axes.set(title=name, xlabel="epoch", yscale="log")
+            _plain_ticks(axes.yaxis)
     return figure
 
 
@@ -158,10 +160,25 @@ def bars(values: Mapping[str, float], *, ylabel: str) -> Figure:
 
 def lines(series: Series, *, xlabel: str, ylabel: str, xlog: bool, ylog: bool) -> Figure:
     """Curves y(x), one per name; a single nameless curve has no legend."""
-    figure, axes = _blank(5.2, 3.0)
+    figure, axes = _blank(4.8, 3.0)
     for name, (x, y) in series.items():
         axes.plot(np.asarray(x), np.asarray(y), label=name, linewidth=1.1 if len(x) > VECTOR_POINTS else 1.4, rasterized=len(x) > 20_000)
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
+    for axis in [*([axes.xaxis] if xlog else []), *([axes.yaxis] if ylog else [])]:
+        _plain_ticks(axis)
+    _legend(axes, "best")
+    return figure
+
+
+def points(series: Series, *, xlabel: str, ylabel: str) -> Figure:
+    """Points (x, y), one colour per name, and the diagonal on which both agree."""
+    figure, axes = _blank(3.8, 3.4)
+    everything = np.concatenate([np.asarray(values, dtype=float) for pair in series.values() for values in pair])
+    low, high = _span(everything)
+    axes.plot([low, high], [low, high], color=INK, linewidth=0.8, zorder=1)
+    for name, (x, y) in series.items():
+        axes.scatter(np.asarray(x), np.asarray(y), label=name, s=9, linewidths=0, alpha=0.6, zorder=2)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel=xlabel, ylabel=ylabel)
     _legend(axes, "best")
     return figure
 
@@ -192,6 +209,13 @@ def _legend(axes: Axes, place: Literal["best", "upper left", "upper right"]) -> 
     if any(axes.get_legend_handles_labels()[1]):
         with mpl.rc_context(STYLE):
             axes.legend(loc=place)
+
+
+def _plain_ticks(axis: Axis) -> None:
+    """A logarithmic axis with the numbers 1, 2, 5, 10, … in place of powers."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _plain(value: float) -> str:

@@ -162,6 +162,6 @@ def _load_graph(task: Task, name: str) -> AtomicGraph:
     return AtomicGraph(**torch.load(_graph_file(task, name), weights_only=True, mmap=True))
 
 
-def for_json(epoch: Epoch) -> dict[str, float | None]:
+def for_json(epoch: Epoch) -> dict[str, float | int | None]:
     """The row of a learning curve by name, None where it is NaN: JSON has no NaN."""
     return {key: None if math.isnan(value) else value for key, value in asdict(epoch).items()}

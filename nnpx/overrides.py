@@ -1,161 +1,262 @@
-"""What is wrong with a command line or a YAML file, in words: Hydra's own errors speak of its grammar, these of the experiment."""
+"""What is wrong with the words of a command line: Hydra's own errors speak of its grammar, these of the experiment."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from itertools import zip_longest
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-import yaml  # type: ignore[import-untyped]
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 
+from nnpx.annotations import show
 from nnpx.errors import ConfigError
+from nnpx.hydra_words import hydra_problem, readable
+from nnpx.interpolations import keys_of
+from nnpx.option_files import OVERLAY, find, groups_in, name_file, problems_in, read, relative
+from nnpx.schema import raise_all
 from nnpx.targets import suggest
+
+__all__ = ["explain", "fit", "groups_in", "lay", "name_file", "parse", "read_composed", "readable", "relative"]
+
+_KEY: Final = r"[+~]{0,2}[\w$/@-]+(\.[\w$/@-]+)*"
+_MISSING: Final = object()
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
     """The overrides as Hydra reads them.
 
     Raises:
-        ConfigError: for a word that is no override; see `nnpx.schema.JoinedConfigError` for several.
+        ConfigError: for a word that is no override, and for a launcher or a key of Hydra that does not exist; see
+            `nnpx.schema.JoinedConfigError` for several.
     """
-    from nnpx.schema import raise_all
-
-    raise_all(_strays(overrides))
-    parser, parsed, problems = OverridesParser.create(), [], []
-    for word in overrides:
+    words, problems = _joined(overrides)
+    parser, parsed = OverridesParser.create(), []
+    for word in words:
+        if word.startswith("="):
+            problems.append(_unreadable(word))
+            continue
         try:
             parsed += parser.parse_overrides([word])
         except OverrideParseException:
-            key = word.split("=")[0]
-            do = f"Close brackets and quotes, and quote the whole word for the shell: '{key}=…'."
-            problems.append(
-                ConfigError(word, expected="key=value with a value that YAML could hold", found="a value that cannot be read", do=do)
-            )
-    raise_all(problems)
+            problems.append(_unreadable(word))
+    raise_all([*problems, *_hydra_problems(parsed)])
     return parsed
 
 
-def explain(parsed: Sequence[Override], groups: Mapping[str, list[str]]) -> tuple[list[ConfigError], list[str]]:
-    """The problems with group choices, and the overrides without them, unknown keys forced so that the schema can name them."""
+@dataclass(frozen=True)
+class Explained:
+    """Overrides taken apart: problems with options and their files, the choices without them, and the values."""
+
+    problems: list[ConfigError] = field(default_factory=list)
+    choices: list[str] = field(default_factory=list)
+    values: list[Override] = field(default_factory=list)
+
+
+def explain(parsed: Sequence[Override], folders: Sequence[Path]) -> Explained:
+    """What is wrong with the options that are chosen, and with their files."""
+    groups, found = groups_in(folders), Explained()
+    for override in parsed:
+        word, group, option = override.input_line or "", override.key_or_group, override.value()
+        if re.match(r"hydra[./]", group):
+            found.choices.append(word)
+        elif override.is_sweep_override():
+            found.problems.append(_several(word, group, groups))
+        elif override.package is not None or "/" in group:
+            found.problems.append(_placed(override, groups))
+        elif group not in groups or isinstance(option, dict):
+            found.values.append(override)
+        elif override.is_delete():
+            found.choices.append(f"~{group}")
+        else:
+            wrong = list(_wrong_choice(override, folders, groups))
+            found.problems.extend(wrong)
+            found.choices.extend([] if wrong else [word])
+    return found
+
+
+def fit(parsed: Sequence[Override], config: DictConfig) -> tuple[list[ConfigError], list[str]]:
+    """The problems with + and ~ before keys, and the values forced on the experiment, so that the schema can name the unknown ones.
+
+    Args:
+        parsed: overrides of values, not of groups.
+        config: the experiment without them.
+    """
     problems, rest = [], []
     for override in parsed:
         key, word = override.key_or_group, override.input_line or ""
-        if key not in groups:
-            rest.append(word if word.startswith(("~", "hydra")) or "/" in key else f"++{word.lstrip('+')}")
-            continue
-        chosen = override.value()
-        unknown = [option for option in (chosen if isinstance(chosen, list) else [chosen]) if option not in groups[key]]
-        if override.is_add() and not unknown:
-            problems.append(
-                ConfigError(word, expected=f"{key}=OPTION", found="a + before a group that is chosen already", do="Drop the +.")
-            )
-        elif unknown:
-            option = str(unknown[0] or "nothing")
-            expected = f"an option of {key} ({', '.join(groups[key])})"
-            problems.append(ConfigError(key, expected=expected, found=option, do=suggest(option, groups[key]) or "Choose one of them."))
+        there = OmegaConf.select(config, key, default=_MISSING, throw_on_missing=False, throw_on_resolution_failure=False) is not _MISSING
+        if override.is_delete() and not there:
+            do = suggest(key, keys_of(config)) or "Leave it out."
+            problems.append(ConfigError(word, expected="~ before a key that is there", found=f"no key {key}", do=do))
+        elif override.is_add() and not override.is_force_add() and there:
+            do = f"Drop the +: {word.lstrip('+')}."
+            problems.append(ConfigError(word, expected="+ before a new key", found="a key that is there already", do=do))
         else:
-            rest.append(word)
+            rest.append(f"~{key}" if override.is_delete() else f"++{word.lstrip('+')}")
     return problems, rest
 
 
-def groups_in(folders: Sequence[Path]) -> dict[str, list[str]]:
-    """The config groups of these folders, each with its options."""
-    found: dict[str, set[str]] = {}
-    for folder in folders:
-        for path in folder.rglob("*.yaml"):
-            group = path.parent.relative_to(folder).as_posix()
-            if group != ".":
-                found.setdefault(group, set()).add(path.stem)
-    return {group: sorted(options) for group, options in sorted(found.items())}
-
-
-def in_words(error: Exception) -> ConfigError:
-    """An error of YAML, Hydra or OmegaConf as one of ours."""
-    if isinstance(error, yaml.MarkedYAMLError):
-        mark, problem = error.problem_mark or error.context_mark, error.problem or "text that is no YAML"
-        where = f"{relative(Path(mark.name))}, line {mark.line + 1}" if mark else "a YAML file"
-        return ConfigError(
-            where,
-            expected="valid YAML",
-            found=f"a syntax error ({problem})",
-            do="Correct the file; indent with spaces and write `key: value`.",
-        )
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | HydraException) else error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    where = getattr(cause, "full_key", None) or "configuration"
-    do = "Correct the command line or the YAML file that it comes from."
-    return ConfigError(
-        str(where), expected="a configuration that composes", found=lines[0].rstrip(".") if lines else type(error).__name__, do=do
-    )
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Errors inside of it in words.
+def read_composed(path: Path, nouns: Sequence[str]) -> DictConfig:
+    """What a file written by `nnpx compose` holds, its values not yet resolved.
 
     Raises:
-        ConfigError: for a YAML file, an override or an interpolation that fails.
+        ConfigError: if it is no YAML, or no composed experiment.
     """
-    try:
-        yield
-    except (yaml.YAMLError, HydraException, OmegaConfBaseException) as error:
-        raise in_words(error) from error
+    content = read(path)
+    missing = [noun for noun in nouns if not isinstance(content, dict) or noun not in content]
+    if not isinstance(content, dict) or "defaults" in content or len(missing) > len(nouns) // 2:
+        found = "an empty file" if content is None else "one that is not composed"
+        do = f"Compose it: nnpx compose, or nnpx compose --config-dir DIR {OVERLAY}={path.stem} for DIR/{OVERLAY}/{path.name}."
+        raise ConfigError(relative(path), expected="a composed experiment, with every group in it", found=found, do=do)
+    with readable():
+        config: DictConfig = OmegaConf.create(path.read_text(encoding="utf-8-sig"))  # type: ignore[assignment]
+        return config
 
 
-def name_file(problem: ConfigError, config: Mapping[str, object], folders: Sequence[Path]) -> ConfigError:
-    """The problem with the YAML file that it comes from, if one of the folders holds it."""
-    noun, _, rest = problem.where.partition(".")
-    node = config.get(noun)
-    if not isinstance(node, Mapping):
-        return problem
-    rest = rest.removesuffix("._target_")
-    for path in [path for folder in folders for path in sorted(folder.glob(f"{noun}/*.yaml"))]:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-        if not isinstance(content, dict) or content.get("_target_") != node.get("_target_"):
-            continue
-        if problem.found == "nothing" or _same(content, node, rest):
-            return type(problem)(f"{problem.where} in {relative(path)}", expected=problem.expected, found=problem.found, do=problem.do)
-    return problem
-
-
-def relative(path: Path) -> str:
-    """A path as the user would write it: relative to where they are, if it lies below."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def _same(content: Mapping[Any, Any], node: Mapping[Any, Any], keys: str) -> bool:
-    one: object = content
-    other: object = node
-    for key in keys.split("."):
-        if not isinstance(one, Mapping) or not isinstance(other, Mapping) or key not in one or key not in other:
-            return False
-        one, other = one[key], other[key]
-    return one == other
-
-
-def _strays(overrides: Sequence[str]) -> list[ConfigError]:
-    problems, skip = [], False
-    for word, following in zip_longest(overrides, overrides[1:], fillvalue=""):
-        if skip or "=" in word or word.startswith("~"):
-            skip = False
-            continue
-        if word.endswith((".yaml", ".yml")):
-            name, folder = Path(word).stem, Path(word).parent
-            own = folder / "experiment" / Path(word).name
-            option = f"--config-dir {folder} experiment={name}"
-            do = f"Run a composed experiment with --params {word}; or save your changes as {own} and say {option}."
-            problems.append(ConfigError(word, expected="key=value", found="the name of a file", do=do))
-        elif following and "=" not in following and not following.startswith("~") and not word.endswith((",", "[")):
-            skip = True
-            do = f"Write {word.rstrip(':')}={following}."
-            problems.append(ConfigError(f"{word} {following}", expected="key=value", found="two words", do=do))
+def lay(parsed: Sequence[Override], config: DictConfig) -> list[ConfigError]:
+    """Lays values over a composed experiment, and returns the problems with + and ~; the schema names unknown keys."""
+    problems, _ = fit(parsed, config)
+    problems += [_several(one.input_line or "", one.key_or_group, {}) for one in parsed if one.is_sweep_override()]
+    OmegaConf.set_struct(config, False)
+    for override in [] if problems else parsed:
+        parent, _, key = override.key_or_group.rpartition(".")
+        if override.is_delete():
+            node = OmegaConf.select(config, parent) if parent else config
+            del node[key]
         else:
-            do = f"Write {word.rstrip(':')}=VALUE; a value with spaces or brackets stands in quotes: 'key=[1, 2]'."
-            problems.append(ConfigError(word, expected="key=value", found="a word without =", do=do))
+            OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
     return problems
+
+
+def _wrong_choice(override: Override, folders: Sequence[Path], groups: Mapping[str, list[str]]) -> Iterator[ConfigError]:
+    group, value, word = override.key_or_group, override.value(), override.input_line or ""
+    options = value if isinstance(value, list) else [value]
+    if isinstance(value, list) and group != OVERLAY:
+        do = f"Write -m {group}={','.join(map(str, value))} to run each of them."
+        yield ConfigError(word, expected=f"one option of {group}", found=f"a list of {len(value)}", do=do)
+        return
+    for option in options:
+        name = option or "nothing" if isinstance(option, str) else "nothing" if option is None else show(option)
+        if name.removesuffix(".yaml") not in groups[group]:
+            other = find(folders, group, name.removesuffix(".yml"), ".yml")
+            do = f"Rename {relative(other)} to {other.with_suffix('.yaml').name}." if other else suggest(name, groups[group])
+            yield ConfigError(
+                group, expected=f"an option of {group} ({', '.join(groups[group])})", found=name, do=do or "Choose one of them."
+            )
+        elif word.startswith("+"):
+            plus = "++" if override.is_force_add() else "+"
+            found = f"a {plus} before a group that is chosen already"
+            yield ConfigError(word, expected=f"{group}=OPTION", found=found, do=f"Drop the {plus}.")
+        else:
+            yield from problems_in(folders, group, name.removesuffix(".yaml"), groups)
+
+
+def _several(word: str, key: str, groups: Mapping[str, list[str]]) -> ConfigError:
+    value = word.partition("=")[2]
+    alternative = "" if key in groups else f"; write {key}=[{value}] for a list, '{key}=\"{value}\"' for a text with a comma"
+    if re.search(r"[(\[{]", value):
+        alternative = ""
+    return ConfigError(word, expected="one value", found="several", do=f"Add -m to run each of them{alternative}.")
+
+
+def _placed(override: Override, groups: Mapping[str, list[str]]) -> ConfigError:
+    group, _, option = override.key_or_group.partition("/")
+    plain = f"{group}={option or override.value()}"
+    do = f"Write {plain}." if group in groups else suggest(group, groups) or "Name the group alone."
+    found = f"a place for it (@{override.package})" if override.package is not None else "a path"
+    return ConfigError(override.input_line or group, expected="group=option", found=found, do=do)
+
+
+def _hydra_problems(parsed: Sequence[Override]) -> Iterator[ConfigError]:
+    own = [override for override in parsed if re.match(r"hydra[./]", override.key_or_group)]
+    chosen = {one.key_or_group.removeprefix("hydra/"): str(one.value()) for one in own if "/" in one.key_or_group}
+    for override in own:
+        problem = hydra_problem(override.key_or_group, chosen)
+        if problem is not None:
+            yield problem
+
+
+def _joined(overrides: Sequence[str]) -> tuple[list[str], list[ConfigError]]:
+    """The words that can be overrides, and the problems with the others; what the shell divided is put together again."""
+    words, problems, rest = [], [], list(overrides)
+    while rest:
+        word = rest.pop(0)
+        divided = [word]
+        while rest and (("=" in word and _open(" ".join(divided))) or divided[-1].endswith(("=", ","))) and "=" not in rest[0][1:]:
+            divided.append(rest.pop(0))
+        if rest and len(divided) == 1 and "=" not in word and not word.startswith("~") and not word.endswith((".yaml", ".yml")):
+            divided += _value_of(word, rest)
+        if len(divided) > 1:
+            problems.append(_divided(divided))
+        elif "=" in word or word.startswith("~"):
+            words.append(word)
+        else:
+            problems.append(_stray(word))
+    return words, problems
+
+
+def _value_of(key: str, rest: list[str]) -> list[str]:
+    """Takes what belongs to a lone key: `= value`, `=value` or `value`."""
+    if not re.fullmatch(_KEY + ":?", key) or ("=" in rest[0][1:] and not rest[0].startswith("=")) or rest[0].startswith("~"):
+        return []
+    taken = [rest.pop(0)]
+    if taken == ["="] and rest:
+        taken.append(rest.pop(0))
+    return taken
+
+
+def _open(text: str) -> bool:
+    return any(text.count(opening) > text.count(closing) for opening, closing in ("[]", "{}", "()"))
+
+
+def _divided(words: Sequence[str]) -> ConfigError:
+    text = " ".join(words)
+    if _open(text) or "[" in text or "{" in text:
+        do = f"Quote it: '{re.sub(r' *= *', '=', text, count=1)}'."
+        return ConfigError(text, expected="one word", found=f"{_count(words)}: the shell divides at spaces", do=do)
+    key, value = words[0].rstrip(":= "), "".join(words[1:]).lstrip("=")
+    if "=" in words[0].rstrip("="):
+        key, value = words[0].partition("=")[0], words[0].partition("=")[2] + "".join(words[1:])
+    return ConfigError(text, expected="key=value", found=_count(words), do=f"Write {key}={value}.")
+
+
+def _count(words: Sequence[str]) -> str:
+    return {2: "two words", 3: "three words"}.get(len(words), f"{len(words)} words")
+
+
+def _stray(word: str) -> ConfigError:
+    if word.endswith((".yaml", ".yml")):
+        name, folder = Path(word).stem, Path(word).parent
+        option = f"--config-dir {folder} {OVERLAY}={name}"
+        own = folder / OVERLAY / f"{name}.yaml"
+        do = f"Run a composed experiment with --params {word}; or save your changes as {own} and say {option}."
+        return ConfigError(word, expected="key=value", found="the name of a file", do=do)
+    key, colon, value = word.partition(":")
+    if colon and value and re.fullmatch(_KEY, key):
+        return ConfigError(word, expected="key=value", found="a colon instead of =", do=f"Write {key}={value}.")
+    do = f"Write {word.rstrip(':')}=VALUE; a value with spaces or brackets stands in quotes: 'key=[1, 2]'."
+    return ConfigError(word, expected="key=value", found="a word without =", do=do)
+
+
+def _unreadable(word: str) -> ConfigError:
+    key, _, value = word.partition("=")
+    if not key.strip():
+        return ConfigError(word, expected="key=value", found="no key", do="Write the key before the =.")
+    if not re.fullmatch(_KEY, key):
+        if re.fullmatch(_KEY, key.strip()):
+            return ConfigError(word, expected="key=value", found="a space before the =", do=f"Write {key.strip()}={value.strip()}.")
+        do = "Join the names with dots (network.hidden=[64,64]); a list is given as a whole."
+        return ConfigError(word, expected="a key such as optimizer.learning_rate", found=key, do=do)
+    if value.startswith("="):
+        return ConfigError(word, expected="key=value", found="two =", do=f"Write {key}={value.strip('=')}.")
+    unquoted = re.sub(r"\"[^\"]*\"|'[^']*'", "", value)
+    special = next((sign for sign in "=(){}[]#%*!?;&<>|'\"" if sign in unquoted), "")
+    if _open(value) or (special in ("'", '"') and special and value.startswith(special)):
+        do = f"Close brackets and quotes, and quote the whole word for the shell: '{key}=…'."
+        return ConfigError(word, expected="a value that is complete", found="an open bracket or quote", do=do)
+    text = value.replace('"', '\\"')
+    found = f"a {special} outside of quotes" if special else "one that cannot be read"
+    return ConfigError(word, expected="a value that YAML could hold", found=found, do=f"Put the value in quotes: '{key}=\"{text}\"'.")

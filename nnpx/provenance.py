@@ -12,6 +12,9 @@ from typing import Final
 #: the packages whose versions can change a number
 PACKAGES: Final = ("nnpx", "torch", "torch-geometric", "numpy", "scipy", "ase", "vesin", "tblite", "hydra-core", "dvc", "mlflow")
 
+#: files that decide a result even before they are added to git
+CODE: Final = ("*.py", "*.yaml")
+
 
 def provenance(workspace: Path) -> dict[str, str]:
     """What is needed to repeat a run, as flat text.
@@ -34,6 +37,23 @@ def git_state(workspace: Path) -> dict[str, str]:
         return {"git_commit": "none", "git_dirty": "none"}
     changes = _git(workspace, "status", "--porcelain", "--untracked-files=no")
     return {"git_commit": commit, "git_dirty": "yes" if changes else "no"}
+
+
+def git_diff(workspace: Path) -> str:
+    """What the files of the repository differ in from its commit, as a patch: tracked files, and code and options not yet added."""
+    top = _git(workspace, "rev-parse", "--show-toplevel")
+    if not top:
+        return ""
+    root = Path(top)
+    new = (_git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *CODE) or "").split("\0")
+    tracked = _git_patch(root, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff")
+    return tracked + "".join(_git_patch(root, "diff", "--no-index", "--no-color", "--", os.devnull, name) for name in new if name)
+
+
+def requirements() -> dict[str, str]:
+    """The version of every installed package, as `pip freeze` lists them."""
+    found = {str(one.metadata["Name"]).lower().replace("_", "-"): one.version for one in metadata.distributions() if one.metadata["Name"]}
+    return dict(sorted(found.items()))
 
 
 def cpu_name() -> str:
@@ -78,10 +98,32 @@ def code_fingerprint() -> str:
 
 
 def _git(workspace: Path, *arguments: str) -> str | None:
-    # GIT_DIR and its like, set by hooks, would point git at another repository
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    answer = _git_answer(workspace, *arguments)
+    return None if answer is None or answer.returncode else answer.stdout.strip()
+
+
+def _git_patch(root: Path, *arguments: str) -> str:
+    """The answer of `git diff`, which says by its exit code whether there is a difference."""
+    answer = _git_answer(root, *arguments)
+    return answer.stdout if answer is not None else ""
+
+
+def _git_answer(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str] | None":
     try:
-        answer = subprocess.run(["git", *arguments], cwd=workspace, env=environment, capture_output=True, text=True, timeout=20, check=True)
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=git_environment(),
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
+
+
+def git_environment() -> dict[str, str]:
+    """The environment without GIT_DIR and its like, which hooks set and which would point git at another repository."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}

@@ -18,20 +18,21 @@ STYLE: Final = """
   :root { --paper: #14171b; --ink: #e6e9ec; --soft: #9aa4af; --line: #333a42; --card: #1c2127; --accent: #6cb8f0; }
 }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 66rem; background: var(--paper); color: var(--ink);
+body { margin: 0 auto; padding: 2.5rem 1.5rem 4rem; max-width: 70rem; background: var(--paper); color: var(--ink);
   font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .3rem; }
 h2 { font-size: 1.2rem; margin: 2.6rem 0 .8rem; padding-bottom: .3rem; border-bottom: 1px solid var(--line); }
 p { max-width: 46rem; }
-nav { margin-bottom: 1rem; }
-nav a { color: var(--accent); text-decoration: none; margin-right: 1.1rem; white-space: nowrap; }
+nav { margin-bottom: 1rem; display: flex; flex-wrap: wrap; gap: .1rem 1.1rem; }
+nav a { color: var(--accent); text-decoration: none; }
 nav a:hover { text-decoration: underline; }
 .tables { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 .table { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .35rem; }
-th, td { padding: .28rem .9rem .28rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: .28rem 1.2rem .28rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; }
+th:last-child, td:last-child { padding-right: 0; }
 .number { text-align: right; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem; margin-top: 1.2rem; align-items: flex-start; }
 figure { margin: 0; max-width: 100%; background: #fff; border: 1px solid var(--line); border-radius: 6px; padding: .8rem; }
@@ -83,7 +84,7 @@ def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:
 
 def page(title: str, sections: Sequence[Section]) -> str:
     """The HTML text of a page."""
-    links = "".join(f'<a href="#section-{k}">{html.escape(section.title)}</a>' for k, section in enumerate(sections))
+    links = "".join(f'<a href="#section-{k}">{html.escape(section.title)}</a>' for k, section in enumerate(sections) if len(sections) > 1)
     body = "\n".join(_section(k, section) for k, section in enumerate(sections))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -105,10 +106,18 @@ def as_rich(table: Table) -> RichTable:
     shown = RichTable(title=table.caption or None, title_justify="left", title_style="bold")
     shown.show_header = any(table.columns)
     for k, column in enumerate(table.columns):
-        shown.add_column(column, justify="right" if _is_number_column(table, k) else "left")
+        shown.add_column(column, justify="right" if _is_number_column(table, k) else "left", overflow="fold")
     for row in table.rows:
         shown.add_row(*(text(cell) for cell in row))
     return shown
+
+
+def as_markdown(table: Table) -> str:
+    """The same table for a README, a commit or an issue."""
+    bars = [["---:" if _is_number_column(table, k) else "---" for k in range(len(table.columns))]]
+    lines = [table.columns, *bars, *([text(cell).replace("|", r"\|") for cell in row] for row in table.rows)]
+    title = f"**{table.caption}**\n\n" if table.caption else ""
+    return title + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def text(cell: Cell) -> str:
@@ -118,7 +127,7 @@ def text(cell: Cell) -> str:
     if isinstance(cell, float):
         if not math.isfinite(cell):
             return "–"
-        return f"{cell:,.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:.3g}"
+        return f"{cell:,.0f}" if 1000 <= abs(cell) < 1e6 else f"{cell:#.3g}".rstrip(".")
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 

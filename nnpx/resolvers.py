@@ -1,9 +1,7 @@
-"""Where conf/ lies, and its hash. Imports only the standard library and omegaconf, because DVC's own composition loads this file too."""
+"""Where conf/ lies, and its hash. Imports the standard library alone until it registers: DVC's own composition loads this file too."""
 
 import hashlib
 from pathlib import Path
-
-from omegaconf import OmegaConf
 
 
 def _shipped(folder: str, landmark: str) -> Path:
@@ -34,4 +32,6 @@ def conf_hash(folder: Path | None = None) -> str:
 
 def register() -> None:
     """Makes `${nnpx.conf_hash:}` known to OmegaConf in this process."""
+    from omegaconf import OmegaConf
+
     OmegaConf.register_new_resolver("nnpx.conf_hash", lambda: conf_hash(), replace=True)

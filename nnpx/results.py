@@ -194,9 +194,13 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
         )
         for name, run in simulation.items()
     ]
-    columns = ("run", "⟨T⟩ (K)", "drift (meV/atom/ps)", "σ(E) (meV/atom)", "spread (meV/atom)", "ns/day", "wall (s)")
+    columns = ("run", "T (K)", "drift", "σ(E)", "spread", "ns/day", "wall (s)")  # fits a terminal of 80 columns
     return [
-        Table("Runs", columns, rows),
+        Table(
+            "Runs: mean temperature; drift of the total energy in meV/atom/ps, its σ and the spread of the members in meV/atom",
+            columns,
+            rows,
+        ),
         *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
 
@@ -219,7 +223,7 @@ def _drift(run: Mapping[str, Any]) -> Cell:
     value, error = run.get("drift_meV_per_atom_per_ps"), run.get("drift_error_meV_per_atom_per_ps")
     if value is None:
         return None
-    return f"{value:.1e}" if error is None else f"{value:.1e} ± {error:.0e}"
+    return f"{value:.2g}" if error is None else f"{value:.2g} ± {error:.1g}"
 
 
 def label_table(labels: Mapping[str, Any]) -> Table:

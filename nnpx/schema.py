@@ -15,7 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnpx.annotations import check_value, describe, show
 from nnpx.errors import ConfigError
-from nnpx.targets import locate, suggest
+from nnpx.targets import load, locate, suggest
 from nnpx.wiring import WIRED
 
 #: the config groups of an experiment
@@ -23,6 +23,8 @@ NOUNS: Final = (
     *("data", "reference", "cutoff", "radial", "species_embedding", "descriptor", "network", "prior"),
     *("loss", "optimizer", "schedule", "trainer", "ensemble", "md", "tracking"),
 )
+#: config groups that belong to no experiment; commands compose them
+SEPARATE_GROUPS: Final = ("promotion", "tune")
 #: what an experiment holds beside its nouns
 SCALARS: Final[dict[str, Any]] = {
     "name": Annotated[str, Len(1)],
@@ -44,6 +46,11 @@ class JoinedConfigError(ConfigError):
         return JoinedConfigError, (self.problems,)
 
 
+@final
+class UnknownKeyError(ConfigError):
+    """A key that the class does not take, or that an experiment does not have."""
+
+
 def raise_all(problems: Sequence[ConfigError]) -> None:
     """Raises the problems together; one alone is raised as it is.
 
@@ -60,14 +67,15 @@ def raise_all(problems: Sequence[ConfigError]) -> None:
 class Plan:
     """A node that passed the check: what to build from which arguments; plans among the arguments are built first."""
 
-    target: Callable[..., Any]
+    target: str  #: dotted path; imported when it is built, not before
+    kind: Callable[..., Any]  #: what is known of it without importing it
     arguments: dict[str, Any]
     asks_for: tuple[str, ...]  #: all arguments that the target takes
 
     def build(self, wired: Mapping[str, Any]) -> Any:
         """The object; wired arguments that the target does not take are left out."""
         taken = {key: value for key, value in wired.items() if key in self.asks_for}
-        return self.target(**{key: _built(value) for key, value in self.arguments.items()}, **taken)
+        return load(self.target)(**{key: _built(value) for key, value in self.arguments.items()}, **taken)
 
 
 def is_node(value: object) -> bool:
@@ -96,7 +104,7 @@ def check_root(config: Mapping[str, Any], trusted: Sequence[str]) -> list[Config
             problems.append(ConfigError(key, expected=_expected_at_root(key), found=show(config[key]), do=do))
         else:
             problems += _check_noun(key, config[key], trusted)
-    return problems
+    return _with_places(problems, config)
 
 
 def check_node(
@@ -107,7 +115,7 @@ def check_node(
         target = locate(node["_target_"], path, trusted)
     except ConfigError as error:
         return None, [error]
-    parameters = _parameters(target)
+    parameters = parameters_of(target)
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(target).parameters.values())
     given = {key: value for key, value in node.items() if key != "_target_"}
     asked = [key for key, parameter in parameters.items() if not parameter.wired]
@@ -119,7 +127,7 @@ def check_node(
         if key in parameters and parameters[key].wired:
             do = f"Remove {where}."
             problems.append(ConfigError(where, expected="no value, it follows from other choices", found=show(value), do=do))
-        elif key not in parameters and not takes_any:
+        elif key not in parameters and (not takes_any or str(key).startswith("_")):  # `_partial_` and its like are Hydra's
             problems.append(_unknown(where, str(key), asked, name))
             typo_of.add(_meant(str(key), asked))
         else:
@@ -130,17 +138,19 @@ def check_node(
         if parameters[key].required and key not in given and key not in wired and key not in typo_of:
             where, do = f"{path}.{key}", f"Give it as {path}.{key}=… ."
             problems.append(ConfigError(where, expected=describe(parameters[key].annotation), found="nothing", do=do))
-    return Plan(target, arguments, tuple(parameters)), problems
+    return Plan(str(node["_target_"]), target, arguments, tuple(parameters)), problems
 
 
 @dataclass(frozen=True)
-class _Parameter:
+class Parameter:
+    """One keyword argument of a class: its type, whether it follows from other choices, whether it must be given."""
+
     annotation: Any
     wired: bool
     required: bool
 
 
-def _parameters(target: Callable[..., Any]) -> dict[str, _Parameter]:
+def parameters_of(target: Callable[..., Any]) -> dict[str, Parameter]:
     """The keyword arguments of a target, with their annotations."""
     constructor = target.__init__ if inspect.isclass(target) else target
     hints = get_type_hints(constructor, include_extras=True)
@@ -149,7 +159,7 @@ def _parameters(target: Callable[..., Any]) -> dict[str, _Parameter]:
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             annotation = hints.get(key, Any)
             marks = get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
-            found[key] = _Parameter(annotation, WIRED in marks, required=parameter.default is parameter.empty)
+            found[key] = Parameter(annotation, WIRED in marks, required=parameter.default is parameter.empty)
     return found
 
 
@@ -159,13 +169,13 @@ def _check_field(annotation: Any, value: Any, path: str, trusted: Sequence[str])
         return value, [ConfigError(path, expected=describe(annotation), found="nothing", do=f"Give it as {path}=… .")]
     if is_node(value):
         plan, problems = check_node(value, path, trusted)
-        if plan is not None and not _fits(plan.target, annotation):
+        if plan is not None and not _fits(plan.kind, annotation):
             found = f"the class {value['_target_']}"
             problems = [ConfigError(path, expected=describe(annotation), found=found, do=f"Change {path}."), *problems]
         return plan, problems
     if _holds_node(value):
         keyed = value.items() if isinstance(value, Mapping) else enumerate(value)
-        inner = get_args(annotation)[-1] if get_args(annotation) else Any
+        inner = _items(annotation)
         checked = {key: _check_field(inner, item, f"{path}.{key}", trusted) for key, item in keyed}
         problems = [problem for _, found in checked.values() for problem in found]
         items = {key: item for key, (item, _) in checked.items()}
@@ -195,7 +205,22 @@ def _fits(target: Callable[..., Any], annotation: Any) -> bool:
         return any(_fits(target, choice) for choice in get_args(annotation))
     if annotation is Any or origin is not None or not inspect.isclass(target):
         return annotation is Any or origin is Callable or inspect.isfunction(target)
-    return isinstance(annotation, type) and issubclass(target, annotation)
+    return isinstance(annotation, type) and _name(annotation) in [_name(base) for base in target.__mro__]
+
+
+def _name(kind: type) -> str:
+    """What a class and its shadow have in common."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _items(annotation: Any) -> Any:
+    """What the items of a list or the values of a mapping must be."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _items(arguments[0])
+    if origin in (Union, types.UnionType):
+        return next((_items(choice) for choice in arguments if get_args(choice)), Any)
+    return arguments[-1] if origin in (list, dict) else Any
 
 
 def _holds_node(value: object) -> bool:
@@ -212,13 +237,44 @@ def _built(value: Any) -> Any:
     return [_built(item) for item in value] if isinstance(value, list) else value
 
 
-def _meant(word: str, known: Sequence[str]) -> str:
-    return suggest(word, known).removeprefix("Did you mean ").removesuffix("?")
+def _meant(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    return suggest(word, known, cutoff).removeprefix("Did you mean ").removesuffix("?")
 
 
 def _unknown(path: str, key: str, known: Sequence[str], owner: str) -> ConfigError:
     expected = f"one of the keys of {owner} ({', '.join(known)})" if known else f"no keys: {owner} has none"
-    return ConfigError(path, expected=expected, found=key, do=suggest(key, known) or f"Remove {path}.")
+    return UnknownKeyError(path, expected=expected, found=key, do=suggest(key, known) or f"Remove {path}.")
+
+
+def _with_places(problems: Sequence[ConfigError], config: Mapping[str, Any]) -> list[ConfigError]:
+    """Unknown keys that no neighbour resembles get the place where the experiment has a key of this name."""
+    wrong = {problem.where for problem in problems if isinstance(problem, UnknownKeyError)}
+    right = [path for path in paths_in(config) if path not in wrong]
+    told = []
+    for problem in problems:
+        elsewhere = isinstance(problem, UnknownKeyError) and problem.do == f"Remove {problem.where}."
+        hint = suggest_place(problem.where, right) if elsewhere else ""
+        told.append(UnknownKeyError(problem.where, expected=problem.expected, found=problem.found, do=hint) if hint else problem)
+    return told
+
+
+def suggest_place(path: str, known: Sequence[str]) -> str:
+    """`Did you mean data.split.n_train?` for data.n_train, or nothing; the places in one noun before those in others."""
+    noun, key = path.partition(".")[0], path.rpartition(".")[2]
+    names = {other.rpartition(".")[2] for other in known}
+    meant = key if key in names else _meant(key, sorted(names), cutoff=0.8)
+    found = [other for other in known if other.rpartition(".")[2] == meant and not meant.startswith("_")]
+    near = [other for other in found if other.startswith(f"{noun}.")] or found
+    return f"Did you mean {' or '.join(near)}?" if near else ""
+
+
+def paths_in(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted path of every key of a configuration, in its order."""
+    found = []
+    for key, value in config.items():
+        found.append(f"{prefix}{key}")
+        found += paths_in(value, f"{prefix}{key}.") if isinstance(value, Mapping) else []
+    return found
 
 
 def _expected_at_root(key: str) -> str:

@@ -1,8 +1,8 @@
 """Which classes a configuration may name: the allow-list, and the import behind it.
 
-A `_target_` is text from a file. It is imported only if it lies below `nnpx.` or belongs to a package that the user trusts on their
-own command line. The list of trusted packages travels to worker processes in the environment of the user's process; no file, and
-least of all a saved potential, can add to it.
+A `_target_` is text from a file. It counts only if it lies below `nnpx.`, where it is read without importing it until something is
+built, or belongs to a package that the user trusts on their own command line. The list of trusted packages travels to worker processes in
+the environment of the user's process; no file, and least of all a saved potential, can add to it.
 """
 
 import importlib
@@ -10,11 +10,14 @@ import inspect
 import os
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
+from nnpx import signatures
 from nnpx.errors import ConfigError
 
 _ENVIRONMENT: Final = "NNPX_TRUSTED"
@@ -22,6 +25,7 @@ _ENVIRONMENT: Final = "NNPX_TRUSTED"
 
 def trust(packages: Sequence[str]) -> None:
     """Adds packages that the user named on their own command line, for this process and those that it starts."""
+    packages = [packages] if isinstance(packages, str) else packages
     os.environ[_ENVIRONMENT] = ",".join(dict.fromkeys([*trusted_packages(), *packages]))
 
 
@@ -30,14 +34,14 @@ def trusted_packages() -> list[str]:
     return [name for name in os.environ.get(_ENVIRONMENT, "").split(",") if name]
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """`Did you mean x?` or nothing."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`Did you mean x?` or nothing; a cutoff of 1 asks for the same word."""
+    close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return f"Did you mean {close[0]}?" if close else ""
 
 
 def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[..., Any]:
-    """The class behind a `_target_`.
+    """The class behind a `_target_`, for looking at: one of nnpx is read from its source, one that the user trusts is imported.
 
     Raises:
         ConfigError: if the target is outside the allow-list, does not exist or needs a package that is not installed.
@@ -51,37 +55,89 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,
-            do=f"If the code is yours, say trusted=[{package}] on the command line; otherwise do not use this configuration.",
+            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {_ENVIRONMENT}={package} for `dvc repro`, "
+            f'or call nnpx.trust(["{package}"]) in Python; otherwise do not use this configuration.',
         )
+    found = _read(target, where) if target.startswith("nnpx.") else _imported(target, where, packages)
+    if inspect.isabstract(found):
+        raise ConfigError(
+            f"{where}._target_", expected="a class that can be built", found=f"{target}, which is abstract", do="Name one of its options."
+        )
+    return found
+
+
+def load(target: str) -> Callable[..., Any]:
+    """What `locate` found, imported: this is where code begins to run.
+
+    Raises:
+        ConfigError: if it needs a package that is not installed.
+    """
+    return _imported(target, target, ["nnpx", *trusted_packages()])
+
+
+def _read(target: str, where: str) -> type:
+    path, _, name = target.rpartition(".")
+    if signatures.source(path) is None:
+        parts = path.split(".")
+        absent = next(n for n in range(1, len(parts)) if signatures.source(".".join(parts[: n + 1])) is None)
+        raise _unknown(target, parts[absent], signatures.submodules(".".join(parts[:absent])), where)
+    missing = signatures.missing_package(path)
+    if missing is not None:
+        raise _not_installed(target, missing, where)
+    found = signatures.read(path, name)
+    if found is None:
+        raise _unknown(target, name, signatures.classes(path), where)
+    return found
+
+
+def _imported(target: str, where: str, packages: Sequence[str]) -> Callable[..., Any]:
     path, _, name = target.rpartition(".")
     found = getattr(_module(path, target, where), name, None)
-    # a module's own imports are no options: nnpx.x.subprocess would otherwise open every door
+    # a module's own imports are no options: mypkg.x.subprocess would otherwise open every door
     home = getattr(found, "__module__", None) or ""
     ours = any(home == package or home.startswith(f"{package}.") for package in packages)
     builds = inspect.isclass(found) or (inspect.isfunction(found) and not home.startswith("nnpx."))
     if not builds or not ours or found is None:
         raise _unknown(target, name, _classes(importlib.import_module(path)), where)
-    if inspect.isabstract(found):
-        raise ConfigError(
-            f"{where}._target_", expected="a class that can be built", found=f"{target}, which is abstract", do="Name one of its options."
-        )
     return found  # type: ignore[no-any-return]
 
 
 def _module(path: str, target: str, where: str) -> ModuleType:
+    _reach(path.split(".")[0])
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
         missing = error.name or ""
+        if missing == path.split(".")[0]:
+            raise ConfigError(
+                f"{where}._target_",
+                expected=f"the package {missing}, installed or in {Path.cwd()} or above it",
+                found="neither",
+                do=f"Run nnpx in the folder that holds {missing}/, or name that folder in PYTHONPATH.",
+            ) from error
         if path == missing or path.startswith(f"{missing}."):
             parent, _, name = missing.rpartition(".")
             raise _unknown(target, name, _submodules(parent), where) from error
-        raise ConfigError(
-            f"{where}._target_",
-            expected=f"the package {missing}, which {target} needs",
-            found="that it is not installed",
-            do=f"Run `pip install {missing.split('.')[0]}`.",
-        ) from error
+        raise _not_installed(target, missing, where) from error
+
+
+def _not_installed(target: str, package: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"{where}._target_",
+        expected=f"the package {package}, which {target} needs",
+        found="that it is not installed",
+        do=f"Run `pip install {package.split('.')[0]}`.",
+    )
+
+
+def _reach(package: str) -> None:
+    """Lets the user's own package lie in the folder where nnpx runs, or above it; what is installed comes first."""
+    if package in trusted_packages():
+        places = [
+            folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / package).is_dir() or (folder / f"{package}.py").is_file()
+        ]
+        if places and str(places[0]) not in sys.path:
+            sys.path.append(str(places[0]))
 
 
 def _unknown(target: str, name: str, known: list[str], where: str) -> ConfigError:

@@ -5,14 +5,15 @@ is not done again; where it does not, it is. DVC decides the same from `dvc.yaml
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final
 
 from omegaconf import DictConfig
 
 from nnpx.config import fingerprint
-from nnpx.errors import ArtifactError
+from nnpx.errors import ArtifactError, WorkspaceError
 from nnpx.schema import plain
 
 #: the parts of an experiment that a verb reads
@@ -21,6 +22,15 @@ READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed
 STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": Path("data/prepared/card.json")}
 #: what a verb reads from the workspace
 _INPUTS: Final[dict[str, tuple[Path, ...]]] = {"label": (), "prepare": (Path("data/labelled.extxyz"),)}
+#: the folders that a verb writes to
+_WRITES: Final[dict[str, tuple[str, ...]]] = {
+    "label": ("data", ".nnpx"),
+    "prepare": ("data",),
+    "train": ("models", ".nnpx"),
+    "evaluate": ("reports",),
+    "simulate": ("reports",),
+    "report": ("reports",),
+}
 #: what runs before a verb on the command line
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
@@ -44,7 +54,7 @@ def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
         written = json.loads(path.read_text()).get("config")
     except json.JSONDecodeError:
         return False
-    inputs = [workspace / name for name in (*_files(plain(config["data"]), workspace), *_INPUTS[verb])]
+    inputs = [workspace / name for name in (*files_named(plain(config["data"]), workspace), *_INPUTS[verb])]
     made = path.stat().st_mtime_ns
     return bool(written == stamp(verb, config)) and all(file.is_file() and file.stat().st_mtime_ns <= made for file in inputs)
 
@@ -61,16 +71,34 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
     Raises:
         ArtifactError: if the verb needs a trained potential and there is none.
         ConfigError: if two choices contradict each other, before anything runs.
+        WorkspaceError: if the results cannot be written, before anything runs.
     """
     check_choices(verb, config)
     if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
         raise ArtifactError(str(_POTENTIAL), expected="a trained potential", found="no such file", do="Run `nnpx train` first.")
-    again = False
+    due: list[str] = []
     for earlier in BEFORE.get(verb, ()):
-        again = again or not is_current(earlier, config, workspace)
-        if again:
-            pipeline(earlier)(config, workspace)
-    pipeline(verb)(config, workspace)
+        if due or not is_current(earlier, config, workspace):
+            due.append(earlier)
+    check_writable([*due, verb], workspace)
+    for one in [*due, verb]:
+        pipeline(one)(config, workspace)
+
+
+def check_writable(verbs: Sequence[str], workspace: Path) -> None:
+    """Writes a nameless file where each of the verbs will write: after hours of work it would be too late to find out.
+
+    Raises:
+        WorkspaceError: if that fails.
+    """
+    for folder in dict.fromkeys(workspace / name for verb in verbs for name in _WRITES.get(verb, ())):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder) as file:
+                file.write(b"\0")
+        except OSError as error:
+            do = "Make it writable, free some space, or run in a copy of the project."
+            raise WorkspaceError(f"{folder.name}/", expected="a folder to write to", found=error.strerror or str(error), do=do) from error
 
 
 def check_choices(verb: str, config: DictConfig) -> None:
@@ -86,23 +114,28 @@ def check_choices(verb: str, config: DictConfig) -> None:
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:
-    """Lets a job of a sweep read the files that its experiment names, and the project's data where they fit it."""
+    """Lets a workspace read the files that its experiment names, and the project's data where they fit it."""
     data = workspace / "data"
     if data.is_symlink():
-        data.unlink()  # so that no job ever writes through the link
+        data.unlink()  # so that nothing ever writes through the link
     if not data.exists() and all(is_current(verb, config, project) for verb in STAMPS):
         workspace.mkdir(parents=True, exist_ok=True)
         data.symlink_to((project / "data").resolve(), target_is_directory=True)
-    for name in _files(plain(config), project):
+    link_files(config, project, workspace)
+
+
+def link_files(config: DictConfig, project: Path, workspace: Path) -> None:
+    """Lets a workspace read the files of the project that its experiment names."""
+    for name in files_named(plain(config), project):
         if not name.is_absolute() and not (workspace / name).exists():
             (workspace / name).parent.mkdir(parents=True, exist_ok=True)
             (workspace / name).symlink_to((project / name).resolve())
 
 
-def _files(value: Any, folder: Path) -> Iterator[Path]:
+def files_named(value: Any, folder: Path) -> Iterator[Path]:
     """The files that an experiment names, relative to the folder that holds them."""
     if isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _files(item, folder)
+            yield from files_named(item, folder)
     elif isinstance(value, str) and (folder / value).is_file():
         yield Path(value)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _BUILT_IN: Final = {
-    "compose": "writes the experiment to params.yaml, as `dvc exp run` does",
-    "check": "checks an experiment without running it, and refuses a params.yaml that is older than conf/",
+    "compose": "Writes the experiment to params.yaml, as `dvc exp run` does",
+    "check": "Checks an experiment without running it, and refuses a params.yaml that is older than conf/",
 }
 _ORDER: Final = ("label", "prepare", "train", "evaluate", "simulate", "report")
 
@@ -33,6 +33,7 @@ def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -
     from nnpx import upstream
 
     if alone:
+        upstream.check_writable([verb], workspace)
         _pipeline(verb)(config, workspace)
     else:
         upstream.run(verb, config, workspace, _pipeline)

@@ -12,6 +12,7 @@ from rich.progress import track
 
 from nnpx import artifact, results
 from nnpx.config import instantiate
+from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import UNITS, Comparison, batches, check_same_data, compare, metrics, predict
@@ -21,8 +22,7 @@ from nnpx.report import as_rich, write_page
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/; writes reports/evaluation/ and adds it to the run that trained."""
-    started = time.perf_counter()
-    out = workspace / "reports" / "evaluation"
+    started, out = time.perf_counter(), workspace / "reports" / "evaluation"
     potential, prepared, console = workspace / "models" / "potential.nnpx", workspace / "data" / "prepared", Console()
     ensemble = artifact.load(potential)
     header = {**artifact.read_header(potential), "n_features": ensemble.members[0].descriptor.n_features}
@@ -30,14 +30,14 @@ def main(config: DictConfig, workspace: Path) -> None:
     parts = [part for part in ("test", "valid") if (prepared / f"{part}.extxyz").stat().st_size]
     if "test" not in parts:
         console.print("evaluate: there is no test set (data.split.n_test=0); errors are those of the validation set")
-    out.mkdir(parents=True, exist_ok=True)
     compared = {part: _compare(ensemble, prepared / f"{part}.extxyz") for part in parts}
     errors = {part: metrics(one) for part, one in compared.items()}
+    training = results.read_json(workspace / "models" / "training.json")
+    curves = [member["curve"] for member in training.get("members", [])]
+    write_tables(out / "curves", compared[parts[0]], curves)
     np.savez(
         out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in asdict(one).items()}
     )
-    training = results.read_json(workspace / "models" / "training.json")
-    curves = [member["curve"] for member in training.get("members", [])]
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2)}
     (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

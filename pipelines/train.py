@@ -4,7 +4,6 @@ import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -15,8 +14,9 @@ from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.following import tell_follower
+from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
-from nnpx.tracking import Run, Tracker, provenance
+from nnpx.outcome import measure
 from nnpx.trainer.progress import progress_bars, watcher
 
 
@@ -28,8 +28,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
-        run, members = _open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
-        run.log_text(OmegaConf.to_yaml(config), "config.yaml")
+        run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
+        made = record_lineage(run, config, workspace)
         show = watcher(stack.enter_context(progress_bars(console)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
@@ -41,20 +41,11 @@ def main(config: DictConfig, workspace: Path) -> None:
         wall = round(time.perf_counter() - started, 2)
         told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
-        made, last = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}, {"last_epochs": [m["curve"][-1] for m in summary]}
+        last = {"last_epochs": [member["curve"][-1] for member in summary]}
         artifact.save(path, Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
-        write_json(workspace / "models" / "training.json", {"run_id": run.id, "wall_s": wall, "members": summary})
-        run.log_metrics({"train_wall_s": wall}, step=0)
+        outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
+        write_json(path.with_name("training.json"), {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary})
+        run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="candidate")
     forget_graphs(task)
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")
-
-
-def _open_runs(stack: ExitStack, tracker: Tracker, config: Any, data_md5: str, seeds: list[int]) -> tuple[Run, list[Run]]:
-    tracker.prepare()
-    run = stack.enter_context(tracker.start(config["name"], parent=None, tags={"data_md5": data_md5, "seed": str(config["seed"])}))
-    own = [{"ensemble_member": str(k), "seed": str(seed)} for k, seed in enumerate(seeds)]
-    members = [stack.enter_context(tracker.start(f"{config['name']} seed={tag['seed']}", parent=run.id, tags=tag)) for tag in own]
-    for member, seed in zip([run, *members], [config["seed"], *seeds], strict=True):
-        member.log_params({**config, "seed": seed})
-    return run, members

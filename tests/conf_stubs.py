@@ -49,6 +49,14 @@ class File:
 
 
 @final
+class Open:
+    """An option that takes whatever it is given."""
+
+    def __init__(self, **anything: object) -> None:
+        self.anything = anything
+
+
+@final
 class Descriptor:
     def __init__(
         self,

@@ -1,5 +1,8 @@
 """Fixtures that many tests share."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,3 +11,22 @@ import torch
 def generator() -> torch.Generator:
     """The source of all randomness in a test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without runs; creating one takes seconds, copying it does not."""
+    from tracking.stores import tracker
+
+    folder = tmp_path_factory.mktemp("store")
+    tracker(folder).store.client.search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with such a database."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "NNPX_PARENT_RUN"):
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return tmp_path

@@ -84,7 +84,8 @@ EXACT = {
     ),
     "descriptor._target_=os.system": (
         "descriptor._target_: expected a class below nnpx. or one that you trust, found os.system. "
-        "If the code is yours, say trusted=[os] on the command line; otherwise do not use this configuration."
+        "If the code is yours, say trusted=[os] on the command line, or set NNPX_TRUSTED=os for `dvc repro`, "
+        'or call nnpx.trust(["os"]) in Python; otherwise do not use this configuration.'
     ),
     "my.yaml": (
         "my.yaml: expected key=value, found the name of a file. Run a composed experiment with --params my.yaml; "
@@ -95,7 +96,7 @@ EXACT = {
         "Write seed=VALUE; a value with spaces or brackets stands in quotes: 'key=[1, 2]'."
     ),
     "network.hidden=[64": (
-        "network.hidden=[64: expected key=value with a value that YAML could hold, found a value that cannot be read. "
+        "network.hidden=[64: expected a value that is complete, found an open bracket or quote. "
         "Close brackets and quotes, and quote the whole word for the shell: 'network.hidden=…'."
     ),
 }

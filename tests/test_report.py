@@ -1,15 +1,17 @@
 """A report is complete in itself, and its figures are the same for the same data."""
 
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from nnpx import figures
-from nnpx.report import Picture, Section, Table, page, picture, text, write_page
-from nnpx.results import facts, final_table, metric_names
+from nnpx.report import Picture, Section, Table, as_markdown, as_rich, page, picture, text, write_page
+from nnpx.results import facts, final_table, metric_names, simulation_tables
 
 
 class Nesting(HTMLParser):
@@ -49,6 +51,8 @@ def every_figure(noise: np.ndarray) -> dict[str, figures.Figure]:
         "spread": figures.spread_against_error(np.abs(noise), np.abs(noise[::-1]), unit="eV/Å"),
         "bars": figures.bars({"H": 1.0, "O": 2345.0}, ylabel="MAE"),
         "lines": figures.lines({"": (np.arange(5), noise[:5])}, xlabel="t", ylabel="T", xlog=False, ylog=False),
+        "points": figures.points({"A": (noise[:50], noise[:50]), "B": (noise[:9], noise[1:10])}, xlabel="reference", ylabel="prediction"),
+        "logarithmic": figures.lines({"": (np.arange(1, 6), np.abs(noise[:5]))}, xlabel="t", ylabel="T", xlog=True, ylog=True),
         "histogram": figures.histogram({"reference": noise, "potential": noise[:50]}, xlabel="r", bins=20),
     }
 
@@ -126,13 +130,37 @@ def test_the_outcome_names_errors_drift_and_times_that_exist() -> None:
     simulation = {"nve": {"drift_meV_per_atom_per_ps": 5e-4, "drift_error_meV_per_atom_per_ps": 1e-4, "wall_s": 30.0}}
     rows = final_table(evaluation, simulation, {}).rows
     assert [tuple(row) for row in rows] == [
-        ("forces, MAE", "25", "meV/Å"),
-        ("drift of the total energy, nve", "5.0e-04 ± 1e-04", "meV/atom/ps"),
-        ("time, evaluation", "2", "s"),
-        ("time, simulation", "30", "s"),
+        ("forces, MAE", "25.0", "meV/Å"),
+        ("drift of the total energy, nve", "0.0005 ± 0.0001", "meV/atom/ps"),
+        ("time, evaluation", "2.00", "s"),
+        ("time, simulation", "30.0", "s"),
     ]
 
 
 def test_metrics_have_one_flat_name_each() -> None:
     found = {"test": {"structures": 3, "forces": {"mae": 1.0, "count": 9}, "forces_by_element": {"H": {"rmse": 2.0}}}}
     assert metric_names(found) == {"test/forces_mae": 1.0, "test/forces_by_element_H_rmse": 2.0}
+
+
+def test_the_tables_of_a_simulation_fit_a_terminal_of_80_columns() -> None:
+    run = {"temperature_K": 300.123, "drift_meV_per_atom_per_ps": -0.0086, "drift_error_meV_per_atom_per_ps": 0.007, "wall_s": 12345.6}
+    run |= {"sigma_total_meV_per_atom": 0.0773, "spread_meV_per_atom": 0.157, "ns_per_day": 16.3}
+    console = Console(width=80, file=io.StringIO())
+    for table in simulation_tables({"nose_hoover": run}):
+        console.print(as_rich(table))
+    told = console.file.getvalue()
+    assert "-0.0086 ± 0.007" in told
+    assert "12,346" in told
+    assert "…" not in told
+    assert len([line for line in told.splitlines() if line.startswith("│")]) == 1
+
+
+def test_no_column_of_a_terminal_table_is_cut() -> None:
+    console = Console(width=40, file=io.StringIO())
+    console.print(as_rich(Table("", ("name", "value"), [("a_name_without_any_space_that_is_longer_than_the_terminal", 1.0)])))
+    assert "…" not in console.file.getvalue()
+
+
+def test_a_table_in_markdown_has_its_numbers_on_the_right() -> None:
+    written = as_markdown(Table("Errors", ("quantity", "MAE"), [("a | b", 1.23456)]))
+    assert written == "**Errors**\n\n| quantity | MAE |\n| --- | ---: |\n| a \\| b | 1.23 |\n"

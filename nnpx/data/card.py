@@ -1,7 +1,7 @@
 """The card of a data set: what it is, in numbers that do not change unless the data do."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ from nnpx.data.checks import pairs
 from nnpx.data.duplicates import Duplicates
 from nnpx.data.frames import labels, md5
 from nnpx.data.source import Gathered
-from nnpx.data.split import group_of
+from nnpx.data.split import PARTS, group_of
 
 #: units of everything in the files and on the card
 UNITS: Final = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE's sign: negative under compression)", "length": "Å"}
@@ -111,7 +111,7 @@ def rows(card: Mapping[str, Any]) -> dict[str, str]:
     size, counts, twins = card["ranges"], card["counts"], card["duplicates"]
     lines = {
         "elements": ", ".join(card["elements"]),
-        "structures": ", ".join(f"{name} {count}" for name, count in counts.items()) + f", left out {card['n_left_out']}",
+        "structures": ", ".join(f"{name} {counts[name]}" for name in _in_order(counts)) + f", left out {card['n_left_out']}",
         "labels": ", ".join(f"{name} ({count})" for name, count in card["label_counts"].items() if count),
         "isolated atoms": ", ".join(card["isolated_atoms"]) or "none",
         "atoms per structure": _interval(size["n_atoms"], "{:g}", ""),
@@ -123,6 +123,11 @@ def rows(card: Mapping[str, Any]) -> dict[str, str]:
         "not labelled": str(card["n_failed"]),
     }
     return {**lines, **{f"remark {number}": text for number, text in enumerate(card["remarks"], start=1)}}
+
+
+def _in_order(parts: Iterable[str]) -> list[str]:
+    """Train before valid before test, as JSON does not keep them."""
+    return sorted(parts, key=lambda name: (PARTS.index(name) if name in PARTS else -1, name))
 
 
 def _interval(span: Sequence[float] | None, form: str, unit: str) -> str:

@@ -30,7 +30,7 @@ def energy(trajectory: Trajectory) -> Figure:
         below.plot(time, total - total.mean(), color=_POTENTIAL, linewidth=0.8)
         below.plot(time, drift.value * (time - time.mean()), color=INK, linewidth=1.0, linestyle="--")
         below.set_ylabel("E − ⟨E⟩ (meV/atom)")
-        below.set_title(f"drift {drift.value:.1e} ± {drift.error:.0e} meV/atom/ps (dashed)", loc="left")
+        below.set_title(f"drift {drift.value:.2g} ± {drift.error:.1g} meV/atom/ps (dashed)", loc="left")
     return figure
 
 

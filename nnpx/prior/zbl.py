@@ -27,10 +27,11 @@ class ZBL(Prior):
         u(x) = 1 − ½(p+1)(p+2) xᵖ + p(p+2) xᵖ⁺¹ − ½p(p+1) xᵖ⁺²,   R = reach_factor (R_cov + R_cov′)
 
     Ziegler, Biersack & Littmark, The Stopping and Range of Ions in Solids (1985). u takes the repulsion to zero with two continuous
-    derivatives where chemistry begins; covalent radii are those of Cordero et al. 2008 (doi:10.1039/B801115J), from ASE.
+    derivatives; covalent radii are those of Cordero et al. 2008 (doi:10.1039/B801115J), from ASE. R must be shorter than the bonds: a
+    vibration that crosses R meets the jump of the third derivative, from which every integrator takes a little energy at random.
 
     Args:
-        reach_factor: R in units of the sum of the covalent radii.
+        reach_factor: R in units of the sum of the covalent radii; molecules have bonds from 0.77 of it (C≡N) on.
         power: p.
         numbers: atomic numbers in the order of the species index.
 

@@ -1,131 +1,51 @@
-"""Somebody who opens the dashboard sees the ensemble, its members, their curves and the comparison of runs."""
+"""Somebody who opens the dashboard sees the ensemble and the sweep, what is nested below them, and the comparison of runs."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
 import urllib.parse
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from chromium import MARKS, Chromium
+from dashboard_runs import JOBS, MEMBERS, SWEEP, Store
 
-from nnpx.tracking import MLflow
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-    "--virtual-time-budget=20000",
-]
-MEMBERS = ("ethanol, member 0", "ethanol, member 1")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: run `make test-browser`"),
-]
+pytestmark = MARKS
+#: the square that unfolds what is nested below a run
+UNFOLD = ".ag-row button"
 
 
-@pytest.fixture(autouse=True)
-def no_other_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
-        monkeypatch.delenv(name, raising=False)
+def experiment_page(store: Store, dashboard: str) -> str:
+    """The address that `nnpx report` prints, on the port of this test."""
+    return store.tracker.dashboard()[1].replace("http://127.0.0.1:5000", dashboard)
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A store with an ensemble of two members, and the ids of parent and members."""
-    workspace = tmp_path_factory.mktemp("project")
-    patch = pytest.MonkeyPatch()
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT"):
-        patch.delenv(name, raising=False)
-    tracker = MLflow(uri=None, experiment="nnpx", flush_every_s=5.0, retry_every_s=60.0, timeout_s=5, workspace=workspace)
-    tracker.prepare()
-    (workspace / "potential.nnpx").write_bytes(b"weights")
-    ids = []
-    with tracker.start("ethanol", parent=None, tags={"seed": "0"}) as parent:
-        parent.log_params({"descriptor": {"cutoff": 6.0}})
-        ids.append(parent.id)
-        for number, name in enumerate(MEMBERS):
-            with tracker.start(name, parent=parent.id, tags={"ensemble_member": str(number)}) as member:
-                member.log_params({"seed": number, "network": {"hidden": [64, 64]}})
-                for epoch in range(1, 21):
-                    member.log_metrics({"train_loss": 1.0 / epoch, "valid_forces_mae": (1 + number) / epoch}, step=epoch)
-                ids.append(member.id)
-        parent.log_model(workspace / "potential.nnpx", name="ethanol", alias="candidate")
-    patch.undo()
-    return workspace, ids
+def comparison_page(dashboard: str, runs: list[str]) -> str:
+    chosen = {"runs": json.dumps(runs), "experiments": json.dumps(["1"])}
+    return f"{dashboard}/#/compare-runs?{urllib.parse.urlencode(chosen, quote_via=urllib.parse.quote)}"
 
 
-@pytest.fixture(scope="module")
-def dashboard(project: tuple[Path, list[str]]) -> Iterator[str]:
-    """The address of `mlflow ui` on the loopback, started as the report tells the user."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--backend-store-uri", "sqlite:///mlflow.db", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    server = subprocess.Popen(
-        command, cwd=project[0], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(f"{address}/health", server)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(30)
+def test_the_experiment_page_lists_the_sweep_and_unfolds_its_jobs(store: Store, dashboard: str, browser: Chromium, tmp_path: Path) -> None:
+    browser.open(experiment_page(store, dashboard))
+    browser.until_text(SWEEP[:12], "ethanol")
+    assert JOBS[-1] not in browser.text()
+    browser.click(UNFOLD)  # the newest run comes first
+    browser.until_text(*JOBS)
+    assert browser.picture(tmp_path / "experiment.png").stat().st_size > 20_000
+    assert [address for address in browser.requests if not address.startswith((dashboard, "data:"))] == []
 
 
-def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(180):
-        assert server.poll() is None, "mlflow ui ended before it answered"
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(1.0)
-    pytest.fail("mlflow ui did not answer within three minutes")
+def test_the_page_of_the_sweep_names_its_jobs_and_leads_to_them(store: Store, dashboard: str, browser: Chromium) -> None:
+    browser.open(f"{dashboard}/#/experiments/1/runs/{store.sweep}")
+    browser.until_text("Child runs", *JOBS)
+    browser.click(f'a[href$="/runs/{store.jobs[2]}"]')
+    browser.until_text(JOBS[2], "valid/forces_mae", "1.2", "acsf_narrow")
 
 
-def browse(address: str, folder: Path, name: str) -> str:
-    """The page as the browser sees it after its scripts ran; a picture of it is left in the folder."""
-    own = [*FLAGS, f"--user-data-dir={folder / 'profile'}"]
-    subprocess.run([CHROMIUM, *own, f"--screenshot={folder / name}.png", address], capture_output=True, timeout=180, check=True)
-    return subprocess.run([CHROMIUM, *own, "--dump-dom", address], capture_output=True, text=True, timeout=180, check=True).stdout
+def test_the_page_of_a_member_shows_its_parameters_and_metrics(store: Store, dashboard: str, browser: Chromium) -> None:
+    browser.open(f"{dashboard}/#/experiments/1/runs/{store.members[1]}")
+    browser.until_text(MEMBERS[1], "network.hidden", "valid_forces_mae")
 
 
-def test_the_experiment_page_lists_the_ensemble(project: tuple[Path, list[str]], dashboard: str, tmp_path: Path) -> None:
-    address = MLflow(uri=None, experiment="nnpx", flush_every_s=5.0, retry_every_s=60.0, timeout_s=5, workspace=project[0]).dashboard()[1]
-    page = browse(address.replace("http://127.0.0.1:5000", dashboard), tmp_path, "experiment")
-    assert "ethanol" in page
-    assert (tmp_path / "experiment.png").stat().st_size > 10_000
-
-
-def test_the_page_of_a_run_shows_its_parameters_and_metrics(project: tuple[Path, list[str]], dashboard: str, tmp_path: Path) -> None:
-    page = browse(f"{dashboard}/#/experiments/1/runs/{project[1][1]}", tmp_path, "run")
-    assert MEMBERS[0] in page
-    assert "network.hidden" in page
-    assert "valid_forces_mae" in page
-
-
-def test_the_comparison_page_shows_both_members(project: tuple[Path, list[str]], dashboard: str, tmp_path: Path) -> None:
-    runs = urllib.parse.quote(json.dumps(project[1][1:]))
-    experiments = urllib.parse.quote(json.dumps(["1"]))
-    page = browse(f"{dashboard}/#/compare-runs?runs={runs}&experiments={experiments}", tmp_path, "comparison")
-    for member in MEMBERS:
-        assert member in page
-    assert "valid_forces_mae" in page
-    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+def test_the_comparison_page_shows_what_varies_and_what_came_out(store: Store, dashboard: str, browser: Chromium, tmp_path: Path) -> None:
+    browser.open(comparison_page(dashboard, store.jobs))
+    browser.until_text(*JOBS, "valid/forces_mae", "us_per_atom", "train_wall_s", "acsf_narrow")
+    browser.until("document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
+    assert browser.picture(tmp_path / "comparison.png").stat().st_size > 20_000

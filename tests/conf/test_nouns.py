@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 import nnpx
 from nnpx import config as configuration
 from nnpx.overrides import groups_in
-from nnpx.schema import NOUNS, check_node, plain
+from nnpx.schema import NOUNS, SEPARATE_GROUPS, check_node, plain
 from nnpx.upstream import READS
 from nnpx.verbs import verbs
 
@@ -21,8 +21,8 @@ OPTIONS = [(noun, path.stem) for noun in NOUNS for path in sorted((CONF / noun).
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
 
-def test_the_folders_of_conf_are_the_nouns_the_experiments_and_the_searches():
-    assert set(groups_in([CONF])) == {*NOUNS, "experiment", "tune"}
+def test_the_folders_of_conf_are_the_nouns_the_experiments_and_what_commands_compose():
+    assert set(groups_in([CONF])) == {*NOUNS, *SEPARATE_GROUPS, "experiment"}
 
 
 @pytest.mark.parametrize("noun", NOUNS)

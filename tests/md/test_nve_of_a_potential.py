@@ -18,13 +18,16 @@ TRAINED = ["tracking=none", "ensemble=single", "trainer.max_epochs=100"]
 
 @pytest.mark.slow
 def test_total_energy_of_ethanol_drifts_less_than_1e_3_meV_per_atom_and_ps(tmp_path: Path) -> None:
-    """20 ps of NVE at 300 K and 0.5 fs in float64; the fluctuation falls as the square of the time step."""
+    """20 ps of NVE at 300 K and 0.5 fs in float64; the fluctuation falls as the square of the time step.
+
+    H̃ is what Verlet conserves; H wanders with the share of the fast vibrations, by some 6e-4 in so short a time.
+    """
     config = compose(TRAINED)
     for verb in ("label", "prepare", "train"):
         run_verb(verb, config, tmp_path, alone=True)
     found = measure(molecule("CH3CH2OH"), Calculator(tmp_path / "models" / "potential.nnpx"))
-    assert abs(found.modified_drift) < 1e-3
-    assert abs(found.drift) < 0.05
+    assert abs(found.modified_drift) < 1e-4
+    assert abs(found.drift) < 2e-3
     assert found.exponent == pytest.approx(2.0, abs=0.1)
 
 

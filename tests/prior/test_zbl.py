@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from ase.collections import g2
 from ase.data import covalent_radii
 
+from nnpx.config import compose
 from nnpx.graph import Edges
 from nnpx.prior.zbl import ZBL
 from nnpx.testing.nouns import PriorCase
@@ -70,3 +72,15 @@ def test_three_atoms_are_three_pairs() -> None:
         z1, z2, r = NUMBERS[species[i]], NUMBERS[species[j]], float(np.linalg.norm(positions[j] - positions[i]))
         expected[i] += 0.5 * published(z1, z2, r) * taper(r / (1.5 * (covalent_radii[z1] + covalent_radii[z2])), 6)
     torch.testing.assert_close(prior(edges, torch.tensor(species)), torch.tensor(expected), rtol=1e-6, atol=0.0)
+
+
+def test_the_shipped_repulsion_ends_before_any_bond_of_the_g2_molecules_begins() -> None:
+    """A bond that vibrates across the end of the repulsion would meet its jump in the third derivative."""
+    bonds = [
+        molecule.get_distance(i, j) / (covalent_radii[molecule.numbers[i]] + covalent_radii[molecule.numbers[j]])
+        for molecule in (g2[name] for name in g2.names)
+        for i in range(len(molecule))
+        for j in range(i)
+    ]
+    # a bond's thermal amplitude is some 3 % of its length
+    assert compose().prior.reach_factor < 0.93 * min(bonds)

@@ -46,5 +46,7 @@ def test_real_trainings_are_searched_pruned_recorded_and_promoted(project, monke
 
 
 def number_of_best(folder):
-    found = {path.parts[-3]: json.loads(path.read_text())["outcome"]["valid/forces_mae"] for path in folder.glob("trials/*/models/training.json")}
+    found = {
+        path.parts[-3]: json.loads(path.read_text())["outcome"]["valid/forces_mae"] for path in folder.glob("trials/*/models/training.json")
+    }
     return min(found, key=found.get)

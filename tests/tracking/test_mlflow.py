@@ -12,38 +12,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from tracking.stores import tracker
 
 from nnpx.provenance import git_state, provenance, start_command
 from nnpx.tracking import MLflow, Silent
-from nnpx.tracking_store import PARAM_LENGTH, flatten, store_uri
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database without runs; creating one takes seconds, copying it does not."""
-    folder = tmp_path_factory.mktemp("store")
-    tracker(folder).store._client.search_experiments()
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return tmp_path
-
-
-def tracker(workspace: Path, uri: str | None = None, flush_every_s: float = 0.0, retry_every_s: float = 60.0) -> MLflow:
-    return MLflow(uri=uri, experiment="physics", flush_every_s=flush_every_s, retry_every_s=retry_every_s, timeout_s=1, workspace=workspace)
+from nnpx.tracking.records import PARAM_LENGTH, flatten
+from nnpx.tracking.store import store_uri
 
 
 def remembered(workspace: Path, run_id: str):
-    return tracker(workspace).store._client.get_run(run_id)
+    return tracker(workspace).store.client.get_run(run_id)
 
 
 def history(workspace: Path, run_id: str, key: str) -> list[tuple[int, float]]:
-    return [(point.step, point.value) for point in tracker(workspace).store._client.get_metric_history(run_id, key)]
+    return [(point.step, point.value) for point in tracker(workspace).store.client.get_metric_history(run_id, key)]
 
 
 def test_a_run_keeps_its_parameters_curve_text_and_files(workspace: Path) -> None:
@@ -164,8 +146,8 @@ def test_a_store_that_never_answers_does_not_stop_training(tmp_path: Path, caplo
         run.log_metrics({"loss": math.pi}, step=0)
         run.log_metrics({"loss": math.e}, step=1)
     records = [json.loads(line) for line in (tmp_path / ".nnpx" / "tracking" / f"{run.id}.jsonl").read_text().splitlines()]
-    assert [record["do"] for record in records] == ["start", "params", "metrics", "metrics", "finish"]
-    assert [record["metrics"][0][1] for record in records[2:4]] == [math.pi, math.e]
+    assert [record["do"] for record in records] == ["store", "start", "params", "metrics", "metrics", "finish"]
+    assert [record["metrics"][0][1] for record in records[3:5]] == [math.pi, math.e]
     assert caplog.text.count("does not answer") == 1
     with track.resume(run.id) as later:
         later.log_metrics({"loss": 1.0}, step=2)
@@ -177,11 +159,11 @@ def test_what_a_silent_store_missed_is_delivered_when_it_answers_again(workspace
     run.log_metrics({"loss": 2.0}, step=0)
     (workspace / "mlflow.db").rename(workspace / "away.db")
     (workspace / "mlflow.db").mkdir()  # nothing can be opened here now
-    run._delivery._store.__dict__["_client"]._tracking_client.store.engine.dispose()
+    run._delivery._store.__dict__["client"]._tracking_client.store.engine.dispose()
     run.log_metrics({"loss": 1.0}, step=1)
     run.log_metrics({"loss": 0.5}, step=2)
     journal = workspace / ".nnpx" / "tracking" / f"{run.id}.jsonl"
-    assert len(journal.read_text().splitlines()) == 2
+    assert len(journal.read_text().splitlines()) == 3
     assert caplog.text.count("does not answer") == 1
     (workspace / "mlflow.db").rmdir()
     (workspace / "away.db").rename(workspace / "mlflow.db")
@@ -205,7 +187,7 @@ def test_a_model_is_registered_under_an_alias_that_moves_to_the_newest(workspace
     for _ in range(2):
         with track.start("train", parent=None, tags={}) as run:
             run.log_model(workspace / "potential.nnpx", name="ethanol", alias="candidate")
-    version = track.store._client.get_model_version_by_alias("ethanol", "candidate")
+    version = track.store.client.get_model_version_by_alias("ethanol", "candidate")
     assert version.version == 2
     assert version.run_id == run.id
     assert version.source.endswith("model/potential.nnpx")

@@ -1,0 +1,80 @@
+"""Makes the newest trained potential the champion if the rule in conf/promotion holds: nnpx promote [NAME|RUN]."""
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+HELP: Final = """\
+usage: nnpx promote [NAME|RUN] [promotion=lower_error] [promotion.factor=0.95]
+
+Moves the alias champion of a registered potential to its candidate, or to the potential of a run, if the rule holds. Exits with 1 if not.
+"""
+
+
+def main(words: list[str]) -> int:
+    """Says why or why not, with the numbers.
+
+    Raises:
+        ConfigError: the rule, the name or the run is not valid.
+    """
+    if {"-h", "--help"} & set(words):
+        sys.stdout.write(HELP)
+        return 0
+    from nnpx.config import compose, instantiate
+    from nnpx.registry import Registry
+    from nnpx.runs import project_tracker
+
+    overrides = [f"+{word}" if word.startswith("promotion=") else word for word in words if "=" in word]
+    chosen = overrides if any(word.startswith("+promotion=") for word in overrides) else ["+promotion=lower_error", *overrides]
+    rule = instantiate(compose(chosen).promotion)
+    tracker = project_tracker(Path.cwd())
+    registry = Registry(tracker.store)
+    candidate = _candidate(tracker, registry, [word for word in words if "=" not in word])
+    champion = _champion(registry, candidate.name)
+    title = f"promote: {candidate.name} version {candidate.version}"
+    if champion is not None and str(champion.version) == str(candidate.version):
+        sys.stdout.write(f"{title} is the champion already\n")
+        return 0
+    verdict = rule.judge(_measured(tracker, candidate), None if champion is None else _measured(tracker, champion))
+    if verdict.holds:
+        registry.move(candidate, "champion")
+    told = "is the champion now" if verdict.holds else "does not become champion"
+    sys.stdout.write("\n".join([f"{title} {told}", *(f"  {reason}" for reason in verdict.reasons), ""]))
+    return 0 if verdict.holds else 1
+
+
+def _candidate(tracker: Any, registry: Any, named: list[str]) -> Any:
+    """The version that a name or a run stands for; without a word, that of the only or the composed experiment."""
+    from nnpx.config import load_params
+    from nnpx.errors import ConfigError
+    from nnpx.runs import find_run
+
+    known = registry.names()
+    params = Path("params.yaml")
+    if not named:
+        usual = [str(load_params(params).name)] if params.is_file() else known
+        named = usual if len(known) != 1 else known
+    if len(named) != 1:
+        raise ConfigError("promote", expected="one name or run", found=", ".join(named) or "none", do=f"Choose one of {', '.join(known)}.")
+    word = named[0]
+    if word in known or "@" in word or word.startswith("models:/"):
+        return registry.version(f"{word}@candidate" if word in known else word)
+    return registry.of_run(find_run(tracker, word).info.run_id)
+
+
+def _champion(registry: Any, name: str) -> Any:
+    """The version that holds the alias, None if none does."""
+    from nnpx.errors import ArtifactError
+
+    try:
+        return registry.version(f"{name}@champion")
+    except ArtifactError:
+        return None
+
+
+def _measured(tracker: Any, version: Any) -> Any:
+    from nnpx.promotion import Measured
+    from nnpx.runs import run_of
+
+    data = run_of(tracker, version.run_id).data
+    return Measured(f"version {version.version}", dict(data.metrics), data.tags.get("test_md5", ""))

@@ -1,0 +1,88 @@
+"""What is known of one run: what was chosen, what came out, what it cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+#: the choice over which everything is averaged
+SEED: Final = "seed"
+
+
+@final
+@dataclass(frozen=True)
+class Quantity:
+    """A number of a run: its name in MLflow, its name in a table, the unit there, and the factor to that unit."""
+
+    key: str
+    name: str
+    unit: str
+    factor: float
+
+
+#: errors; those of the test set exist only where `nnpx evaluate` has run, and decide nothing
+ERRORS: Final = tuple(
+    Quantity(f"{part}/{key}_mae", f"{name}{said}", unit, 1e3)
+    for part, said in (("valid", ""), ("test", ", test"))
+    for key, name, unit in (("energy_per_atom", "energy", "meV/atom"), ("forces", "forces", "meV/Å"), ("stress", "stress", "meV/Å³"))
+)
+COSTS: Final = (
+    Quantity("us_per_atom", "prediction", "µs/atom", 1.0),
+    Quantity("train_wall_s", "training", "s", 1.0),
+    Quantity("n_parameters", "parameters", "", 1.0),
+)
+#: the error by which runs are ranked: the first that all of them have
+DECISIVE: Final = (ERRORS[1], ERRORS[0])
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        name: what it is called.
+        choices: what was chosen, by key.
+        found: errors (eV, Å) and costs under the names that they have in MLflow.
+        failure: why there is nothing.
+    """
+
+    name: str
+    choices: Mapping[str, str]
+    found: Mapping[str, float]
+    failure: str = ""
+
+
+def row_of_folder(folder: Path, choices: Mapping[str, str], name: str, failure: str = "") -> Row:
+    """The run whose potential lies in the folder's models/; empty where there is none."""
+    outcome = _read(folder / "models" / "training.json").get("outcome", {})
+    evaluation = _read(folder / "reports" / "evaluation" / "metrics.json").get("test", {})
+    tested = {f"test/{key}_mae": one["mae"] for key, one in evaluation.items() if isinstance(one, Mapping) and "mae" in one}
+    return Row(name, choices, {**tested, **outcome}, failure)
+
+
+def brief(row: Row) -> str:
+    """The errors on the validation set and the time of training in a few words."""
+    shown = [*ERRORS[:3], COSTS[1]]
+    return ", ".join(f"{one.name} {row.found[one.key] * one.factor:.3g} {one.unit}" for one in shown if one.key in row.found)
+
+
+def factors(rows: Sequence[Row]) -> list[str]:
+    """The choices that differ between the rows, in the order in which they are first met."""
+    keys = dict.fromkeys(key for row in rows for key in row.choices)
+    return [key for key in keys if len({row.choices.get(key) for row in rows}) > 1]
+
+
+def decisive(rows: Sequence[Row]) -> Quantity | None:
+    """The error by which these runs can be ranked."""
+    done = [row for row in rows if not row.failure]
+    return next((one for one in DECISIVE if done and all(one.key in row.found for row in done)), None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return content

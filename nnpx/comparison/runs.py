@@ -1,0 +1,150 @@
+"""Finds what a person wants to compare: folders, sweeps, and runs that MLflow remembers; and what differs between them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, final
+
+from omegaconf import OmegaConf
+
+from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
+from nnpx.config import compose, instantiate, load_params
+from nnpx.errors import ConfigError
+from nnpx.schema import plain
+from nnpx.targets import suggest
+
+#: settings that say how and where something was kept, and not what was done
+_IDLE: Final = ("name", "conf_hash", "tracking")
+#: the page of MLflow's answer
+_PAGE: Final = 1000
+
+
+@final
+@dataclass(frozen=True)
+class _Found:
+    """A run with all its settings under dotted names."""
+
+    row: Row
+    settings: Mapping[str, str]
+
+
+def rows_of(words: Sequence[str], project: Path) -> list[Row]:
+    """The runs that the words name, with what differs between them as their choices.
+
+    Args:
+        words: folders with a trained potential or the jobs of a sweep; else ids of MLflow, their beginnings, or names of runs. A run with
+            others below it stands for those.
+        project: the folder whose runs are meant.
+
+    Raises:
+        ConfigError: if a word names nothing, or several runs.
+    """
+    found = [one for word in dict.fromkeys(words) for one in (_in_folder(project / word) or _recorded(word, project))]
+    keys = {tuple(one.row.choices) for one in found}
+    if len(keys) == 1 and keys != {()}:
+        return [one.row for one in found]
+    choices = differences([one.settings for one in found])
+    return [replace(one.row, choices=own) for one, own in zip(found, choices, strict=True)]
+
+
+def differences(settings: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What differs between runs, each difference once: settings of a noun that always change together are one choice.
+
+    The choice of another class is called by the noun and the class, any other by the shortest of its keys.
+    """
+    keys = dict.fromkeys(key for one in settings for key in one if key.partition(".")[0] not in _IDLE)
+    together: dict[tuple[object, ...], list[str]] = {}
+    for key in keys:
+        values = [one.get(key) for one in settings]
+        if len(set(values)) > 1:
+            pattern = tuple(values.index(value) for value in values)
+            together.setdefault((key.partition(".")[0], pattern), []).append(key)
+    named: dict[str, str] = {}
+    for own in together.values():
+        target = [key for key in own if key.endswith("._target_")]
+        key = min(target or own, key=len)
+        named[key.removesuffix("._target_")] = key
+    return [{name: _level(one.get(key, ""), key) for name, key in named.items()} for one in settings]
+
+
+def _level(value: str, key: str) -> str:
+    return value.rpartition(".")[2] if key.endswith("._target_") else value
+
+
+def _in_folder(folder: Path) -> list[_Found]:
+    """The runs whose potentials lie in this folder or, if it is that of a sweep, in those of its jobs."""
+    if (folder / "models" / "training.json").is_file() or (folder / "job.json").is_file():
+        return [_folder_run(folder)]
+    jobs = [path.parent for path in folder.glob("*/job.json")] if folder.is_dir() else []
+    return [_folder_run(job) for job in sorted(jobs, key=lambda job: (len(job.name), job.name))]
+
+
+def _folder_run(folder: Path) -> _Found:
+    ticket, result = _json(folder / "job.json"), _json(folder / "result.json")
+    choices = ticket.get("choices", {})
+    failure = "" if not ticket or result.get("status") == "finished" else str(result.get("error", "it has not run"))
+    name = " ".join(f"{key}={value}" for key, value in choices.items()) or folder.resolve().name
+    return _Found(row_of_folder(folder, choices, name, failure), dict(_flat(_config(folder))))
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The experiment that was trained in a folder."""
+    if (folder / "config.yaml").is_file():
+        return plain(OmegaConf.load(folder / "config.yaml"))  # type: ignore[no-any-return]
+    from nnpx.artifact import read_header
+
+    potential = folder / "models" / "potential.nnpx"
+    return dict(read_header(potential)["config"]) if potential.is_file() else {}
+
+
+def _recorded(word: str, project: Path) -> list[_Found]:
+    """The runs of MLflow that a word names."""
+    runs = list(_all_runs(project))
+    named = [run for run in runs if run.info.run_id.startswith(word)] or [run for run in runs if run.info.run_name == word]
+    if not named:
+        do = suggest(word, [run.info.run_name for run in runs]) or "Look up its id with the dashboard, or name a folder."
+        raise ConfigError(word, expected="a folder with a potential, or a run's id or name", found="neither", do=do)
+    if len(named) > 1:
+        shown = ", ".join(run.info.run_id[:8] for run in named[:5])
+        raise ConfigError(word, expected="one run", found=f"{len(named)} of them ({shown})", do="Give the beginning of an id.")
+    parent = named[0].info.run_id
+    below = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent and "ensemble_member" not in run.data.tags]
+    return [_recorded_run(run) for run in sorted(below, key=lambda run: run.info.start_time) or named]
+
+
+def _recorded_run(run: Any) -> _Found:
+    found = {one.key: run.data.metrics[one.key] for one in (*ERRORS, *COSTS) if one.key in run.data.metrics}
+    choices = json.loads(run.data.tags.get("choices", "{}"))
+    failure = "" if run.info.status == "FINISHED" else f"the run is {run.info.status}"
+    name = f"{run.info.run_name} ({run.info.run_id[:8]})"
+    return _Found(Row(name, choices, found, failure), run.data.params)
+
+
+def _all_runs(project: Path) -> Iterator[Any]:
+    """Every run of the project's experiment, the newest first."""
+    params = project / "params.yaml"
+    node = load_params(params).tracking if params.is_file() else compose().tracking
+    store = getattr(instantiate(node, workspace=project), "store", None)
+    if store is None:
+        raise ConfigError("tracking", expected="a tracker that keeps runs", found="none", do="Name folders instead.")
+    client = getattr(store, "client", None) or store._client
+    experiment, token = client.get_experiment_by_name(store.experiment), None
+    while experiment is not None:
+        page = client.search_runs([experiment.experiment_id], max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -1,0 +1,113 @@
+"""Moments of the neighbour density: many-body invariants at a cost that is linear in the neighbours."""
+
+from typing import Annotated, final
+
+import torch
+from annotated_types import Ge, Le
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.harmonics import Harmonics, angular_momenta
+from nnpx.descriptor.products import Products
+from nnpx.descriptor.stored import jacobian_by_slots
+from nnpx.graph import Edges
+from nnpx.radial import Radial
+from nnpx.wiring import Wired
+
+
+@final
+class Moments(Descriptor):
+    """Invariants of up to four neighbours at once from the moments of the neighbour density, with learned radial functions.
+
+        B_i,kclm = Σ_j e_j^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij)                  the density, expanded
+        A_i,qlm  = Σ_{c'kc} W^l_{q,c'kc} e_i^{c'} B_i,kclm                   in each channel q a learned density
+        ν = 1:  A_q00          ν = 2:  Σ_m A_qlm²          ν = 3:  Σ G^{abc} A_qa A_qb A_qc
+        ν = 4:  Σ_m X^{ab→l}_qm X^{cd→l}_qm,   X^{ab→l}_qm = Σ G^{abl} A_qa A_qb
+
+    This is the atomic cluster expansion (Drautz 2019, doi:10.1103/PhysRevB.99.014104) with products taken within each learned channel
+    (Darby et al. 2023, doi:10.1103/PhysRevLett.131.028001), so that the number of features does not grow with that of the elements.
+    Coefficients W^l depend on the elements of both atoms through their vectors e: with `onehot` there is one radial function per pair of
+    elements. Products that follow from others are left out.
+
+    Args:
+        cutoff: f_c.
+        radial: φ_k.
+        n_channels: length of the species vector.
+        n_densities: how many learned densities q.
+        l_max: highest angular momentum.
+        max_body_order: 2 sees distances, 3 angles, 4 and 5 the shape of three and four neighbours.
+        generator: source of the initial coefficients.
+    """
+
+    angular_momentum: Tensor
+    pair: Tensor
+    coupling: Tensor
+    term: Tensor
+    gather: Tensor
+
+    def __init__(
+        self,
+        *,
+        cutoff: Wired[Cutoff],
+        radial: Wired[Radial],
+        n_channels: Wired[int],
+        n_densities: Annotated[int, Ge(1)],
+        l_max: Annotated[int, Ge(1), Le(6)],
+        max_body_order: Annotated[int, Ge(2), Le(5)],
+        generator: Wired[torch.Generator],
+    ) -> None:
+        super().__init__()
+        self.cutoff, self.radial, self.n_densities = cutoff, radial, n_densities
+        self.harmonics = Harmonics(l_max)
+        n_terms = n_channels * radial.n_functions * n_channels
+        start = torch.randn(l_max + 1, n_terms, n_densities, generator=generator, dtype=torch.float64)
+        self.coefficients = nn.Parameter(start / radial.n_functions**0.5)
+        products = Products(l_max, max_body_order)
+        tables = {name: getattr(products, name) for name in ("pair", "coupling", "term", "gather")}
+        for name, table in {**tables, "angular_momentum": angular_momenta(l_max)}.items():
+            self.register_buffer(name, table, persistent=False)
+        self.kinds = ["A0", *products.names]
+        self.n_features = len(self.kinds) * n_densities
+
+    def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
+        """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
+        moments = self.moments(edges, chemistry).flatten(1)
+        both = moments.index_select(0, self.pair[0]) * moments.index_select(0, self.pair[1])
+        tensors = torch.cat([moments, self.coupling @ both])
+        terms = tensors.index_select(0, self.term[0]) * tensors.index_select(0, self.term[1])
+        scalars = torch.cat([moments[:1], self.gather @ terms])
+        return scalars.view(-1, edges.n_atoms, self.n_densities).transpose(0, 1).flatten(1)
+
+    def moments(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "component atom density"]:
+        """A: the moments of every learned density."""
+        inside = edges.within(self.cutoff.radius)
+        shells = self.radial(inside.distance) * self.cutoff(inside.distance)[:, None]
+        weighted = (shells[:, :, None] * chemistry[inside.neighbor][:, None]).flatten(1)
+        density = _sum_of_outer_products(self.harmonics(inside.vector / inside.distance[:, None]), weighted, inside)
+        of_pairs = (density[:, :, None] * chemistry[:, None, :, None]).flatten(2)
+        return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))
+
+    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
+        """∂G_i/∂r_ij by forward differentiation."""
+        return jacobian_by_slots(self, edges, chemistry)
+
+    def names(self) -> list[str]:
+        """`A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`, each for every density."""
+        return [f"{kind} density {q}" for kind in self.kinds for q in range(self.n_densities)]
+
+
+def _sum_of_outer_products(
+    left: Float[Tensor, "edge left"], right: Float[Tensor, "edge right"], edges: Edges
+) -> Float[Tensor, "atom left right"]:
+    """Σ_j left_ij ⊗ right_ij of every centre: one matrix product per atom over its neighbours, filled up with zeros to equal numbers."""
+    degree = torch.bincount(edges.center, minlength=edges.n_atoms)
+    n_slots = int(degree.max()) if len(edges.center) else 0
+    slot = torch.arange(len(edges.center), device=degree.device) - (degree.cumsum(0) - degree)[edges.center]
+    place = edges.center * n_slots + slot
+    padded = [
+        part.new_zeros(edges.n_atoms * n_slots, part.shape[1]).index_copy(0, place, part).view(edges.n_atoms, n_slots, part.shape[1])
+        for part in (left, right)
+    ]
+    return torch.bmm(padded[0].mT, padded[1])

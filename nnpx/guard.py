@@ -1,0 +1,136 @@
+"""What a YAML file may not do: run code through Hydra's own part of a configuration, or bring this machine into an experiment.
+
+An experiment is text that may come from anywhere. Hydra builds launchers, sweepers and callbacks, configures Python's logging (which can
+call any function) and sets environment variables from its keys `hydra.…`, before nnpx sees the first job; OmegaConf's resolvers read
+environment variables and files into values. The user may do such things on their own command line; a file may not.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import hydra
+import yaml  # type: ignore[import-untyped]
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser
+from omegaconf.grammar_parser import parse
+
+from nnpx.annotations import show
+from nnpx.errors import ConfigError
+from nnpx.launchers import RAY_TARGET
+from nnpx.schema import raise_all
+
+#: what Hydra may build: its own launcher and sweeper and those of its plugins
+HYDRA_TARGETS: Final = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    RAY_TARGET,
+)
+#: the resolvers that give the same value on every machine
+RESOLVERS: Final = ("nnpx.conf_hash",)
+#: keys that run a command, call a function or set a variable
+_ACTIVE: Final = ("callbacks", "searchpath", "job.env_set", "launcher.setup", "launcher.additional_parameters", "launcher.python")
+_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOGGING: Final = ("job_logging", "hydra_logging")
+
+
+def guarded(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A composed experiment without Hydra's own part, after both have been looked at.
+
+    Args:
+        config: as Hydra composes it, with the key `hydra`; interpolations are not resolved yet.
+        overrides: the words that it was composed with.
+
+    Raises:
+        ConfigError: with everything that a file must not do.
+    """
+    with open_dict(config):
+        ours: Any = OmegaConf.to_container(config.pop("hydra"), resolve=False)
+    raise_all([*hydra_problems(ours, [word.lstrip("+").partition("=")[0] for word in overrides]), *machine_problems(config)])
+    return config
+
+
+def guard_values(config: DictConfig) -> None:
+    """Refuses a file of composed values that holds instructions besides, before its interpolations are resolved.
+
+    Raises:
+        ConfigError: with everything that such a file must not do.
+    """
+    expected, do = "the values of an experiment alone", "Remove it, or write the file anew with `nnpx compose`."
+    commands = [key for key in ("hydra", "defaults") if key in config]  # composing upon the file would follow them
+    problems = [ConfigError(key, expected=expected, found=f"instructions for Hydra under {key}", do=do) for key in commands]
+    raise_all([*problems, *machine_problems(config)])
+
+
+def hydra_problems(config: Mapping[str, Any], said: Sequence[str]) -> list[ConfigError]:
+    """What a file tells Hydra that it must not.
+
+    Args:
+        config: Hydra's own part of a composed configuration, interpolations left as they are.
+        said: the keys that the user gave on the command line.
+    """
+    problems = []
+    for path, value in _leaves(config, "hydra"):
+        if path.endswith("._target_") and value not in HYDRA_TARGETS:
+            names = ", ".join(target.rpartition(".")[2] for target in HYDRA_TARGETS)
+            do = f"Remove {path}: what it names would run unchecked."
+            problems.append(ConfigError(path, expected=f"a launcher or sweeper of Hydra or its plugins ({names})", found=str(value), do=do))
+    named = [problem.where for problem in problems]
+    for key in (*_ACTIVE, *_LOGGING):
+        path = f"hydra.{key}"
+        unsaid = {
+            leaf: value for leaf, value in _leaves(_at(config, key), path) if not any(f"{leaf}.".startswith(f"{word}.") for word in said)
+        }
+        harmless = not any(unsaid.values()) or (key in _LOGGING and any(unsaid.items() <= own.items() for own in _hydras_own(key)))
+        if not harmless and not any(where.startswith(path) for where in named):
+            expected, do = "nothing, or your own word on the command line", f"Remove it from the file, or say {path}=… yourself."
+            problems.append(ConfigError(path, expected=expected, found=show(_at(config, key)), do=do))
+    return problems
+
+
+def machine_problems(config: DictConfig) -> list[ConfigError]:
+    """Every value that a resolver would fill in from this machine: it would be another one elsewhere, and may be a secret."""
+    problems = []
+    for path, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
+        for name in _resolvers_in(value):
+            if name not in RESOLVERS:
+                expected, do = "a value that is the same on every machine", f"Write the value, or give it on the command line as {path}=… ."
+                problems.append(ConfigError(path, expected=expected, found=f"{value} (the resolver {name})", do=do))
+    return problems
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every scalar with its dotted path."""
+    if isinstance(value, Mapping | list):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _resolvers_in(value: object) -> Iterator[str]:
+    if isinstance(value, str) and "${" in value and ":" in value:
+        trees: list[Any] = [parse(value)]
+        while trees:
+            tree = trees.pop()
+            if isinstance(tree, OmegaConfGrammarParser.InterpolationResolverContext):
+                yield tree.resolverName().getText()  # type: ignore[no-untyped-call]
+            trees += tree.getChildren() if hasattr(tree, "getChildren") else []
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+@cache
+def _hydras_own(key: str) -> list[dict[str, Any]]:
+    """The options of logging that come with Hydra, each as its leaves."""
+    folder = Path(hydra.__file__).parent / "conf" / "hydra" / key
+    return [dict(_leaves(yaml.load(path.read_bytes(), Loader=_LOADER), f"hydra.{key}")) for path in sorted(folder.glob("*.yaml"))]

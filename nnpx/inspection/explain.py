@@ -1,0 +1,129 @@
+"""What a key of an experiment means: its class, type, range, unit, value, options and references."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final, get_args, get_origin
+
+from nnpx import signatures
+from nnpx.annotations import describe, show
+from nnpx.errors import ConfigError
+from nnpx.inspection.docstrings import argument, links, summary, unit
+from nnpx.inspection.origins import Origins
+from nnpx.inspection.yaml_lines import headline, lines_of
+from nnpx.schema import NOUNS, SCALARS, is_node, parameters_of, paths_in, suggest_place
+from nnpx.targets import locate, suggest
+
+_MARGIN: Final = 10
+
+
+@final
+@dataclass(frozen=True)
+class Place:
+    """One key of a composed experiment."""
+
+    path: str
+    value: Any
+    annotation: Any
+    owner: Any  #: the class that takes the key; None at the root
+
+
+def explain(path: str, config: Mapping[str, Any], origins: Origins, folders: Sequence[Path]) -> list[str]:
+    """What is known of a key, line by line.
+
+    Raises:
+        ConfigError: if the experiment has no such key.
+    """
+    place = _find(path, config, folders)
+    option = origins.options.get(path)
+    lines = list(_group(place, option, origins, folders) if option is not None else _key(place, origins, folders))
+    return lines + (list(_keys_of(place, origins)) if is_node(place.value) else [])
+
+
+def _find(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> Place:
+    """The place of a key; a class is found by its name, so that the check of `locate` holds here too."""
+    place = Place("", config, Any, None)
+    for part in path.split("."):
+        if not isinstance(place.value, Mapping) or part not in place.value or part == "_target_":
+            raise _unknown(path, config, folders)
+        kind = locate(place.value["_target_"], place.path) if is_node(place.value) else None
+        if kind is not None:
+            taken = parameters_of(kind).get(part)
+            annotation = taken.annotation if taken is not None else Any
+        else:
+            annotation = SCALARS.get(part, Any) if not place.path else _inner(place.annotation)
+        owner = kind if kind is not None else place.owner
+        place = Place(f"{place.path}.{part}" if place.path else part, place.value[part], annotation, owner)
+    return place
+
+
+def _inner(annotation: Any) -> Any:
+    return get_args(annotation)[-1] if get_origin(annotation) is dict else Any
+
+
+def _group(place: Place, option: Path, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
+    """A noun: what it is, which option is chosen, and which there are."""
+    yield f"{place.path}: {summary(signatures.docstring(f'nnpx.{place.path}')) or headline(option)}"
+    yield _row("chosen", f"{option.stem}, {origins.of_choice(place.path)}")
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob(f"{place.path}/*.yaml"))}
+    width = max(len(name) for name in files)
+    for number, (name, path) in enumerate(files.items()):
+        yield _row("options" if number == 0 else "", f"{name:<{width}}  {headline(path)}")
+    yield from _references(
+        *(headline(path) for path in files.values()), getattr(locate(place.value["_target_"], place.path), "__doc__", "")
+    )
+
+
+def _key(place: Place, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
+    name = place.path.rpartition(".")[2]
+    line = lines_of(folders[0] / "config.yaml").get(name) if place.path in SCALARS else origins.lines.get(place.path)
+    comment = line.comment if line is not None else ""
+    words = argument(place.owner, name) if place.owner is not None else comment
+    yield f"{place.path}: {words or comment or 'no description'}"
+    if place.owner is not None:
+        yield _row("of", f"{place.owner.__name__}: {summary(place.owner.__doc__ or '')}")
+    yield _row("type", describe(place.annotation))
+    if unit(name, comment):
+        yield _row("unit", unit(name, comment))
+    if not is_node(place.value):
+        yield _row("value", f"{show(place.value)}, {origins.of(place.path)}")
+    if comment and comment not in (words.rstrip("."), unit(name, comment)):
+        yield _row("comment", comment)
+    if is_node(place.value) and isinstance(place.annotation, type):
+        kinds = signatures.subclasses(place.annotation) if place.annotation.__module__.startswith("nnpx.") else []
+        for number, kind in enumerate(kinds):
+            label = "options" if number == 0 else ""
+            yield _row(label, f"_target_: {kind.__module__}.{kind.__name__}  {summary(kind.__doc__ or '')}")
+    yield from _references(words, comment, getattr(place.owner, "__doc__", None) or "")
+
+
+def _keys_of(place: Place, origins: Origins) -> Iterator[str]:
+    """The keys of a node, one line each."""
+    kind = locate(place.value["_target_"], place.path)
+    yield _row("class", f"{place.value['_target_']}: {summary(kind.__doc__ or '')}")
+    for key, taken in parameters_of(kind).items():
+        if not taken.wired:
+            line = origins.lines.get(f"{place.path}.{key}")
+            measure = unit(key, line.comment if line is not None else "")
+            value = "" if is_node(place.value.get(key)) else f" = {show(place.value.get(key))}"
+            yield f"  {place.path}.{key}{value}: {describe(taken.annotation)}{f', {measure}' if measure else ''}"
+
+
+def _references(*texts: str) -> Iterator[str]:
+    for number, link in enumerate(links(*(text for text in texts if text))):
+        yield _row("see" if number == 0 else "", link)
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<{_MARGIN}}{text}"
+
+
+def _unknown(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> ConfigError:
+    noun, _, key = path.partition(".")
+    others = [file.stem for folder in folders for file in sorted(folder.glob(f"{noun}/*.yaml")) if key in lines_of(file)]
+    if others:
+        do = f"Say `nnpx config explain {path} {noun}={others[0]}`."
+        raise ConfigError(path, expected=f"a key of the option of {noun} that is chosen", found=f"one of {noun}={', '.join(others)}", do=do)
+    known = [key for key in paths_in(config) if not key.endswith("_target_")]
+    hint = suggest(path, known, 0.75) or suggest_place(path, known) or suggest(path, (*NOUNS, *SCALARS))
+    return ConfigError(path, expected="a key of the experiment", found=path, do=hint or "`nnpx config show` lists them.")

@@ -1,0 +1,57 @@
+"""What a training amounts to, in the few numbers by which choices are compared: errors on the validation set, and cost.
+
+The test set is left alone: whoever chooses by its errors has no test set any more. It is measured by `nnpx evaluate`, after the choice.
+"""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from nnpx.data.reader import read
+from nnpx.ensemble import Ensemble
+from nnpx.evaluation import batches, compare, metrics, predict
+from nnpx.graph import AtomicGraph
+from nnpx.neighbors import graph_from_list
+
+#: errors by which potentials are compared
+QUANTITIES: Final = ("energy_per_atom", "forces", "stress")
+#: structures that are timed together, and how often after the first time, which warms up
+TIMED_STRUCTURES: Final = 64
+REPEATS: Final = 5
+
+
+def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[str, float]:
+    """The outcome of a training.
+
+    Args:
+        ensemble: what was trained, in the precision in which it will be used.
+        prepared: the folder that holds valid.extxyz.
+        train_wall_s: s; how long the training took.
+
+    Returns:
+        `valid/energy_per_atom_mae` (eV), `valid/forces_mae` (eV/Å), `valid/stress_mae` (eV/Å³), as far as there are labels;
+        `us_per_atom` (µs; energy and forces of the ensemble, neighbours known), `n_parameters` (of all members) and `train_wall_s`.
+    """
+    path = prepared / "valid.extxyz"
+    cost = {"n_parameters": float(sum(weight.numel() for weight in ensemble.parameters())), "train_wall_s": train_wall_s}
+    if not path.stat().st_size:
+        return cost
+    structures = read(path)
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name).cast(ensemble.dtype)
+    found = metrics(compare(graph, predict(ensemble, batches(graph)), ensemble.numbers, [""] * len(structures)))
+    errors = {f"valid/{name}_mae": float(found[name]["mae"]) for name in QUANTITIES if name in found}
+    return {**errors, "us_per_atom": round(microseconds_per_atom(ensemble, graph), 3), **cost}
+
+
+def microseconds_per_atom(ensemble: Ensemble, graph: AtomicGraph) -> float:
+    """Median wall time of energy and forces of the whole ensemble, in µs per atom, over a batch of the first structures."""
+    piece = graph.select(torch.arange(min(TIMED_STRUCTURES, graph.n_structures)))
+    seconds = []
+    for _ in range(1 + REPEATS):
+        started = time.perf_counter()
+        ensemble(piece, spread=False)
+        seconds.append(time.perf_counter() - started)
+    return 1e6 * statistics.median(seconds[1:]) / piece.n_atoms

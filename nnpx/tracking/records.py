@@ -1,0 +1,50 @@
+"""What a run has to say, as records of plain JSON."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+#: one thing to remember, as JSON: {"do": "params" | "metrics" | "file" | "text" | "register" | "tag" | "start" | "finish", …}
+Record = dict[str, Any]
+#: MLflow's limits: parameters in a batch, characters of a parameter's value
+PARAMS_PER_BATCH: Final = 100
+PARAM_LENGTH: Final = 6000
+
+
+def param_batches(values: Mapping[str, object]) -> Iterator[dict[str, str]]:
+    """Settings as flat text in batches that MLflow takes."""
+    pairs = list(flatten(values).items())
+    for first in range(0, len(pairs), PARAMS_PER_BATCH):
+        yield dict(pairs[first : first + PARAMS_PER_BATCH])
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """Nested settings as dotted names and text; lists as JSON, characters that MLflow does not take as underscores."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = re.sub(r"[^\w\-./: ]", "_", f"{prefix}{key}")
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
+            flat[name] = text if len(text) <= PARAM_LENGTH else text[: PARAM_LENGTH - 1] + "…"
+    return flat
+
+
+def _plain(value: object) -> object:
+    return list(value) if hasattr(value, "__iter__") else str(value)
+
+
+def checksum(path: Path) -> str:
+    """The MD5 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def with_checksum(record: Record) -> Record:
+    """The record; one of a file with what tells later whether the file is still the same."""
+    path = Path(record["path"]) if record["do"] == "file" else None
+    return {**record, "md5": checksum(path)} if path is not None and path.is_file() else record

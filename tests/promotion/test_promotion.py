@@ -1,0 +1,124 @@
+"""The champion is the best potential that a rule lets through, and its address loads it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small import CONFIG, NUMBERS
+from tracking.stores import tracker
+
+import nnpx
+from nnpx import artifact, cli
+from nnpx.assembly import build_parts
+from nnpx.config import compose, instantiate
+from nnpx.ensemble import Ensemble
+from nnpx.errors import ArtifactError, ConfigError
+from nnpx.overrides import groups_in
+from nnpx.promotion import Measured
+from nnpx.resolvers import conf_dir
+from nnpx.schema import SEPARATE_GROUPS, check_node, plain
+
+ERROR, DRIFT = "test/forces_mae", "simulate/nve/drift_meV_per_atom_per_ps"
+
+
+@pytest.mark.parametrize(("group", "option"), [(group, one) for group in SEPARATE_GROUPS for one in groups_in([conf_dir()]).get(group, [])])
+def test_an_option_of_a_group_that_belongs_to_no_experiment_fits_its_signature(group, option):
+    node = plain(compose([f"+{group}={option}"])[group])
+    assert node["_target_"].startswith(f"nnpx.{group}.")
+    assert check_node(node, group, ())[1] == []
+    assert (conf_dir() / group / f"{option}.yaml").read_text().startswith("# ")
+
+
+def measured(name: str, error: float, drift: float = 0.01, data: str = "same") -> Measured:
+    return Measured(name, {ERROR: error, DRIFT: drift}, data)
+
+
+@pytest.fixture
+def rule():
+    return instantiate(compose(["+promotion=lower_error", "promotion.factor=0.5"]).promotion)
+
+
+@pytest.mark.parametrize(("error", "holds"), [(0.0499, True), (0.05, False), (0.2, False), (float("nan"), False)])
+def test_the_error_must_be_lower_by_the_factor(rule, error, holds):
+    assert rule.judge(measured("new", error), measured("old", 0.1)).holds is holds
+
+
+@pytest.mark.parametrize(("drift", "holds"), [(0.1, True), (-0.1, True), (0.11, False), (-0.11, False), (float("nan"), False)])
+def test_a_bound_holds_for_the_magnitude(rule, drift, holds):
+    assert rule.judge(measured("new", 0.01, drift), measured("old", 0.1)).holds is holds
+
+
+def test_the_first_potential_needs_only_its_bounds(rule):
+    assert rule.judge(measured("new", 0.5), None).holds
+    assert not rule.judge(measured("new", 0.5, drift=1.0), None).holds
+
+
+def test_what_was_not_measured_or_not_on_the_same_data_is_never_promoted(rule):
+    for candidate in (Measured("new", {ERROR: 0.01}, "same"), Measured("new", {DRIFT: 0.01}, "same"), measured("new", 0.01, data="other")):
+        verdict = rule.judge(candidate, measured("old", 0.1))
+        assert not verdict.holds
+        assert any(reason.startswith("no: ") for reason in verdict.reasons)
+
+
+@pytest.fixture
+def project(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace)
+    return workspace
+
+
+def train(project: Path, seed: int, error: float, drift: float = 0.01) -> str:
+    """A registered potential with measured errors; the id of its run."""
+    path = project / "models" / "potential.nnpx"
+    ensemble = Ensemble([build_parts(CONFIG, numbers=NUMBERS, seed=seed).unscaled_potential()])
+    artifact.save(path, ensemble, config=CONFIG, card={}, provenance={}, training={})
+    with tracker(project, timeout_s=10).start("train", parent=None, tags={"test_md5": "d41d8"}) as run:
+        run.log_model(path, name="ethanol", alias="candidate")
+        run.log_metrics({ERROR: error, DRIFT: drift}, step=0)
+    return run.id
+
+
+def promote(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr("sys.argv", ["nnpx", "promote", *words])
+    return cli.main()
+
+
+def test_the_champion_follows_the_rule_and_says_why(project, monkeypatch, capsys):
+    monkeypatch.setattr("nnpx.runs.compose", lambda: compose(["tracking.experiment=physics"]))
+    first = train(project, 0, 0.10)
+    assert promote(monkeypatch) == 0
+    assert "ethanol version 1 is the champion now" in capsys.readouterr().out
+    train(project, 1, 0.11)
+    assert promote(monkeypatch, "ethanol") == 1
+    out = capsys.readouterr().out
+    assert out == (
+        "promote: ethanol version 2 does not become champion\n"
+        "  no: test/forces_mae 0.11 ≥ 1 × 0.1 (version 1)\n"
+        "  yes: |simulate/nve/drift_meV_per_atom_per_ps| 0.01 ≤ 0.1\n"
+    )
+    better = train(project, 2, 0.09)
+    assert promote(monkeypatch, better[:10], "promotion.factor=0.5") == 1
+    assert promote(monkeypatch, better[:10]) == 0
+    assert promote(monkeypatch, first[:10]) == 1
+    assert promote(monkeypatch, "ethanol") == 0
+    assert "is the champion already" in capsys.readouterr().out
+    assert promote(monkeypatch, "ethnol") == 2
+    assert promote(monkeypatch, "promotion.factr=1") == 2
+
+
+def test_the_address_of_a_registered_potential_loads_it(project):
+    train(project, 0, 0.1)
+    loaded = nnpx.load("models:/ethanol@candidate")
+    saved = nnpx.load("models/potential.nnpx")
+    assert all(torch.equal(one, other) for one, other in zip(loaded.parameters(), saved.parameters(), strict=True))
+    assert nnpx.Calculator("models:/ethanol/1").ensemble.numbers == NUMBERS
+    with pytest.raises(ArtifactError, match=r"expected a registered potential \(ethanol\), found ethnol. Did you mean ethanol\?"):
+        nnpx.load("models:/ethnol@candidate")
+    with pytest.raises(ArtifactError, match=r"expected an alias of ethanol \(candidate\), found champion. Run `nnpx promote` first."):
+        nnpx.load("models:/ethanol@champion")
+
+
+def test_a_project_that_keeps_no_runs_is_told(project):
+    (project / "params.yaml").write_text(json.dumps({**plain(compose(["tracking=none"]))}))
+    with pytest.raises(ConfigError, match="expected a tracker that keeps runs, found Silent"):
+        nnpx.load("models:/ethanol@champion")
