@@ -18,7 +18,6 @@ from nnpx.tuning.worker import Order
 
 #: the learning rate with the smallest error
 BEST = 3e-3
-REAL_TRAIN = worker.train
 
 
 class Remembered:
@@ -113,15 +112,6 @@ def edits(order: Order, overrides: list[str], folder: Path) -> None:
     parabola(order, overrides, folder)
     with (order.project / "conf" / "tune" / "mine.yaml").open("a") as file:
         file.write("# edited\n")
-
-
-def train_and_tell(order: Order, overrides: list[str], folder: Path) -> None:
-    """A real training; its outcome is taken from the best epoch where the training has not told it."""
-    REAL_TRAIN(order, overrides, folder)
-    path = folder / "models" / "training.json"
-    written = json.loads(path.read_text())
-    last = min((row for member in written["members"] for row in member["curve"]), key=lambda row: row["valid_loss"])
-    path.write_text(json.dumps({"outcome": {"valid/forces_mae": last["valid_forces_mae"]}, **written}))
 
 
 def use(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,12 @@
 import json
 
 import pytest
-import tuning_stubs
 from ase.io import write
 from mlflow import MlflowClient
 from small import ethanols
 
 from nnpx import artifact, cli
 from nnpx.config import compose
-from nnpx.tuning import worker
 
 SMALL = (
     *("data=extxyz", "data.path=mine.extxyz", "ensemble=single", "network.hidden=[4]", "descriptor=acsf_narrow"),
@@ -22,7 +20,6 @@ HYPERBAND = "tune.pruner={_target_: nnpx.tuning.pruners.Hyperband, min_epochs: 1
 @pytest.mark.slow
 def test_real_trainings_are_searched_pruned_recorded_and_promoted(project, monkeypatch, capfd):
     write(project / "mine.extxyz", ethanols(40))
-    monkeypatch.setattr(worker, "train", tuning_stubs.train_and_tell)
     words = ["nnpx", "tune", "--config-dir", "conf", "tune=mine", "tune.n_trials=8", "tune.n_workers=2", HYPERBAND, *SMALL, "--promote"]
     monkeypatch.setattr("sys.argv", words)
     assert cli.main() == 0
