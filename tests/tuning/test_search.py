@@ -81,6 +81,7 @@ def test_the_best_of_a_known_function_is_found(storage, tune, studies):
 def test_a_search_goes_on_as_if_it_had_not_been_left(tune, studies, project):
     tune("parabola", "tune.n_trials=9")
     whole = rates(*studies())
+    assert len(set(whole)) == 9
     (folder,) = (project / ".nnpx" / "tune").iterdir()
     folder.rename(project / "whole")
     tune("parabola", "tune.n_trials=4")
