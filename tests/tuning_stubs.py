@@ -103,6 +103,11 @@ def tracked(order: Order, overrides: list[str], folder: Path) -> None:
         tell_follower(run, SimpleNamespace(member=0, epoch=SimpleNamespace(epoch=1, valid_forces_mae=1.0)))
 
 
+def hopeless(order: Order, overrides: list[str], folder: Path) -> None:
+    """Never ends well."""
+    raise RuntimeError("never")
+
+
 def edits(order: Order, overrides: list[str], folder: Path) -> None:
     """Somebody edits an option while it trains."""
     parabola(order, overrides, folder)

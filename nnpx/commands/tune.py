@@ -1,11 +1,10 @@
 """Searches for the choices and numbers with the smallest errors, or costs: nnpx tune tune=error_and_cost."""
 
 import sys
-from argparse import ArgumentParser
 from pathlib import Path
-from typing import Final, NoReturn, final
+from typing import Final
 
-from nnpx.errors import ConfigError
+from nnpx.arguments import Parser, take_trusted
 
 #: the search where none is named
 DEFAULT: Final = "learning_rate"
@@ -23,19 +22,13 @@ Searches the space of conf/tune/OPTION.yaml; the other overrides hold for every 
 """
 
 
-@final
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError("command line", expected="options as in `nnpx tune --help`", found=message, do="Correct it.")
-
-
 def main(words: list[str]) -> int:
     """Reads and checks the search, then runs it.
 
     Raises:
         ConfigError: with all errors, before anything runs.
     """
-    parser = _Parser(prog="nnpx tune", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="nnpx tune", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-cd", "--config-dir", type=Path)
@@ -47,9 +40,8 @@ def main(words: list[str]) -> int:
     from nnpx.targets import trust
     from nnpx.tuning.search import read_search
 
-    named = [word for word in options.words if word.startswith("trusted=")]
-    trust([name.strip() for word in named for name in word.removeprefix("trusted=").strip("[]").split(",") if name.strip()])
-    declared, overrides = read_search([word for word in options.words if word not in named], options.config_dir, DEFAULT)
+    trust(take_trusted(options.words))
+    declared, overrides = read_search(options.words, options.config_dir, DEFAULT)
     from nnpx.tuning.run import tune
 
     return tune(declared, overrides, options.config_dir, Path.cwd(), promote=options.promote)

@@ -45,7 +45,6 @@ def search_in_processes(order: Order, study: optuna.Study, look: Callable[[], No
                 if worker.exitcode != 0:
                     _mourn(study, worker)
                     crew.append(_start(order))
-        look()
     finally:
         _stop(crew)
 

@@ -1,27 +1,35 @@
 """The pictures of a search. Every function returns a matplotlib `Figure`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from optuna.trial import FrozenTrial
 
 from nnpx.figures import COLORS, INK, STYLE
 from nnpx.tuning.space import Dimension, Interval
 
+#: marks of trials that did not complete
+HOLLOW: Final[dict[str, Any]] = {"s": 18, "facecolors": "none", "edgecolors": COLORS[0], "linewidths": 0.9}
 
-def history(trials: Sequence[FrozenTrial], objectives: Mapping[str, str]) -> Figure:
-    """Every objective of the completed trials in the order of their numbers, and the best so far."""
+
+def history(trials: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial], objectives: Mapping[str, str]) -> Figure:
+    """Every objective of the completed trials in the order of their numbers, the best so far, and where the others were stopped."""
     figure, panels = _panels(len(objectives), width=4.2)
     numbers = [trial.number for trial in trials]
     for k, (axes, (name, direction)) in enumerate(zip(panels, objectives.items(), strict=True)):
         values = np.array([trial.values[k] for trial in trials])
         best = np.minimum.accumulate(values) if direction == "minimize" else np.maximum.accumulate(values)
-        axes.scatter(numbers, values, s=18, color=COLORS[0])
+        axes.scatter(numbers, values, s=18, color=COLORS[0], label="completed")
+        if pruned:
+            axes.scatter([trial.number for trial in pruned], [trial.values[0] for trial in pruned], **HOLLOW, label="when stopped")
         axes.step(numbers, best, where="post", color=COLORS[1], label="best so far")
         axes.set(xlabel="trial", ylabel=name, yscale=_scale(values))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper right")
     return figure
 
@@ -34,7 +42,9 @@ def slices(trials: Sequence[FrozenTrial], space: Mapping[str, Dimension], object
     for axes, (key, dimension) in zip(panels, space.items(), strict=True):
         at = [trial.params[key] for trial in trials]
         if isinstance(dimension, Interval):
-            axes.set_xscale("log" if dimension.log else "linear")
+            axes.set(xscale="log" if dimension.log else "linear", xlim=_with_margin(dimension))
+            if dimension.log and dimension.high > 10 * dimension.low:
+                axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             names = dimension.ends()
             at = [names.index(value) for value in at]
@@ -77,6 +87,14 @@ def _panels(n: int, *, width: float) -> tuple[Figure, list[Axes]]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width * columns, 3.0 * rows), layout="constrained")
         return figure, [figure.add_subplot(rows, columns, k + 1) for k in range(n)]
+
+
+def _with_margin(dimension: Interval) -> tuple[float, float]:
+    """The bounds and a little more: a twentieth of the way on either side."""
+    low, high = dimension.low, dimension.high
+    if dimension.log:
+        return low * (low / high) ** 0.05, high * (high / low) ** 0.05
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _scale(values: np.ndarray) -> str:

@@ -21,7 +21,7 @@ from nnpx.tuning.store import FAILURE, best_trials, counted
 #: rows of the table of one objective
 _SHOWN: Final = 10
 #: completed trials that an analysis of variance needs to mean anything
-_ENOUGH: Final = 4
+_ENOUGH: Final = 8
 
 
 def best_table(study: optuna.Study, declared: Declared) -> Table:
@@ -99,9 +99,10 @@ def _drawn(study: optuna.Study, declared: Declared, shares: Mapping[str, Mapping
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not trials:
         return {}
-    first = next(iter(objectives))
+    first, pruned = next(iter(objectives)), study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    stopped = [trial for trial in pruned if trial.values]
     drawn = {
-        "history": (figures.history(trials, objectives), "The completed trials in their order."),
+        "history": (figures.history(trials, stopped, objectives), "The trials in their order."),
         "slices": (figures.slices(trials, declared.search.space, first), f"{first} against every override; later trials are darker."),
     }
     if len(objectives) > 1:

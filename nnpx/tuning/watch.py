@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from nnpx.report import text
 from nnpx.tracking import Run
 from nnpx.tuning.search import Search
-from nnpx.tuning.space import overrides_of
 from nnpx.tuning.store import FAILURE, best_trials, counted
 
 
@@ -39,6 +38,7 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.look()
         self._bar.stop()
 
     def look(self) -> None:
@@ -53,7 +53,7 @@ class Watch:
         self._bar.update(self._task, completed=n_done, best=self._best())
 
     def _said(self, trial: FrozenTrial) -> str:
-        words = " ".join(overrides_of(trial.params))
+        words = " ".join(f"{key}={text(value)}" for key, value in trial.params.items())
         match trial.state:
             case TrialState.COMPLETE:
                 values = ", ".join(f"{name} {text(value)}" for name, value in zip(self._search.objectives, trial.values, strict=True))

@@ -37,7 +37,6 @@ def project(tmp_path, monkeypatch):
 
 def _in_this_process(order, study, look):
     worker.search(order)
-    look()
 
 
 def _tune(monkeypatch, capfd, stub, words, crew):

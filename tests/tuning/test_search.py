@@ -76,7 +76,6 @@ def test_the_best_of_a_known_function_is_found(storage, tune, studies):
     assert abs(math.log10(study.best_params["optimizer.learning_rate"] / BEST)) < 0.15
     assert out.count("tune: trial ") == 20
     assert "Best trials" in out
-    assert "a training speaks" not in out
 
 
 def test_a_search_goes_on_as_if_it_had_not_been_left(tune, studies, project):
@@ -122,8 +121,8 @@ def test_a_trial_that_fails_fails_alone_and_says_why(tune, studies):
     assert told == ["failed: valid/forces_mae is nan", "failed: the loss is not finite", "failed: valid/forces_mae is missing"]
 
 
-def test_a_search_without_a_completed_trial_exits_with_1(tune_in_processes):
-    assert tune_in_processes("deadly", "tune.n_trials=1")[0] == 1
+def test_a_search_without_a_completed_trial_exits_with_1(tune):
+    assert tune("hopeless", "tune.n_trials=1")[0] == 1
 
 
 @pytest.mark.parametrize("pruner", [HYPERBAND, MEDIAN], ids=["hyperband", "median"])
@@ -234,8 +233,9 @@ def test_no_trial_starts_after_the_time_is_up(tune, studies):
     assert states(*studies()) == []
 
 
-def test_every_trial_has_a_folder_with_what_it_said(tune, project):
-    tune("parabola", "tune.n_trials=1")
+def test_every_trial_has_a_folder_with_what_it_said(tune_in_processes, project):
+    out = tune_in_processes("parabola", "tune.n_trials=1")[1]
+    assert "a training speaks" not in out
     (trial,) = project.glob(".nnpx/tune/*/trials/*")
     assert (trial / "log.txt").read_text() == "a training speaks\n"
     assert json.loads((trial / "models" / "training.json").read_text())["outcome"]["valid/forces_mae"] > 1
