@@ -9,15 +9,13 @@ from typing import Any, Final, final
 from omegaconf import OmegaConf
 
 from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
-from nnpx.config import compose, instantiate, load_params
 from nnpx.errors import ConfigError
+from nnpx.runs import all_runs, project_tracker
 from nnpx.schema import plain
 from nnpx.targets import suggest
 
 #: settings that say how and where something was kept, and not what was done
 _IDLE: Final = ("name", "conf_hash", "tracking")
-#: the page of MLflow's answer
-_PAGE: Final = 1000
 
 
 @final
@@ -100,7 +98,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _recorded(word: str, project: Path) -> list[_Found]:
     """The runs of MLflow that a word names."""
-    runs = list(_all_runs(project))
+    runs = all_runs(project_tracker(project))
     named = [run for run in runs if run.info.run_id.startswith(word)] or [run for run in runs if run.info.run_name == word]
     if not named:
         do = suggest(word, [run.info.run_name for run in runs]) or "Look up its id with the dashboard, or name a folder."
@@ -119,23 +117,6 @@ def _recorded_run(run: Any) -> _Found:
     failure = "" if run.info.status == "FINISHED" else f"the run is {run.info.status}"
     name = f"{run.info.run_name} ({run.info.run_id[:8]})"
     return _Found(Row(name, choices, found, failure), run.data.params)
-
-
-def _all_runs(project: Path) -> Iterator[Any]:
-    """Every run of the project's experiment, the newest first."""
-    params = project / "params.yaml"
-    node = load_params(params).tracking if params.is_file() else compose().tracking
-    store = getattr(instantiate(node, workspace=project), "store", None)
-    if store is None:
-        raise ConfigError("tracking", expected="a tracker that keeps runs", found="none", do="Name folders instead.")
-    client = getattr(store, "client", None) or store._client
-    experiment, token = client.get_experiment_by_name(store.experiment), None
-    while experiment is not None:
-        page = client.search_runs([experiment.experiment_id], max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
