@@ -50,8 +50,17 @@ def guarded(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     with open_dict(config):
         ours: Any = OmegaConf.to_container(config.pop("hydra"), resolve=False)
-    raise_all([*hydra_problems(ours, [word.lstrip("+").partition("=")[0] for word in overrides]), *machine_problems(config)])
+    raise_all([*hydra_problems(ours, overrides), *machine_problems(config)])
     return config
+
+
+def guard_hydra(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuses Hydra's own part of a configuration, the key `hydra`, where a file has put into it what only the user may.
+
+    Raises:
+        ConfigError: with everything that a file must not do.
+    """
+    raise_all(hydra_problems(OmegaConf.to_container(config.hydra, resolve=False), overrides))  # type: ignore[arg-type]
 
 
 def guard_values(config: DictConfig) -> None:
@@ -66,14 +75,14 @@ def guard_values(config: DictConfig) -> None:
     raise_all([*problems, *machine_problems(config)])
 
 
-def hydra_problems(config: Mapping[str, Any], said: Sequence[str]) -> list[ConfigError]:
+def hydra_problems(config: Mapping[str, Any], overrides: Sequence[str]) -> list[ConfigError]:
     """What a file tells Hydra that it must not.
 
     Args:
         config: Hydra's own part of a composed configuration, interpolations left as they are.
-        said: the keys that the user gave on the command line.
+        overrides: the words of the user's command line.
     """
-    problems = []
+    problems, said = [], [word.lstrip("+").partition("=")[0] for word in overrides]
     for path, value in _leaves(config, "hydra"):
         if path.endswith("._target_") and value not in HYDRA_TARGETS:
             names = ", ".join(target.rpartition(".")[2] for target in HYDRA_TARGETS)

@@ -42,7 +42,7 @@ def hydra_problem(key: str, chosen: Mapping[str, str]) -> ConfigError | None:
             option = f"{chosen.get(names[0], 'basic')}.yaml"
             listed = f"hydra/{names[0]}"
             node = store.load(f"{listed}/{option}").node if option in store.list(listed) else None
-        if not isinstance(node, DictConfig) or OmegaConf.get_type(node) is dict:
+        if not isinstance(node, DictConfig) or node._is_missing() or OmegaConf.get_type(node) is dict:
             return None
         known = [str(word) for word in node if word != "_target_"]
         if name not in known:

@@ -32,6 +32,11 @@ _SYNTAX: Final = (
     (r"undefined alias|expected alphabetic", "a * or & in front of a value", "Put the value in quotes."),
     (r"end of stream|unexpected end", "a quote or bracket that is not closed", "Close it."),
     (r"block end|block mapping|block collection", "a line that is not indented like its neighbours", "Indent it like them, with spaces."),
+    (
+        r"could not determine a constructor for the tag '(\S+)'",
+        r"an instruction to make an object (\1)",
+        "Write plain values: nothing is run.",
+    ),
     (r"", "text that is no YAML", "Indent with spaces and write `key: value`."),
 )
 

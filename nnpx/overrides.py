@@ -16,7 +16,7 @@ from nnpx.errors import ConfigError
 from nnpx.hydra_words import hydra_problem, readable
 from nnpx.interpolations import keys_of
 from nnpx.option_files import OVERLAY, find, groups_in, name_file, problems_in, read, relative
-from nnpx.schema import raise_all
+from nnpx.schema import SEPARATE_GROUPS, raise_all
 from nnpx.targets import suggest
 
 __all__ = ["explain", "fit", "groups_in", "lay", "name_file", "parse", "read_composed", "readable", "relative"]
@@ -146,7 +146,7 @@ def _wrong_choice(override: Override, folders: Sequence[Path], groups: Mapping[s
             yield ConfigError(
                 group, expected=f"an option of {group} ({', '.join(groups[group])})", found=name, do=do or "Choose one of them."
             )
-        elif word.startswith("+"):
+        elif word.startswith("+") and group not in SEPARATE_GROUPS:
             plus = "++" if override.is_force_add() else "+"
             found = f"a {plus} before a group that is chosen already"
             yield ConfigError(word, expected=f"{group}=OPTION", found=found, do=f"Drop the {plus}.")

@@ -129,11 +129,12 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("train", "name=${seeed}"): "name: expected ${…} to lead to a value, found ${seeed}, and no key seeed. Did you mean seed?",
     ("train", "seed=${seed}"): "seed: expected ${…} to lead to a value, found ${seed}, which leads back to itself. Give seed a value.",
     ("train", "name=${oc.env:NOT_SET_ANYWHERE}"): (
-        "name: expected ${…} to lead to a value, found ${oc.env:NOT_SET_ANYWHERE}, which is not set. Set the variable, or write the value."
+        "name: expected a value that is the same on every machine, found ${oc.env:NOT_SET_ANYWHERE} (the resolver oc.env). "
+        "Write the value, or give it on the command line as name=… ."
     ),
     ("train", "name=${hydra:job.num}"): (
-        "name: expected ${…} to lead to a value, found ${hydra:job.num}, which no experiment knows. "
-        "Name another key of the experiment: ${seed}, ${cutoff.radius}."
+        "name: expected a value that is the same on every machine, found ${hydra:job.num} (the resolver hydra). "
+        "Write the value, or give it on the command line as name=… ."
     ),
     # sweeps
     ("train", "-m", "seed=0,1", "hydra/sweeper=optuna"): (

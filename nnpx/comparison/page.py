@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -151,4 +152,7 @@ def _mean(group: Group, quantity: Quantity) -> Cell:
     mean, sigma = group.mean(quantity), group.sigma(quantity)
     if mean is None:
         return ""
-    return f"{text(mean)} ± {text(float(f'{sigma:.2g}'))}" if sigma else text(mean)
+    if not sigma:
+        return text(int(mean) if mean.is_integer() else mean)
+    decimals = max(0, 1 - math.floor(math.log10(sigma)))  # two digits of σ, and no more of the mean
+    return f"{mean:,.{decimals}f} ± {sigma:,.{decimals}f}"

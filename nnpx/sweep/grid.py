@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nnpx import resolvers
 from nnpx.config import compose, fingerprint, problems_of, validate
 from nnpx.errors import ConfigError
+from nnpx.guard import guard_hydra
 from nnpx.launchers import register
 from nnpx.overrides import parse, readable
 from nnpx.provenance import code_fingerprint
@@ -148,6 +149,7 @@ def plan(verb: str, overrides: Sequence[str], config_dir: Path | None) -> Grid:
     except ConfigError:
         _checked(verb, jobs_of(words), config_dir)  # tells more of what is wrong
         raise
+    guard_hydra(master, [*own, "hydra.searchpath"])  # the search path holds --config-dir
     given = {word.split("=")[0] for word in words}
     words = [*(f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items() if key not in given), *words]
     listed = jobs_of(words)

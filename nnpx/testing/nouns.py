@@ -201,7 +201,7 @@ def prior_never_attracts(case: PriorCase) -> None:
 
 def prior_ends_smoothly(case: PriorCase) -> None:
     """Energy, force and its slope have no step anywhere between 0.5 and 6 Å."""
-    points = torch.linspace(0.5, 6.0, 1101, dtype=torch.float64)
+    points = torch.linspace(0.5, 6.0, 11001, dtype=torch.float64)
     step = float(points[1] - points[0])
     for other in range(case.n_species):
 

@@ -159,14 +159,21 @@ def test_a_file_cannot_make_hydra_run_code(nnpx, tmp_path, key, words):
     assert f"error: {key}: expected " in err
 
 
+@pytest.mark.filterwarnings("ignore:(?s).*is validated against ConfigStore schema with the same name:UserWarning")
 def test_a_launcher_of_ones_own_file_must_be_one_of_hydras(nnpx, tmp_path):
+    """Also where the file has the name of one of them."""
     written(tmp_path / "mine" / "hydra" / "launcher" / "evil.yaml", EVIL)
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=evil")
+    assert code == 2
+    assert "error: hydra/launcher: expected an option of hydra/launcher" in err
+    written(tmp_path / "mine" / "hydra" / "launcher" / "joblib.yaml", EVIL)
+    code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=joblib")
     assert code == 2
     assert "error: hydra.launcher._target_: expected a launcher or sweeper of Hydra or its plugins" in err
     assert "found os.system" in err
 
 
+@pytest.mark.filterwarnings("ignore:(?s).*is validated against ConfigStore schema with the same name:UserWarning")
 def test_a_word_of_the_user_opens_no_door_to_a_file(nnpx, tmp_path):
     evil = {"filters": {"evil": {"()": "os.system", "command": TRACE}}}
     written(tmp_path / "mine" / "experiment" / "evil.yaml", f"# @package _global_\nhydra: {json.dumps({'job_logging': evil})}\n")
@@ -177,8 +184,9 @@ def test_a_word_of_the_user_opens_no_door_to_a_file(nnpx, tmp_path):
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/job_logging=evil")
     assert code == 2
     assert "error: hydra.job_logging: " in err
-    written(tmp_path / "mine" / "hydra" / "launcher" / "mine.yaml", {"defaults": ["submitit_slurm"], "setup": [TRACE]})
-    code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=mine")
+    target = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    written(tmp_path / "mine" / "hydra" / "launcher" / "submitit_slurm.yaml", {"_target_": target, "setup": [TRACE]})
+    code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=submitit_slurm")
     assert code == 2
     assert f'error: hydra.launcher.setup: expected nothing, or your own word on the command line, found ["{TRACE}"].' in err
 
@@ -188,11 +196,14 @@ def test_what_the_user_says_to_hydra_is_the_users_affair(tree):
 
 
 def test_a_params_file_cannot_speak_to_hydra_when_values_are_composed_upon_it(nnpx, tmp_path):
-    written(tmp_path / "params.yaml", {**_plain(), "hydra": {"searchpath": ["pkg://evil"]}, "defaults": ["_self_"]})
+    written(tmp_path / "params.yaml", {**_plain(), "hydra": {"searchpath": ["pkg://evil"]}})
     code, err = nnpx("check", "--params", "params.yaml", "seed=1")
     assert code == 2
     assert "error: hydra: expected the values of an experiment alone" in err
-    assert "error: defaults: expected the values of an experiment alone" in err
+    written(tmp_path / "params.yaml", {**_plain(), "defaults": ["_self_"]})
+    code, err = nnpx("check", "--params", "params.yaml", "seed=1")
+    assert code == 2
+    assert "error: params.yaml: expected a composed experiment, with every group in it, found one that is not composed" in err
 
 
 @pytest.mark.parametrize("secret", ["${oc.env:SECRET}", "a/${oc.env:SECRET,none}/b", "${oc.${which}:SECRET}", "${now:%Y}"])

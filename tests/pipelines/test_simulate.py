@@ -22,8 +22,9 @@ from nnpx.potential import Scales
 from nnpx.schema import plain
 
 TIMES = ("duration_ps=0.05", "equilibration_ps=0.01", "sample_every_fs=2.5", "watchdog.max_bond_change=null")
-ONE = ["tracking=none", "md=langevin", "network.hidden=[8]", *(f"md.{key}" for key in TIMES)]
-SHORT = ["tracking=none", "md=nve_and_langevin", "network.hidden=[8]", *(f"md.{run}.{key}" for run in ("nve", "langevin") for key in TIMES)]
+WEAK = ["tracking=none", "network.hidden=[8]", "prior.reach_factor=1.0"]
+ONE = [*WEAK, "md=langevin", *(f"md.{key}" for key in TIMES)]
+SHORT = [*WEAK, "md=nve_and_langevin", *(f"md.{run}.{key}" for run in ("nve", "langevin") for key in TIMES)]
 
 
 def run(config: DictConfig, workspace: Path) -> None:

@@ -24,7 +24,7 @@ def test_every_launcher_does_every_job_and_prepares_each_data_set_once(project, 
 def test_the_answer_is_a_table_in_three_forms_and_a_page_with_its_figure(project):
     project.sweep("network=per_species,mlp", "seed=0,1")
     folder = project.only()
-    assert "| per_species | 2 | 1.5 ± 0.71 | 15 ± 7.1 |" in (folder / "table.md").read_text()
+    assert "| per_species | 2 | 1.50 ± 0.71 | 15.0 ± 7.1 |" in (folder / "table.md").read_text()
     rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     assert [(row["network"], row["seed"], row["valid/forces_mae"]) for row in rows] == [
         ("per_species", "0", "0.01"),
