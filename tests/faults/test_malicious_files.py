@@ -162,6 +162,7 @@ def test_a_file_cannot_make_hydra_run_code(nnpx, tmp_path, key, words):
 @pytest.mark.filterwarnings("ignore:(?s).*is validated against ConfigStore schema with the same name:UserWarning")
 def test_a_launcher_of_ones_own_file_must_be_one_of_hydras(nnpx, tmp_path):
     """Also where the file has the name of one of them."""
+    written(tmp_path / "mine" / "experiment" / "harmless.yaml", "# @package _global_\nname: harmless\n")
     written(tmp_path / "mine" / "hydra" / "launcher" / "evil.yaml", EVIL)
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=evil")
     assert code == 2

@@ -17,19 +17,17 @@ from nnpx.errors import ArtifactError, ConfigError
 from nnpx.overrides import groups_in
 from nnpx.promotion import Measured
 from nnpx.resolvers import conf_dir
-from nnpx.schema import SEPARATE_GROUPS, check_node, plain
+from nnpx.schema import check_node, plain
 
-#: the package of each group
-HOMES = {"promotion": "promotion", "tune": "tuning"}
 ERROR, DRIFT = "test/forces_mae", "simulate/nve/drift_meV_per_atom_per_ps"
 
 
-@pytest.mark.parametrize(("group", "option"), [(group, one) for group in SEPARATE_GROUPS for one in groups_in([conf_dir()]).get(group, [])])
-def test_an_option_of_a_group_that_belongs_to_no_experiment_fits_its_signature(group, option):
-    node = plain(compose([f"+{group}={option}"])[group])
-    assert node["_target_"].startswith(f"nnpx.{HOMES[group]}.")
-    assert check_node(node, group, ())[1] == []
-    assert (conf_dir() / group / f"{option}.yaml").read_text().startswith("# ")
+@pytest.mark.parametrize("option", groups_in([conf_dir()])["promotion"])
+def test_a_shipped_rule_fits_its_signature(option):
+    node = plain(compose([f"+promotion={option}"]).promotion)
+    assert node["_target_"].startswith("nnpx.promotion.")
+    assert check_node(node, "promotion", ())[1] == []
+    assert (conf_dir() / "promotion" / f"{option}.yaml").read_text().startswith("# ")
 
 
 def measured(name: str, error: float, drift: float = 0.01, data: str = "same") -> Measured:
