@@ -167,7 +167,7 @@ def test_a_launcher_of_ones_own_file_must_be_one_of_hydras(nnpx, tmp_path):
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=evil")
     assert code == 2
     assert "error: hydra/launcher: expected an option of hydra/launcher" in err
-    written(tmp_path / "mine" / "hydra" / "launcher" / "joblib.yaml", EVIL)
+    written(tmp_path / "mine" / "hydra" / "launcher" / "joblib.yaml", {"_target_": "os.system"})
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=joblib")
     assert code == 2
     assert "error: hydra.launcher._target_: expected a launcher or sweeper of Hydra or its plugins" in err
