@@ -7,11 +7,18 @@ from typing import Final
 
 #: what varies for this process, as JSON: {"descriptor": "acsf", "seed": "1"}
 CHOICES_VARIABLE: Final = "NNPX_CHOICES"
+#: hands the run of a sweep or a search to its jobs, whatever process they run in: their runs are nested below it
+PARENT_VARIABLE: Final = "NNPX_PARENT_RUN"
 
 
 def choices() -> dict[str, str]:
     """What varies in the sweep or the search that this process works for; nothing outside of one."""
     return dict(json.loads(os.environ.get(CHOICES_VARIABLE, "{}")))
+
+
+def is_one_of_many() -> bool:
+    """Whether this process works for a sweep or a search, which decides itself which of its potentials is the best."""
+    return bool(os.environ.get(PARENT_VARIABLE))
 
 
 def run_name(config: Mapping[str, object]) -> str:

@@ -57,6 +57,9 @@ def _experiment(verb: str, options: Namespace) -> int:
     if options.multirun or options.cfg:
         from nnpx.sweep import show, sweep
 
+        if options.multirun and verb in ("compose", "check"):
+            do = f"Leave out -m; `nnpx {verb}` works on one experiment."
+            raise ConfigError("-m", expected="a verb that a sweep can run", found=verb, do=do)
         if options.cfg:
             return show(options.words, config_dir, options.cfg, resolve=options.resolve, package=options.package)
         return sweep(verb, options.words, config_dir)

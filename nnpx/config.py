@@ -9,6 +9,7 @@ The command line, `params.yaml`, notebooks and saved potentials all pass the sam
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nnpx import resolvers, schema
 from nnpx.errors import ConfigError
-from nnpx.guard import guard_values, guarded
+from nnpx.guard import guard_hydra, guard_values, guarded
 from nnpx.interpolations import resolve
 from nnpx.option_files import check_folder
 from nnpx.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
@@ -166,11 +167,31 @@ def _with_folder(overrides: Sequence[str], config_dir: Path | None) -> list[str]
     return [*overrides, *([f"hydra.searchpath=['file://{escaped}']"] if escaped else [])]
 
 
+def shipped_hydra(overrides: Sequence[str]) -> DictConfig:
+    """The shipped configuration with what these overrides say to Hydra, and nothing else.
+
+    Raises:
+        ConfigError: an option of Hydra's groups that neither Hydra nor its plugins bring.
+    """
+    words = [word for word in overrides if re.match(r"[+~]*hydra[./]", word)]
+    try:
+        with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
+            config: DictConfig = hydra_compose("config", words, return_hydra_config=True)
+    except ConfigError as error:
+        key, _, option = next((word for word in words if "/" in word.split("=")[0]), "hydra").partition("=")
+        do = "Choose one of theirs: a file of your own cannot tell Hydra what to do."
+        raise ConfigError(key, expected="an option of Hydra or its plugins", found=option or "none", do=do) from error
+    return config
+
+
 def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
     resolvers.register()
     words = _with_folder(overrides, config_dir)
     with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
-        config = guarded(hydra_compose("config", words, return_hydra_config=True), words)
+        config = hydra_compose("config", words, return_hydra_config=True)
+    if config_dir is not None:
+        guard_hydra(config, shipped_hydra(overrides), words)
+    config = guarded(config, words)
     resolve(config)
     return config
 

@@ -21,6 +21,7 @@ from nnpx.prior.zero import Zero
 from nnpx.provenance import code_fingerprint
 from nnpx.reduce import sum_atoms_to_structures
 from nnpx.statistics import measure_scales
+from nnpx.targets import trusted_code
 from nnpx.trainer.loop import Objective, Trainer
 from nnpx.trainer.state import Checkpoint, Epoch
 
@@ -60,7 +61,7 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
     different one never is.
     """
     nodes = {node: config[node] for node in NODES}
-    key = fingerprint(nodes, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), torch.__version__)
+    key = fingerprint(nodes, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__)
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
     return Task(nodes, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key)
 

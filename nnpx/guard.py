@@ -36,6 +36,9 @@ RESOLVERS: Final = ("nnpx.conf_hash",)
 _ACTIVE: Final = ("callbacks", "searchpath", "job.env_set", "launcher.setup", "launcher.additional_parameters", "launcher.python")
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LOGGING: Final = ("job_logging", "hydra_logging")
+#: what Hydra fills in itself, and the grid that a file may declare
+_FREE: Final = ("hydra.runtime.", "hydra.overrides.", "hydra.searchpath", "hydra.job.", "hydra.sweeper.params.")
+_SAY: Final = "Remove it from the file, or say {}=… yourself."
 
 
 def guarded(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -54,13 +57,27 @@ def guarded(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def guard_hydra(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuses Hydra's own part of a configuration, the key `hydra`, where a file has put into it what only the user may.
+def guard_hydra(config: DictConfig, shipped: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuses whatever a user's folder of options tells Hydra, however it says it: only the grid of a sweep may stand in a file.
+
+    Args:
+        config: composed with the folder, with the key `hydra`.
+        shipped: composed without it, with the same words to Hydra.
+        overrides: the words of the user's command line.
 
     Raises:
-        ConfigError: with everything that a file must not do.
+        ConfigError: with every value below `hydra` that is not the shipped one.
     """
-    raise_all(hydra_problems(OmegaConf.to_container(config.hydra, resolve=False), overrides))  # type: ignore[arg-type]
+    ours: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    raise_all(hydra_problems(ours, overrides))
+    known = dict(_leaves(OmegaConf.to_container(shipped.hydra, resolve=False), "hydra"))
+    raise_all(
+        [
+            ConfigError(path, expected="nothing, or your own word on the command line", found=show(value), do=_SAY.format(path))
+            for path, value in _leaves(ours, "hydra")
+            if not path.startswith(_FREE) and (path not in known or known[path] != value)
+        ]
+    )
 
 
 def guard_values(config: DictConfig) -> None:
@@ -96,7 +113,7 @@ def hydra_problems(config: Mapping[str, Any], overrides: Sequence[str]) -> list[
         }
         harmless = not any(unsaid.values()) or (key in _LOGGING and any(unsaid.items() <= own.items() for own in _hydras_own(key)))
         if not harmless and not any(where.startswith(path) for where in named):
-            expected, do = "nothing, or your own word on the command line", f"Remove it from the file, or say {path}=… yourself."
+            expected, do = "nothing, or your own word on the command line", _SAY.format(path)
             problems.append(ConfigError(path, expected=expected, found=show(_at(config, key)), do=do))
     return problems
 
@@ -107,7 +124,7 @@ def machine_problems(config: DictConfig) -> list[ConfigError]:
     for path, value in _leaves(OmegaConf.to_container(config, resolve=False), ""):
         for name in _resolvers_in(value):
             if name not in RESOLVERS:
-                expected, do = "a value that is the same on every machine", f"Write the value, or give it on the command line as {path}=… ."
+                expected, do = "a value that is the same on every machine", f"Write the value, or let the shell fill it in: {path}=$NAME ."
                 problems.append(ConfigError(path, expected=expected, found=f"{value} (the resolver {name})", do=do))
     return problems
 

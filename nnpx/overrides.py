@@ -66,6 +66,9 @@ def explain(parsed: Sequence[Override], folders: Sequence[Path]) -> Explained:
             found.problems.append(_several(word, group, groups))
         elif override.package is not None or "/" in group:
             found.problems.append(_placed(override, groups))
+        elif group in SEPARATE_GROUPS and not override.is_add():
+            do = f"Say it to the command that reads it: `nnpx {'tune' if group == 'tune' else 'promote'} {word}`."
+            found.problems.append(ConfigError(word, expected="a group of the experiment", found=f"{group}, which is none", do=do))
         elif group not in groups or isinstance(option, dict):
             found.values.append(override)
         elif override.is_delete():

@@ -5,6 +5,7 @@ built, or belongs to a package that the user trusts on their own command line. T
 the environment of the user's process; no file, and least of all a saved potential, can add to it.
 """
 
+import hashlib
 import importlib
 import inspect
 import os
@@ -13,25 +14,20 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 from nnpx import signatures
 from nnpx.errors import ConfigError
-
-_ENVIRONMENT: Final = "NNPX_TRUSTED"
+from nnpx.trusted import ENVIRONMENT, trusted_packages
 
 
 def trust(packages: Sequence[str]) -> None:
     """Adds packages that the user named on their own command line, for this process and those that it starts."""
     packages = [packages] if isinstance(packages, str) else packages
-    os.environ[_ENVIRONMENT] = ",".join(dict.fromkeys([*trusted_packages(), *packages]))
-
-
-def trusted_packages() -> list[str]:
-    """The packages trusted so far."""
-    return [name for name in os.environ.get(_ENVIRONMENT, "").split(",") if name]
+    os.environ[ENVIRONMENT] = ",".join(dict.fromkeys([*trusted_packages(), *packages]))
 
 
 def suggest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
@@ -55,7 +51,7 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,
-            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {_ENVIRONMENT}={package} for `dvc repro`, "
+            do=f"If the code is yours, say trusted=[{package}] on the command line, or set {ENVIRONMENT}={package} for `dvc repro`, "
             f'or call nnpx.trust(["{package}"]) in Python; otherwise do not use this configuration.',
         )
     found = _read(target, where) if target.startswith("nnpx.") else _imported(target, where, packages)
@@ -128,6 +124,19 @@ def _not_installed(target: str, package: str, where: str) -> ConfigError:
         found="that it is not installed",
         do=f"Run `pip install {package.split('.')[0]}`.",
     )
+
+
+def trusted_code() -> str:
+    """Twelve hexadecimal digits that change with any line of the packages that the user trusts."""
+    digest = hashlib.sha256()
+    for package in sorted(trusted_packages()):
+        _reach(package)
+        spec = find_spec(package) if package.isidentifier() else None
+        folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec is not None else []
+        files = [path for folder in folders for path in sorted(folder.rglob("*.py"))] or [Path(spec.origin)] if spec and spec.origin else []
+        for path in files:
+            digest.update(package.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _reach(package: str) -> None:

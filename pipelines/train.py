@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from nnpx import artifact
+from nnpx import artifact, choices
 from nnpx.config import instantiate
 from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
@@ -46,6 +46,6 @@ def main(config: DictConfig, workspace: Path) -> None:
         outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
         write_json(path.with_name("training.json"), {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary})
         run.log_metrics(outcome, step=0)
-        run.log_model(path, name=config.name, alias="candidate")
+        run.log_model(path, name=config.name, alias="" if choices.is_one_of_many() else "candidate")
     forget_graphs(task)
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")

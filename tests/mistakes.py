@@ -130,11 +130,11 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("train", "seed=${seed}"): "seed: expected ${…} to lead to a value, found ${seed}, which leads back to itself. Give seed a value.",
     ("train", "name=${oc.env:NOT_SET_ANYWHERE}"): (
         "name: expected a value that is the same on every machine, found ${oc.env:NOT_SET_ANYWHERE} (the resolver oc.env). "
-        "Write the value, or give it on the command line as name=… ."
+        "Write the value, or let the shell fill it in: name=$NAME ."
     ),
     ("train", "name=${hydra:job.num}"): (
         "name: expected a value that is the same on every machine, found ${hydra:job.num} (the resolver hydra). "
-        "Write the value, or give it on the command line as name=… ."
+        "Write the value, or let the shell fill it in: name=$NAME ."
     ),
     # sweeps
     ("train", "-m", "seed=0,1", "hydra/sweeper=optuna"): (

@@ -3,21 +3,26 @@
 import importlib
 import inspect
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Final, final
 
 from annotated_types import Gt
 from ase.calculators.calculator import BaseCalculator
 
 from nnpx.errors import ReferenceEngineError
 from nnpx.reference import Reference, missing
+from nnpx.trusted import trusted_packages
+
+#: modules of ASE whose calculators compute in this process and read no file
+HARMLESS: Final = ("ase.calculators.emt", "ase.calculators.lj", "ase.calculators.morse")
 
 
 @final
 class ASE(Reference):
     """Whatever engine ASE can drive: GPAW, Quantum ESPRESSO, CP2K, ORCA, a machine-learned potential.
 
-    The path is imported, and called only if it is the class of a calculator: a composed experiment may come from anywhere, and must
-    not start whatever else is installed. A reference engine is never built from a saved potential.
+    Many calculators start programs that their parameters name, and a composed experiment may come from anywhere. So a package has to be
+    trusted by the user (`trusted=[gpaw]` on the command line) before it is imported, unless the calculator is one of `HARMLESS`, and what
+    is called must be the class of a calculator. A reference engine is never built from a saved potential.
 
     Args:
         calculator: dotted path of the calculator's class, such as `gpaw.GPAW`; a function that makes one is refused.
@@ -57,7 +62,7 @@ class ASE(Reference):
         """Import the class and call it with the parameters.
 
         Raises:
-            ReferenceEngineError: no such module or class, a class of something else, or arguments that it does not take.
+            ReferenceEngineError: a package that is not trusted, no such class, no calculator, or arguments that it does not take.
         """
         engine = self._class()
         try:
@@ -69,6 +74,10 @@ class ASE(Reference):
 
     def _class(self) -> type[BaseCalculator]:
         module, _, name = self.path.rpartition(".")
+        package = self.path.split(".")[0]
+        if module not in HARMLESS and package not in trusted_packages():
+            do = f"If you want it to run, say trusted=[{package}] on the command line; otherwise do not use this configuration."
+            raise ReferenceEngineError("reference.calculator", expected="a package that you trust", found=self.path, do=do)
         try:
             engine = getattr(importlib.import_module(module), name)
         except (ImportError, ValueError) as error:

@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nnpx import resolvers
-from nnpx.config import compose, fingerprint, problems_of, validate
+from nnpx.config import compose, fingerprint, problems_of, shipped_hydra, validate
 from nnpx.errors import ConfigError
 from nnpx.guard import guard_hydra
 from nnpx.launchers import register
@@ -24,6 +24,7 @@ from nnpx.overrides import parse, readable
 from nnpx.provenance import code_fingerprint
 from nnpx.schema import plain, raise_all
 from nnpx.sweep.files import CONFIG, LOCK, RESULT, STARTS, TICKET, read_json, writable, write_json, write_text
+from nnpx.targets import trusted_code
 from nnpx.upstream import check_choices
 
 #: Hydra's words that pick a sweeper or say where jobs write; the jobs' own output goes to their logs, Hydra's chatter nowhere
@@ -98,7 +99,7 @@ class Grid:
 
     def write(self) -> list[Job]:
         """Writes every job's configuration into its folder; returns the jobs that have not finished."""
-        code = fingerprint(code_fingerprint(), (resolvers.pipelines_dir() / f"{self.verb}.py").read_text(encoding="utf-8"))
+        code = fingerprint(code_fingerprint(), trusted_code(), (resolvers.pipelines_dir() / f"{self.verb}.py").read_text(encoding="utf-8"))
         todo = []
         with writable(self.shown(self.folder)):
             for job in self.jobs:
@@ -149,7 +150,7 @@ def plan(verb: str, overrides: Sequence[str], config_dir: Path | None) -> Grid:
     except ConfigError:
         _checked(verb, jobs_of(words), config_dir)  # tells more of what is wrong
         raise
-    guard_hydra(master, [*own, "hydra.searchpath"])  # the search path holds --config-dir
+    guard_hydra(master, shipped_hydra([*_QUIET, *own]), [*own, "hydra.searchpath"])  # the search path holds --config-dir
     given = {word.split("=")[0] for word in words}
     words = [*(f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items() if key not in given), *words]
     listed = jobs_of(words)
@@ -167,6 +168,8 @@ def plan(verb: str, overrides: Sequence[str], config_dir: Path | None) -> Grid:
         Job(number, words, choices[number], config, folder / _subfolder(master, number, words, config))
         for number, (words, config) in enumerate(zip(listed, configs, strict=True))
     ]
+    if any(not job.folder.resolve().is_relative_to(folder.resolve()) or job.folder.resolve() == folder.resolve() for job in jobs):
+        raise ConfigError("hydra.sweep.subdir", expected="a folder below that of the sweep", found="another one", do="Leave it out.")
     if len({job.folder for job in jobs}) < len(jobs):
         raise ConfigError("hydra.sweep.subdir", expected="one folder per job", found="one for several", do="Leave it out.")
     return Grid(verb, folder, project, master, jobs)
@@ -233,6 +236,6 @@ def _clear(folder: Path, made_of: str) -> None:
     """Removes what an earlier start left of how the job ended, and what it made of another configuration, data or code."""
     for name in (RESULT, STARTS):
         (folder / name).unlink(missing_ok=True)
-    if read_json(folder / TICKET).get("made_of") != made_of:
+    if (folder / TICKET).is_file() and read_json(folder / TICKET).get("made_of") != made_of:
         for made in ("models", "reports"):
             shutil.rmtree(folder / made, ignore_errors=True)

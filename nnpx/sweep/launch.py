@@ -23,7 +23,7 @@ from nnpx.sweep.files import CONFIG, RESULT, read_json
 from nnpx.sweep.grid import Grid, Job
 from nnpx.sweep.progress import Progress
 from nnpx.sweep.work import starts, work
-from nnpx.targets import trusted_packages
+from nnpx.trusted import trusted_packages
 
 #: how often a job is started when the process that does it is killed
 ATTEMPTS: Final = 3

@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from nnpx.choices import PARENT_VARIABLE
 
 if TYPE_CHECKING:
     from nnpx.tracking.mlflow import MLflow
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["PARENT_VARIABLE", "MLflow", "Run", "Silent", "Status", "Tracker"]
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-#: hands the run of a sweep or a search to its jobs, whatever process they run in: their runs are nested below it
-PARENT_VARIABLE: Final = "NNPX_PARENT_RUN"
 
 
 class Run(ABC):

@@ -193,6 +193,8 @@ class Store:
         there = self.client.search_model_versions(f"run_id = '{run_id}'") if again else []
         numbers = [one.version for one in there if (one.name, one.source) == (name, source)]
         number = numbers[0] if numbers else self.client.create_model_version(name, source=source, run_id=run_id).version
+        if not alias:
+            return
         aliases = self.client.get_registered_model(name).aliases if again else {}
         if alias in aliases:  # what arrives late does not replace what began after it
             holder = self.client.get_run(self.client.get_model_version(name, aliases[alias]).run_id)

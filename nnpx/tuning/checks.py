@@ -10,6 +10,7 @@ from nnpx.config import compose, fingerprint, problems_of, validate
 from nnpx.errors import ConfigError
 from nnpx.overrides import parse
 from nnpx.schema import plain, raise_all
+from nnpx.targets import trusted_code
 from nnpx.tuning.search import Declared
 from nnpx.tuning.space import corners, overrides_of
 from nnpx.upstream import check_choices
@@ -49,7 +50,7 @@ def study_name(declared: Declared, configs: Sequence[DictConfig]) -> str:
     idle = ("conf_hash", "tracking")
     made_of = [{key: value for key, value in plain(config).items() if key not in idle} for config in configs]
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{declared.option}-{configs[0].name}")
-    return f"{name}-{fingerprint(declared.content(), made_of)[:8]}"
+    return f"{name}-{fingerprint(declared.content(), made_of, trusted_code())[:8]}"
 
 
 def _check_apart(declared: Declared, overrides: Sequence[str]) -> None:

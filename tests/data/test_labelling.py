@@ -41,6 +41,11 @@ class Moody(Calculator):
         self.results = {"energy": float(np.sum(self.atoms.positions**2)), "forces": -2 * self.atoms.positions}
 
 
+@pytest.fixture(autouse=True)
+def trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNPX_TRUSTED", "tests,data,test_labelling")
+
+
 def moody(delay_s: float = 0.0) -> ASE:
     return ASE(calculator=f"{__name__}.Moody", parameters={"delay_s": delay_s}, level_of_theory="harmonic", n_processes=1)
 

@@ -184,12 +184,42 @@ def test_a_word_of_the_user_opens_no_door_to_a_file(nnpx, tmp_path):
     written(tmp_path / "mine" / "hydra" / "job_logging" / "evil.yaml", {"version": 1, **evil})
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/job_logging=evil")
     assert code == 2
-    assert "error: hydra.job_logging: " in err
+    assert "error: hydra/job_logging: expected an option of Hydra or its plugins, found evil" in err
     target = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
     written(tmp_path / "mine" / "hydra" / "launcher" / "submitit_slurm.yaml", {"_target_": target, "setup": [TRACE]})
     code, err = nnpx("train", "-m", "seed=0,1", "--config-dir", "mine", "hydra/launcher=submitit_slurm")
     assert code == 2
     assert f'error: hydra.launcher.setup: expected nothing, or your own word on the command line, found ["{TRACE}"].' in err
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*is validated against ConfigStore schema with the same name:UserWarning")
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"launcher": {"x": "${oc.create:{_target_:torch.hub.load,repo_or_dir:evil,model:go,source:local}}"}},
+        {"sweep": {"subdir": "../.."}},
+        {"sweep": {"dir": "/tmp"}},
+    ],
+)
+def test_a_file_says_nothing_to_hydra_but_the_grid(nnpx, tmp_path, told):
+    """Neither through a resolver nor by leading a sweep to a folder whose models it would clear."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "precious").touch()
+    written(tmp_path / "mine" / "experiment" / "evil.yaml", f"# @package _global_\nhydra: {json.dumps(told)}\n")
+    code, err = nnpx("evaluate", "-m", "--config-dir", "mine", "experiment=evil", "tracking=plain", "seed=0,1")
+    assert code == 2
+    assert "error: hydra" in err
+    assert (tmp_path / "models" / "precious").exists()
+
+
+def test_an_own_launcher_chosen_by_a_file_is_refused(nnpx, tmp_path):
+    written(tmp_path / "mine" / "experiment" / "evil.yaml", "# @package _global_\ndefaults: [{override /hydra/launcher: evil}]\n")
+    target = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+    node = {"_target_": target, "x": "${oc.create:{_target_:torch.hub.load,repo_or_dir:evil,model:go,source:local}}"}
+    written(tmp_path / "mine" / "hydra" / "launcher" / "evil.yaml", node)
+    code, err = nnpx("train", "-m", "--config-dir", "mine", "experiment=evil", "seed=0,1")
+    assert code == 2
+    assert "error: hydra.launcher.x: expected nothing, or your own word on the command line" in err
 
 
 def test_what_the_user_says_to_hydra_is_the_users_affair(tree):

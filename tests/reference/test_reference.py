@@ -149,7 +149,8 @@ def test_element_that_the_engine_does_not_know_is_one_clear_error() -> None:
         ("pathlib.PurePath", {}, "the class of an ASE calculator"),
     ],
 )
-def test_wrong_dotted_path_says_what_to_correct(path: str, parameters: dict[str, int], message: str) -> None:
+def test_wrong_dotted_path_says_what_to_correct(path: str, parameters: dict[str, int], message: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("NNPX_TRUSTED", "nowhere,ase,pathlib")
     engine = ASE(calculator=path, parameters=parameters, level_of_theory=None, n_processes=None)
     with pytest.raises(ReferenceEngineError, match=message):
         engine.calculator()
@@ -165,10 +166,20 @@ def test_wrong_dotted_path_says_what_to_correct(path: str, parameters: dict[str,
 )
 def test_what_is_no_calculator_is_never_called(path: str, parameters: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NNPX_TRUSTED", "subprocess,pathlib")
     engine = ASE(calculator=path, parameters=parameters, level_of_theory=None, n_processes=None)
     with pytest.raises(ReferenceEngineError):
         engine.calculator()
     time.sleep(0.2)  # a process that was started would need a moment to leave its trace
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_calculator_that_starts_a_program_needs_the_users_trust(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    calculator, command = "ase.calculators.gamess_us.GAMESSUS", {"command": "touch TRACE #"}
+    engine = ASE(calculator=calculator, parameters=command, level_of_theory=None, n_processes=None)
+    with pytest.raises(ReferenceEngineError, match=r"expected a package that you trust, found ase.calculators.gamess_us.GAMESSUS"):
+        engine.label(molecule("H2"))
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tracking.servers import Server, postgres, postgres_programs
 from tracking.stores import tracker
-from tracking.test_faults import check_all_there, steps, write_together
+from tracking.test_tracking_faults import check_all_there, steps, write_together
 
 from nnpx.tracking.sync import sync, waiting
 
