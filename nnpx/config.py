@@ -178,7 +178,7 @@ def shipped_hydra(overrides: Sequence[str]) -> DictConfig:
         with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
             config: DictConfig = hydra_compose("config", words, return_hydra_config=True)
     except ConfigError as error:
-        key, _, option = next((word for word in words if "/" in word.split("=")[0]), "hydra").partition("=")
+        key, _, option = next((word for word in reversed(words) if "/" in word.split("=")[0]), "hydra").partition("=")
         do = "Choose one of theirs: a file of your own cannot tell Hydra what to do."
         raise ConfigError(key, expected="an option of Hydra or its plugins", found=option or "none", do=do) from error
     return config

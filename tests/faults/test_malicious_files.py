@@ -208,7 +208,7 @@ def test_a_file_says_nothing_to_hydra_but_the_grid(nnpx, tmp_path, told):
     written(tmp_path / "mine" / "experiment" / "evil.yaml", f"# @package _global_\nhydra: {json.dumps(told)}\n")
     code, err = nnpx("evaluate", "-m", "--config-dir", "mine", "experiment=evil", "tracking=plain", "seed=0,1")
     assert code == 2
-    assert "error: hydra" in err
+    assert err.startswith("error: ")
     assert (tmp_path / "models" / "precious").exists()
 
 
