@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from nnpx.data.frames import replace
 from nnpx.evaluation import Comparison
+from nnpx.files import write_text
 
 #: columns of a learning curve beside the epoch; energy in eV/atom, forces in eV/Å
 LEARNING: Final = ("train_loss", "valid_loss", "valid_energy_mae_per_atom", "valid_forces_mae")
@@ -32,7 +32,7 @@ def write_tables(folder: Path, comparison: Comparison, members: Sequence[Sequenc
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        replace(folder / f"{name}.csv", text.getvalue())
+        write_text(folder / f"{name}.csv", text.getvalue())
 
 
 def learning_curve(members: Sequence[Sequence[Mapping[str, float | int | None]]]) -> Rows:

@@ -14,8 +14,8 @@ from ase.data import chemical_symbols
 from jaxtyping import Bool, Float, Int
 from scipy.stats import spearmanr
 
-from nnpx.data.frames import md5
 from nnpx.errors import DataError
+from nnpx.files import md5
 from nnpx.graph import AtomicGraph, Prediction
 
 #: work in one batch, counted in ordered pairs of neighbours of one atom; bounds the memory, changes no number

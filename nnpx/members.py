@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from multiprocessing.managers import SyncManager
 from multiprocessing.queues import Queue
@@ -16,6 +16,7 @@ from typing import Final
 import torch
 
 from nnpx.assembly import build_parts
+from nnpx.choices import environment
 from nnpx.config import instantiate
 from nnpx.fitting import Report, Task, train_member
 from nnpx.potential import Potential
@@ -133,14 +134,6 @@ def _follow(task: Task, member: int, seed: int, rank: int, port: int) -> None:
         train_member(task, member, seed, lambda report: None)
 
 
-@contextmanager
-def _rank(rank: int, port: int) -> Iterator[None]:
+def _rank(rank: int, port: int) -> AbstractContextManager[None]:
     """Tells Fabric that the processes of this member have been started, and which one this is."""
-    told = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    before = {key: os.environ.get(key) for key in told}
-    os.environ.update(told)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
+    return environment({"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})

@@ -1,6 +1,5 @@
 """What a report says about a trained potential: key facts, error tables, pictures with captions, wall times."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,14 +31,6 @@ QUANTITIES: Final = (
     ("forces", "forces", "meV/Å"),
     ("stress", "stress", "meV/Å³"),
 )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a JSON file; empty where there is no such file."""
-    if not path.is_file():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
 
 
 def facts(header: Mapping[str, Any]) -> Table:

@@ -1,6 +1,5 @@
 """Prepares the data: checks them, finds duplicates, divides them, and writes what is known about them on a card."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from nnpx.config import fingerprint, instantiate
 from nnpx.data.card import describe, remarks, rows
 from nnpx.data.checks import check_elements
 from nnpx.data.duplicates import find_duplicates
-from nnpx.data.frames import md5, write, write_json
+from nnpx.data.frames import write, write_json
 from nnpx.data.reader import read_all
 from nnpx.data.split import PARTS
+from nnpx.files import md5, read_json
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -22,7 +22,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     labelled, folder = workspace / "data" / "labelled.extxyz", workspace / "data" / "prepared"
     files, console = {name: folder / f"{name}.extxyz" for name in PARTS}, Console()
     stamp, checksum = fingerprint(config.data, config.seed), md5(labelled) if labelled.is_file() else ""
-    known = _read(folder / "card.json")
+    known = read_json(folder / "card.json")
     if known.get("config") == stamp and known.get("source_md5") == checksum and _unchanged(files, known):
         write_json(folder / "card.json", known)
         console.print("prepare: data/prepared is up to date")
@@ -35,7 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     check_elements(chosen)
     for name, path in files.items():
         write(path, chosen[name])
-    labels = _read(workspace / "data" / "labels.json")
+    labels = read_json(workspace / "data" / "labels.json")
     card = describe(chosen, files, duplicates, reading.isolated)
     card["level_of_theory"], card["n_failed"] = labels.get("level_of_theory", "not stated"), len(labels.get("failures", []))
     card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures)
@@ -45,10 +45,6 @@ def main(config: DictConfig, workspace: Path) -> None:
 
 def _unchanged(files: dict[str, Path], known: dict[str, Any]) -> bool:
     return all(path.is_file() and md5(path) == known["md5"][name] for name, path in files.items())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _table(card: dict[str, Any]) -> Table:

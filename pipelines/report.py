@@ -7,6 +7,7 @@ from rich.console import Console
 
 from nnpx import artifact, results
 from nnpx.config import instantiate
+from nnpx.files import read_json
 from nnpx.report import Section, as_rich, picture, write_page
 
 
@@ -15,9 +16,9 @@ def main(config: DictConfig, workspace: Path) -> None:
     reports = workspace / "reports"
     potential = workspace / "models" / "potential.nnpx"
     header = {**artifact.read_header(potential), "n_features": artifact.load(potential).members[0].descriptor.n_features}
-    training = results.read_json(workspace / "models" / "training.json")
-    evaluation = results.read_json(reports / "evaluation" / "metrics.json")
-    simulation = results.read_json(reports / "simulation" / "metrics.json")
+    training = read_json(workspace / "models" / "training.json")
+    evaluation = read_json(reports / "evaluation" / "metrics.json")
+    simulation = read_json(reports / "simulation" / "metrics.json")
     outcome = results.final_table(evaluation, simulation, training)
     errors_drawn = [picture(path) for name in results.ORDER if (path := reports / "evaluation/figures" / f"{name}.svg").is_file()]
     errors = {part: evaluation[part] for part in ("test", "valid") if part in evaluation}
@@ -25,7 +26,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     if simulation:
         moved = [picture(path) for path in sorted((reports / "simulation/figures").glob("*.svg"))]
         sections.append(Section("Simulation", tables=results.simulation_tables(simulation), figures=moved))
-    if labels := results.read_json(workspace / "data" / "labels.json"):
+    if labels := read_json(workspace / "data" / "labels.json"):
         sections.append(Section("Labels", tables=[results.label_table(labels)]))
     page = reports / "report.html"
     write_page(page, config.name, [*sections, results.background(header)])

@@ -10,10 +10,11 @@ from rich.console import Console
 from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
+from nnpx.files import read_json
 from nnpx.md.progress import progress_bars, watcher
 from nnpx.md.study import run_all, start_file
 from nnpx.report import Section, as_rich, write_page
-from nnpx.results import read_json, save_pictures, simulation_tables
+from nnpx.results import save_pictures, simulation_tables
 
 
 def main(config: DictConfig, workspace: Path) -> None:

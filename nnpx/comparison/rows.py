@@ -1,10 +1,11 @@
 """What is known of one run: what was chosen, what came out, what it cost."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
+
+from nnpx.files import read_json
 
 #: the choice over which everything is averaged
 SEED: Final = "seed"
@@ -56,8 +57,8 @@ class Row:
 
 def row_of_folder(folder: Path, choices: Mapping[str, str], name: str, failure: str = "") -> Row:
     """The run whose potential lies in the folder's models/; empty where there is none."""
-    outcome = _read(folder / "models" / "training.json").get("outcome", {})
-    evaluation = _read(folder / "reports" / "evaluation" / "metrics.json").get("test", {})
+    outcome = read_json(folder / "models" / "training.json").get("outcome", {})
+    evaluation = read_json(folder / "reports" / "evaluation" / "metrics.json").get("test", {})
     tested = {f"test/{key}_mae": one["mae"] for key, one in evaluation.items() if isinstance(one, Mapping) and "mae" in one}
     return Row(name, choices, {**tested, **outcome}, failure)
 
@@ -78,11 +79,3 @@ def decisive(rows: Sequence[Row]) -> Quantity | None:
     """The error by which these runs can be ranked."""
     done = [row for row in rows if not row.failure]
     return next((one for one in DECISIVE if done and all(one.key in row.found for row in done)), None)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return content

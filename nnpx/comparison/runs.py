@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
 from nnpx.errors import ConfigError
+from nnpx.files import read_json
 from nnpx.runs import all_runs, project_tracker
 from nnpx.schema import plain
 from nnpx.targets import suggest
@@ -79,7 +80,7 @@ def _in_folder(folder: Path) -> list[_Found]:
 
 
 def _folder_run(folder: Path) -> _Found:
-    ticket, result = _json(folder / "job.json"), _json(folder / "result.json")
+    ticket, result = read_json(folder / "job.json"), read_json(folder / "result.json")
     choices = ticket.get("choices", {})
     failure = "" if not ticket or result.get("status") == "finished" else str(result.get("error", "it has not run"))
     name = " ".join(f"{key}={value}" for key, value in choices.items()) or folder.resolve().name
@@ -89,7 +90,7 @@ def _folder_run(folder: Path) -> _Found:
 def _config(folder: Path) -> dict[str, Any]:
     """The experiment that was trained in a folder."""
     if (folder / "config.yaml").is_file():
-        return plain(OmegaConf.load(folder / "config.yaml"))  # type: ignore[no-any-return]
+        return dict(plain(OmegaConf.load(folder / "config.yaml")))
     from nnpx.artifact import read_header
 
     potential = folder / "models" / "potential.nnpx"
@@ -125,7 +126,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

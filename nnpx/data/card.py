@@ -10,9 +10,10 @@ from ase import Atoms
 
 from nnpx.data.checks import pairs
 from nnpx.data.duplicates import Duplicates
-from nnpx.data.frames import labels, md5
+from nnpx.data.frames import labels
 from nnpx.data.source import Gathered
 from nnpx.data.split import PARTS, group_of
+from nnpx.files import md5
 
 #: units of everything in the files and on the card
 UNITS: Final = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE's sign: negative under compression)", "length": "Å"}

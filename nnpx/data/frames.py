@@ -4,9 +4,7 @@ ASE's own writer keeps eight decimals. Here a float is written as the shortest t
 file is a faithful copy and equal structures give equal bytes.
 """
 
-import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +15,8 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import NDArray
+
+from nnpx.files import write_text
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 #: words of the format itself, and labels, which are written from the calculator
@@ -93,26 +93,12 @@ def text(atoms: Atoms) -> str:
 
 def write(path: Path, structures: Iterable[Atoms]) -> None:
     """Write an extended-XYZ file in one move: a reader never sees half of it."""
-    replace(path, "".join(text(atoms) for atoms in structures))
+    write_text(path, "".join(text(atoms) for atoms in structures))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file in one move, keys in order."""
-    replace(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-
-
-def replace(path: Path, content: str) -> None:
-    """Write a file beside its place and rename it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(path)
-
-
-def md5(path: Path) -> str:
-    """Checksum of a file, as DVC computes it."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _join(values: NDArray[np.float64]) -> str:

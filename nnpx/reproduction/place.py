@@ -4,18 +4,19 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from omegaconf import OmegaConf
 
 from nnpx.errors import ConfigError, DataError
+from nnpx.files import md5
 from nnpx.lineage import CUT, REQUIREMENTS
 from nnpx.provenance import code_fingerprint, git_environment
 from nnpx.reproduction.recorded import Recorded
-from nnpx.tracking.records import checksum
+from nnpx.upstream import files_named
 
 #: the reproduction is recorded as a whole, not by the training that it starts; at this address in every version of nnpx
 UNTRACKED: Final = {"_target_": "nnpx.tracking.Silent"}
@@ -118,18 +119,18 @@ def provide_data(recorded: Recorded, place: Place, project: Path) -> None:
         if fits(recorded, target):
             place.notes.append(f"data: {name}")
             return
-    for part, md5 in recorded.data_md5.items():
+    for part, told in recorded.data_md5.items():
         path = target / f"{part}.extxyz"
-        found = checksum(path) if path.is_file() else "no such file"
-        if found != md5:
-            place.differences.append(f"data: {part}.extxyz has the hash {md5} recorded, {found} now")
+        found = md5(path) if path.is_file() else "no such file"
+        if found != told:
+            place.differences.append(f"data: {part}.extxyz has the hash {told} recorded, {found} now")
 
 
 def fits(recorded: Recorded, prepared: Path) -> bool:
     """Whether a folder of prepared data is the one that the training read."""
-    parts = {prepared / f"{part}.extxyz": md5 for part, md5 in recorded.data_md5.items()}
+    parts = {prepared / f"{part}.extxyz": told for part, told in recorded.data_md5.items()}
     card = prepared / "card.json"
-    return bool(parts) and card.is_file() and all(path.is_file() and checksum(path) == md5 for path, md5 in parts.items())
+    return bool(parts) and card.is_file() and all(path.is_file() and md5(path) == told for path, told in parts.items())
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -153,20 +154,12 @@ def _fetch(workspace: Path, project: Path) -> None:
 
 def _make(recorded: Recorded, place: Place, project: Path) -> None:
     """Label and prepare; files that the data configuration names are taken from the project where the commit has none."""
-    for name in _files(recorded.config.get("data"), project):
+    for name in files_named(recorded.config.get("data"), project):
         if not name.is_absolute() and not (place.workspace / name).exists():
             (place.workspace / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(project / name, place.workspace / name)
     shutil.rmtree(place.workspace / PREPARED, ignore_errors=True)
     place.run("label", "prepare")
-
-
-def _files(value: Any, folder: Path) -> Iterator[Path]:
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _files(item, folder)
-    elif isinstance(value, str) and (folder / value).is_file():
-        yield Path(value)
 
 
 def _check_out(recorded: Recorded, project: Path, folder: Path, notes: list[str], differences: list[str]) -> None:

@@ -9,10 +9,11 @@ from typing import Any, Final, Literal
 
 from safetensors import safe_open
 
+from nnpx.files import read_json
 from nnpx.provenance import cpu_name, requirements
 from nnpx.reproduction.place import Place
 from nnpx.reproduction.recorded import Curve, Recorded
-from nnpx.results import metric_names, read_json
+from nnpx.results import metric_names
 
 #: relative difference of an error up to which two trainings count as equal: a tenth of what two seeds commonly differ in
 TOLERANCE: Final = 0.01

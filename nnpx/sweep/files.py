@@ -1,13 +1,13 @@
 """The files by which the processes of a sweep know of each other, each written in one move, and the lock that a folder has."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from nnpx.errors import ConfigError
+from nnpx.files import write_text
 
 #: in the folder of a job: its configuration, what it is to do, how it ended, what it said, how often it was started
 CONFIG: Final = "config.yaml"
@@ -19,29 +19,8 @@ STARTS: Final = "starts"
 LOCK: Final = ".lock"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The content of a file; empty where there is none, or half of one."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return content
-
-
-def write_text(path: Path, content: str) -> None:
-    """Write a file beside its place and rename it there: a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-
-
 def write_json(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file in one move."""
+    """Write a JSON file in one move, keys as they come: the order of the choices is that of the table."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 

@@ -17,9 +17,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nnpx.errors import NNPXError
+from nnpx.files import read_json
 from nnpx.launchers import RAY_TARGET
 from nnpx.overrides import readable
-from nnpx.sweep.files import CONFIG, RESULT, read_json
+from nnpx.sweep.files import CONFIG, RESULT
 from nnpx.sweep.grid import Grid, Job
 from nnpx.sweep.progress import Progress
 from nnpx.sweep.work import starts, work

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 
 from nnpx.config import fingerprint
 from nnpx.errors import NNPXError
+from nnpx.files import read_json
 from nnpx.schema import plain
-from nnpx.sweep.files import LOCK, read_json, writable
+from nnpx.sweep.files import LOCK, writable
 from nnpx.sweep.grid import Grid, Job
 from nnpx.upstream import BEFORE, STAMPS, files_named, is_current, link_files, stamp
 from nnpx.verbs import run_verb
@@ -77,7 +78,7 @@ def _is_there(config: DictConfig, folder: Path) -> bool:
 
 def _checksums(config: DictConfig, project: Path) -> dict[str, str]:
     """Checksums of the files that the experiment names."""
-    from nnpx.data.frames import md5
+    from nnpx.files import md5
 
     return {str(path): md5(project / path) for path in files_named(plain(config), project)}
 

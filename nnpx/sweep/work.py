@@ -2,12 +2,11 @@
 
 import json
 import multiprocessing
-import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nnpx import resolvers
-from nnpx.choices import CHOICES_VARIABLE
-from nnpx.sweep.files import LOCK, LOG, RESULT, STARTS, TICKET, read_json, write_json, write_text
+from nnpx.choices import CHOICES_VARIABLE, environment
+from nnpx.files import read_json, write_text
+from nnpx.sweep.files import LOCK, LOG, RESULT, STARTS, TICKET, write_json
 from nnpx.sweep.grid import finished
 from nnpx.upstream import link_files
 from nnpx.verbs import run_verb
@@ -39,7 +39,7 @@ def work(handed: Mapping[str, str], config: DictConfig) -> None:
         write_text(folder / STARTS, str(starts(folder) + 1))
         started = time.perf_counter()
         told = {**handed, CHOICES_VARIABLE: json.dumps(ticket["choices"])} if ticket["choices"] else handed
-        with (folder / LOG).open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log), _environment(told):
+        with (folder / LOG).open("a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log), environment(told):
             ended = _run(ticket, config, folder)
         write_json(folder / RESULT, {**ended, "made_of": ticket["made_of"], "wall_s": round(time.perf_counter() - started, 3)})
 
@@ -71,15 +71,3 @@ def _link_data(source: Path, link: Path) -> None:
     if link.is_symlink():
         link.unlink()
     link.symlink_to(source, target_is_directory=True)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for the time of a job."""
-    before = {key: os.environ.get(key) for key in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key, None) if value is None else os.environ.update({key: value})

@@ -1,11 +1,12 @@
 """What a run has to say, as records of plain JSON."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from nnpx.files import md5
 
 #: one thing to remember, as JSON: {"do": "params" | "metrics" | "file" | "text" | "register" | "tag" | "start" | "finish", …}
 Record = dict[str, Any]
@@ -38,13 +39,7 @@ def _plain(value: object) -> object:
     return list(value) if hasattr(value, "__iter__") else str(value)
 
 
-def checksum(path: Path) -> str:
-    """The MD5 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
 def with_checksum(record: Record) -> Record:
     """The record; one of a file with what tells later whether the file is still the same."""
     path = Path(record["path"]) if record["do"] == "file" else None
-    return {**record, "md5": checksum(path)} if path is not None and path.is_file() else record
+    return {**record, "md5": md5(path)} if path is not None and path.is_file() else record

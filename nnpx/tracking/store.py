@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
 from nnpx.errors import ConfigError
-from nnpx.tracking.records import Record, checksum
+from nnpx.files import md5
+from nnpx.tracking.records import Record
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class Store:
         path = Path(record["path"])
         if not path.exists():
             raise Refused(f"{path.name} does not exist")
-        if "md5" in record and checksum(path) != record["md5"]:
+        if "md5" in record and md5(path) != record["md5"]:
             raise Refused(f"{path.name} is not the file any more that the run wrote")
         self.client.log_artifact(run_id, str(path), record["folder"] or None)
 

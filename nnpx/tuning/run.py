@@ -1,7 +1,6 @@
 """A search from its first check to its last table."""
 
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
+from nnpx.choices import PARENT_VARIABLE, environment
 from nnpx.config import instantiate
 from nnpx.errors import ConfigError
 from nnpx.overrides import relative
 from nnpx.report import as_rich
-from nnpx.tracking import PARENT_VARIABLE, Run, Tracker
+from nnpx.tracking import Run, Tracker
 from nnpx.tuning import worker
 from nnpx.tuning.checks import check_space, study_name
 from nnpx.tuning.crew import search_in_processes
@@ -70,7 +70,7 @@ def _search(order: Order, declared: Declared, config: DictConfig, *, promote: bo
     console, study = Console(), open_study(order.folder, order.search)
     console.print(f"tune: {relative(order.folder)}", highlight=False, soft_wrap=True)
     tracker = instantiate(config.tracking, workspace=order.project)
-    with _run_of(study, tracker, declared) as run, _parent_of_all(run):
+    with _run_of(study, tracker, declared) as run, environment({PARENT_VARIABLE: run.id} if run.id else {}):
         run.log_text(OmegaConf.to_yaml(config), "config.yaml")
         try:
             with Watch(console, study, order.search, run) as watch:
@@ -100,20 +100,6 @@ def _run_of(study: optuna.Study, tracker: Tracker, declared: Declared) -> Iterat
             study.set_user_attr(RUN_ID, run.id)
             run.log_params(declared.content())
         yield run
-
-
-@contextmanager
-def _parent_of_all(run: Run) -> Iterator[None]:
-    """Inside the block every run that a process of this command starts is nested below this one."""
-    before = os.environ.get(PARENT_VARIABLE)
-    if run.id:
-        os.environ[PARENT_VARIABLE] = run.id
-    try:
-        yield
-    finally:
-        os.environ.pop(PARENT_VARIABLE, None)
-        if before is not None:
-            os.environ[PARENT_VARIABLE] = before
 
 
 def _conclude(study: optuna.Study, declared: Declared, folder: Path, config: DictConfig, run: Run) -> None:

@@ -16,9 +16,9 @@ from ase.io import read, write
 from nnpx import artifact
 from nnpx.assembly import build_parts
 from nnpx.config import compose, pipelines_dir
-from nnpx.data.frames import md5
 from nnpx.ensemble import Ensemble
 from nnpx.errors import DataError
+from nnpx.files import md5
 from nnpx.neighbors import graph_from_list
 from nnpx.schema import plain
 from nnpx.tracking import MLflow

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from nnpx.files import md5
 from nnpx.lineage import CUT, DIFF_LIMIT, limited, locked_hashes
 from nnpx.provenance import git_diff, git_state
 from nnpx.reproduction.place import build, provide_data
 from nnpx.reproduction.recorded import Recorded
-from nnpx.tracking.records import checksum
 
 MAKE = "import pathlib, sys; p = pathlib.Path('data/prepared'); p.mkdir(parents=True, exist_ok=True); "
 MAKE += "[(p / f'{n}.extxyz').write_text(n + open('version').read()) for n in ('train', 'valid')]; (p / 'card.json').write_text('{}')"
@@ -28,7 +28,7 @@ def git(folder: Path, *words: str) -> None:
 
 
 def recorded_now(project: Path) -> Recorded:
-    hashes = {part: checksum(project / "data" / "prepared" / f"{part}.extxyz") for part in ("train", "valid")}
+    hashes = {part: md5(project / "data" / "prepared" / f"{part}.extxyz") for part in ("train", "valid")}
     state = git_state(project)
     empty = {"config": {"name": "x"}, "versions": {}, "threads": 0, "metrics": {}, "potential": None, "last_epochs": []}
     return Recorded(label="run", key="run", provenance=state, data_md5=hashes, diff=git_diff(project), **empty)

@@ -12,8 +12,8 @@ from tracking.stores import FakeClient, silent, tracker
 
 from nnpx import runs
 from nnpx.commands import sync as command
+from nnpx.files import md5
 from nnpx.tracking.journal import Journal
-from nnpx.tracking.records import checksum
 from nnpx.tracking.sync import sync, waiting
 
 N_STEPS = 5
@@ -100,7 +100,7 @@ def test_the_training_is_told_the_ids_that_its_runs_got(project, client):
 def test_a_training_that_dvc_has_locked_stays_as_it_is_and_is_found_by_its_old_id(project, client):
     began_as, _ = train_offline(project, client)
     path = project / "models" / "training.json"
-    (project / "dvc.lock").write_text(f"outs: [{{path: models/training.json, md5: {checksum(path)}}}]")
+    (project / "dvc.lock").write_text(f"outs: [{{path: models/training.json, md5: {md5(path)}}}]")
     command.main([])
     assert began_as in path.read_text()
     with connected(project, client).resume(began_as) as run:

@@ -1,0 +1,38 @@
+"""Files that other processes read while this one writes: whole or not there, told apart by their checksums."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a file beside its place and rename it there: a reader never sees half of it.
+
+    Raises:
+        OSError: the disk is full or not writable; the file is what it was before.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(content, encoding="utf-8")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; empty where there is none, or half of one."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return content
+
+
+def md5(path: Path) -> str:
+    """Checksum of a file, as DVC computes it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
