@@ -47,7 +47,7 @@ bench: $(VENV)/.ready ## time nnpx; tests/benchmarks/README.md says how to time 
 
 lock: ## pin every dependency anew; torch's own CUDA packages are left to the build of torch that pip finds
 	$(LOCK) --extra test --extra check --extra sweep --extra submitit --constraint <(echo torch==2.13.0) | $(NO_CUDA) > requirements.lock
-	$(LOCK) --extra ray --extra s3 --extra services --constraint requirements.lock | $(NO_CUDA) > requirements-slow.lock
+	$(LOCK) --extra ray --extra s3 --extra services --extra pyscf --constraint requirements.lock | $(NO_CUDA) > requirements-slow.lock
 
 clean: ## remove what runs leave behind; data, models and reports stay in DVC's cache
 	rm -rf .nnpx multirun outputs mlruns

@@ -41,6 +41,7 @@ __all__ = [
     "load_params",
     "pipelines_dir",
     "problems_of",
+    "read_kept",
     "trust",
     "validate",
 ]
@@ -96,6 +97,20 @@ def load_params(path: Path, overrides: Sequence[str] = ()) -> DictConfig:
     resolve(config)
     OmegaConf.set_struct(config, True)
     return config
+
+
+def read_kept(text: str) -> dict[str, Any]:
+    """The experiment that a run, a job of a sweep or a saved potential keeps as YAML: values, which is all that it may hold.
+
+    Raises:
+        ConfigError: if it holds instructions, or asks for values of this machine.
+    """
+    with readable():
+        config: Any = OmegaConf.create(text)
+    if not isinstance(config, DictConfig):
+        raise ConfigError("a kept experiment", expected="a mapping", found=type(config).__name__, do="Name another run.")
+    guard_values(config)
+    return dict(plain(config))
 
 
 def validate(config: DictConfig, trusted: Sequence[str] = (), config_dir: Path | None = None) -> None:

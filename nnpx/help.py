@@ -41,7 +41,7 @@ def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for group, default in defaults.items():
         options = sorted({path.stem for folder in folders for path in folder.glob(f"{group}/*.yaml")})
-        found[group] = sorted(options, key=lambda option, default=default: option != default)  # type: ignore[misc]
+        found[group] = sorted(options, key=default.__ne__)
     return found
 
 

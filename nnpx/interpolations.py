@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException, UnsupportedInterpolationType
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from nnpx.errors import ConfigError
 from nnpx.hydra_words import in_words
@@ -47,13 +47,8 @@ def _leads_nowhere(where: str, text: str, error: Exception, known: Sequence[str]
     if isinstance(error, InterpolationKeyError):
         name = text.strip("${}").lstrip(".") if text.count("$") == 1 and text.startswith("$") else said.split("'")[1]
         return ConfigError(where, expected=expected, found=f"{text}, and no key {name}", do=suggest(name, known) or "Correct the key.")
-    if "Environment variable" in said:
-        return ConfigError(where, expected=expected, found=f"{text}, which is not set", do="Set the variable, or write the value.")
     if "Recursive" in said:
         return ConfigError(where, expected=expected, found=f"{text}, which leads back to itself", do=f"Give {where} a value.")
-    if isinstance(error, UnsupportedInterpolationType) or "HydraConfig" in said:
-        do = "Name another key of the experiment: ${seed}, ${cutoff.radius}."
-        return ConfigError(where, expected=expected, found=f"{text}, which no experiment knows", do=do)
     return ConfigError(where, expected=expected, found=f"{text}, which cannot be computed", do=f"Correct it, or give {where} a value.")
 
 

@@ -47,6 +47,11 @@ class Registry:
             raise ArtifactError(address, expected=f"an alias of {name} ({', '.join(sorted(aliases)) or 'none'})", found=alias, do=do)
         return self._ask(address, lambda: client.get_model_version(name, aliases[alias] if at else number))
 
+    def holder(self, name: str, alias: str) -> Any:
+        """The version of a registered name that holds an alias; None if none does."""
+        held = dict(self._ask(name, lambda: self._store.client.get_registered_model(name)).aliases)
+        return self.version(f"{name}@{alias}") if alias in held else None
+
     def of_run(self, run_id: str) -> Any:
         """The newest version that a run registered."""
         found = self._ask(run_id, lambda: self._store.client.search_model_versions(f"run_id = '{run_id}'"))

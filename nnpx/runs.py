@@ -1,6 +1,7 @@
 """The runs of a project, found by what a person types: an id, the beginning of one, or a registered potential with its alias."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,8 +24,8 @@ def project_tracker(project: Path) -> MLflow:
         ConfigError: the project keeps no runs.
     """
     params = project / "params.yaml"
-    node = load_params(params).tracking if params.is_file() else compose().tracking
-    tracker = instantiate(node, workspace=project)
+    node = (load_params(params) if params.is_file() else compose()).get("tracking")
+    tracker = instantiate(node, workspace=project) if node is not None else None
     if not isinstance(tracker, MLflow):
         do = "Choose tracking=mlflow when composing params.yaml."
         raise ConfigError("tracking", expected="a tracker that keeps runs", found=type(tracker).__name__, do=do)
@@ -49,15 +50,20 @@ def all_runs(tracker: MLflow) -> list[Any]:
     store, found, token = tracker.store, [], None
     experiment = answer(tracker, store.experiment_id)
     while True:
-        page = answer(tracker, lambda token=token: store.client.search_runs([experiment], max_results=1000, page_token=token))  # type: ignore[misc]
+        page: Any = answer(tracker, partial(store.client.search_runs, [experiment], max_results=1000, page_token=token))
         found += page
         token = page.token
         if not token:
             return found
 
 
-def find_run(tracker: MLflow, word: str) -> Any:
+def find_run(tracker: MLflow, word: str, *, otherwise: str = "") -> Any:
     """The run that a word names: its id, the beginning of its id, the id it began with, or `name@alias`.
+
+    Args:
+        tracker: of the project.
+        word: what a person typed.
+        otherwise: what the word could have been, where it need not be a run.
 
     Raises:
         ConfigError: there is no such run, or there are several.
@@ -69,7 +75,7 @@ def find_run(tracker: MLflow, word: str) -> Any:
     exact = [run for run in runs if word in (run.info.run_id, run.data.tags.get(KEY_TAG))]
     matches = exact or [run for run in runs if word and run.info.run_id.startswith(word)]
     if not matches:
-        raise _unknown(tracker, word, runs)
+        raise _unknown(tracker, word, runs, otherwise)
     if len(matches) > 1:
         shown = ", ".join(f"{run.info.run_id[: len(word) + 4]}… ({run.info.run_name})" for run in matches[:5])
         raise ConfigError(word, expected="the beginning of one run's id", found=f"{len(matches)} runs: {shown}", do="Give more digits.")
@@ -98,10 +104,12 @@ def answer(tracker: MLflow, question: Callable[[], T]) -> T:
         raise ConfigError("runs", expected=f"an answer of {tracker.store.place}", found=str(problem), do=do) from problem
 
 
-def _unknown(tracker: MLflow, word: str, runs: list[Any]) -> ConfigError:
+def _unknown(tracker: MLflow, word: str, runs: list[Any], otherwise: str) -> ConfigError:
     shown = {run.info.run_id[: max(SHORT, len(word))]: run for run in runs}
     near = suggest(word, shown)
     named = [run for run in runs if word == run.info.run_name] or runs
     latest = ", ".join(f"{run.info.run_id[:SHORT]} ({run.info.run_name})" for run in named[:3])
     do = near or (f"The latest are {latest}." if latest else "Run `nnpx train` first.")
+    if otherwise:
+        return ConfigError(word, expected=otherwise, found="none of them", do=do)
     return ConfigError(word, expected=f"a run of {tracker.store.place}", found="none whose id begins so", do=do)

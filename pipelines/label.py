@@ -1,6 +1,5 @@
 """Labels structures: makes or reads geometries, lets the reference engine compute what is missing, writes data/labelled.extxyz."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from nnpx.data.card import summary
 from nnpx.data.frames import write, write_json
 from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import as_structures
-from nnpx.files import md5
+from nnpx.files import md5, read_json
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -26,7 +25,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         "config": fingerprint(config.data, config.reference, config.seed),
         "made_of": fingerprint(*_decisive(config), checksums, nnpx.__version__, reference.identity),
     }
-    known = json.loads(labels.read_text("utf-8")) if labels.is_file() and data.is_file() else {}
+    known = read_json(labels) if data.is_file() else {}
     if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data):
         write_json(labels, {**known, **stamps})
         console.print(f"label: data/labelled.extxyz is up to date ({known['n_structures']} structures)")

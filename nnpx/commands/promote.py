@@ -30,7 +30,7 @@ def main(words: list[str]) -> int:
     tracker = project_tracker(Path.cwd())
     registry = Registry(tracker.store)
     candidate = _candidate(tracker, registry, [word for word in words if "=" not in word])
-    champion = _champion(registry, candidate.name)
+    champion = registry.holder(candidate.name, "champion")
     title = f"promote: {candidate.name} version {candidate.version}"
     if champion is not None and str(champion.version) == str(candidate.version):
         sys.stdout.write(f"{title} is the champion already\n")
@@ -60,16 +60,6 @@ def _candidate(tracker: Any, registry: Any, named: list[str]) -> Any:
     if word in known or "@" in word or word.startswith("models:/"):
         return registry.version(f"{word}@candidate" if word in known else word)
     return registry.of_run(find_run(tracker, word).info.run_id)
-
-
-def _champion(registry: Any, name: str) -> Any:
-    """The version that holds the alias, None if none does."""
-    from nnpx.errors import ArtifactError
-
-    try:
-        return registry.version(f"{name}@champion")
-    except ArtifactError:
-        return None
 
 
 def _measured(tracker: Any, version: Any) -> Any:

@@ -27,17 +27,17 @@ def main(words: list[str]) -> int:
         ArtifactError: the potential cannot be read.
         DataError: the training does not run any more.
     """
-    from nnpx.config import trust
+    from nnpx.arguments import take_trusted
     from nnpx.errors import ConfigError
+    from nnpx.targets import trust
 
-    trusted = [word for word in words if word.startswith("trusted=")]
-    named = [word for word in words if word not in trusted]
+    named = list(words)
+    trust(take_trusted(named))
     if {"-h", "--help"} & set(named):
         sys.stdout.write(HELP)
         return 0
     if len(named) != 1:
         raise ConfigError("reproduce", expected="one run", found=" ".join(named) or "none", do="Say nnpx reproduce RUN.")
-    trust([name for word in trusted for name in word.removeprefix("trusted=").strip("[]").split(",") if name])
     from nnpx.reproduction.place import build, provide_data
     from nnpx.reproduction.recorded import find
     from nnpx.reproduction.verdict import compare, environment

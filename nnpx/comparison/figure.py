@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import matplotlib as mpl
@@ -31,15 +32,13 @@ def draw(rows: Sequence[Row]) -> Figure | None:
     done = [row for row in rows if not row.failure]
     grouped, shares = groups(done), importance(rows)
     panels: list[Callable[[Axes], None]] = [
-        lambda axes, cost=cost: _trade_off(axes, grouped, error, cost)  # type: ignore[misc]
-        for cost in COSTS
-        if all(group.values(cost) for group in grouped)
+        partial(_trade_off, grouped=grouped, error=error, cost=cost) for cost in COSTS if all(group.values(cost) for group in grouped)
     ]
     if _is_curve(done):
         shown = [one for one in ERRORS[:2] if all(group.values(one) for group in grouped)]
-        panels += [lambda axes, one=one: _learning_curve(axes, grouped, one) for one in shown]  # type: ignore[misc]
+        panels += [partial(_learning_curve, grouped=grouped, error=one) for one in shown]
     if not isinstance(shares, str):
-        panels.append(lambda axes: _importance(axes, shares))
+        panels.append(partial(_importance, shares=shares))
     if not panels:
         return None
     with mpl.rc_context(STYLE):

@@ -6,13 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
-from omegaconf import OmegaConf
-
 from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
+from nnpx.config import read_kept
 from nnpx.errors import ConfigError
 from nnpx.files import read_json
 from nnpx.runs import all_runs, project_tracker
-from nnpx.schema import plain
 from nnpx.targets import suggest
 
 #: settings that say how and where something was kept, and not what was done
@@ -90,7 +88,7 @@ def _folder_run(folder: Path) -> _Found:
 def _config(folder: Path) -> dict[str, Any]:
     """The experiment that was trained in a folder."""
     if (folder / "config.yaml").is_file():
-        return dict(plain(OmegaConf.load(folder / "config.yaml")))
+        return read_kept((folder / "config.yaml").read_text(encoding="utf-8"))
     from nnpx.artifact import read_header
 
     potential = folder / "models" / "potential.nnpx"

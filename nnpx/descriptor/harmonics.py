@@ -43,9 +43,11 @@ def _monomials(l_max: int) -> list[list[tuple[int, int]]]:
     before, steps = [(0, 0, 0)], []
     for degree in range(1, l_max + 1):
         new = [(a, degree - a - c, c) for c in (0, 1) for a in range(degree - c, -1, -1)]
-        axes = [0 if a else 1 if b else 2 for a, b, _ in new]
-        parents = [tuple(power - (k == axis) for k, power in enumerate(one)) for one, axis in zip(new, axes, strict=True)]
-        steps.append([(before.index(parent), axis) for parent, axis in zip(parents, axes, strict=True)])  # type: ignore[arg-type]
+        step = []
+        for a, b, c in new:
+            parent, axis = ((a - 1, b, c), 0) if a else ((a, b - 1, c), 1) if b else ((a, b, c - 1), 2)
+            step.append((before.index(parent), axis))
+        steps.append(step)
         before = new
     return steps
 

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 from omegaconf import OmegaConf
 
 from nnpx.annotations import show
-from nnpx.config import compose, load_params
+from nnpx.config import compose, load_params, read_kept
 from nnpx.schema import NOUNS, is_node, plain
 
 #: says when conf/ was composed, not what is computed
@@ -66,7 +66,7 @@ def experiment_of(word: str, config_dir: Path | None) -> dict[str, Any]:
         load_params(Path(word))  # says that it is missing, and what it may be
     from nnpx.inspection.run_config import config_of_run
 
-    return dict(plain(OmegaConf.create(config_of_run(word, Path.cwd()))))
+    return read_kept(config_of_run(word, Path.cwd()))
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any], folders: Sequence[Path]) -> Difference:

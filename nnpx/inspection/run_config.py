@@ -1,51 +1,33 @@
 """The experiment that a run of MLflow keeps: the file config.yaml among its artifacts."""
 
-import os
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from nnpx.config import compose
 from nnpx.errors import ConfigError
+from nnpx.lineage import CONFIG
+from nnpx.runs import answer, find_run, project_tracker
 
 
 def config_of_run(word: str, project: Path) -> str:
     """The text of a run's config.yaml.
 
     Args:
-        word: the run's id, or the beginning of it.
-        project: the folder that holds mlflow.db, unless tracking names another store.
+        word: what `nnpx.runs.find_run` knows a run by.
+        project: the folder whose runs are meant.
 
     Raises:
-        ConfigError: if there is no such run, several, or one that keeps no configuration.
+        ConfigError: if there is no such run, several, or one that keeps no configuration; or if the store does not answer.
     """
     expected = "a YAML file, overrides such as 'experiment=quickstart seed=1', or the id of a run"
-    uri = (compose().get("tracking") or {}).get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project / 'mlflow.db'}"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ConfigError(word, expected=expected, found="neither, and no mlflow.db in this folder", do="Correct it, or go to the project.")
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    client = MlflowClient(uri)
-    ids = _matching(client, word)
-    if len(ids) != 1:
-        do = "Give more of its digits." if ids else "Correct it; put overrides in quotes."
-        found = f"{len(ids)} runs: {', '.join(ids[:5])}" if ids else "none of them"
-        raise ConfigError(word, expected=expected, found=found, do=do)
+    tracker = project_tracker(project)
+    scheme = "sqlite:///"
+    if tracker.store.uri.startswith(scheme) and not Path(tracker.store.uri.removeprefix(scheme)).is_file():
+        raise ConfigError(word, expected=expected, found="neither, and no runs in this folder", do="Correct it, or go to the project.")
+    run = find_run(tracker, word, otherwise=expected)
+    client, run_id = tracker.store.client, run.info.run_id
+    if CONFIG not in [file.path for file in answer(tracker, partial(client.list_artifacts, run_id))]:
+        do = "Name the run of a training: its parent keeps the file."
+        raise ConfigError(word, expected=f"a run that keeps {CONFIG}", found=f"none in run {run_id}", do=do)
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            return Path(client.download_artifacts(ids[0], "config.yaml", folder)).read_text(encoding="utf-8")
-        except (OSError, MlflowException) as error:
-            do = "Name the run of a training: its parent keeps the file."
-            raise ConfigError(word, expected="a run that keeps config.yaml", found=f"none in run {ids[0]}", do=do) from error
-
-
-def _matching(client: Any, word: str) -> list[str]:
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    found, token = [], None
-    while True:
-        page = client.search_runs(experiments, max_results=1000, page_token=token)
-        found += [run.info.run_id for run in page if run.info.run_id.startswith(word)]
-        token = page.token
-        if not token:
-            return found
+        return Path(answer(tracker, partial(client.download_artifacts, run_id, CONFIG, folder))).read_text(encoding="utf-8")

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from nnpx.artifact import read_header
+from nnpx.config import read_kept
 from nnpx.errors import ConfigError
 from nnpx.lineage import CONFIG, CUT, DIFF, LINEAGE, REQUIREMENTS
 from nnpx.provenance import PACKAGES
 from nnpx.runs import SHORT, all_runs, answer, find_run, project_tracker, run_of
-from nnpx.schema import plain
 from nnpx.tracking.mlflow import MLflow
 
 #: a learning curve of one member: rows of numbers by name
@@ -112,7 +111,7 @@ def from_run(tracker: MLflow, word: str) -> Recorded:
     return Recorded(
         label=label,
         key=run_id,
-        config=plain(OmegaConf.load(files[CONFIG])),
+        config=read_kept(files[CONFIG].read_text(encoding="utf-8")),
         provenance=known["provenance"],
         data_md5=known["data_md5"],
         versions=dict(line.split("==", 1) for line in lines),
@@ -130,7 +129,7 @@ def _files(tracker: MLflow, run_id: str) -> dict[str, Path]:
     from mlflow.artifacts import download_artifacts
 
     client, folder = tracker.store.client, tracker.root / ".nnpx" / "reproduce" / "recorded" / run_id
-    there = [file.path for place in ("", "model") for file in answer(tracker, lambda place=place: client.list_artifacts(run_id, place))]  # type: ignore[misc]
+    there = [file.path for place in ("", "model") for file in answer(tracker, partial(client.list_artifacts, run_id, place))]
     wanted = [name for name in there if name in (CONFIG, LINEAGE, REQUIREMENTS, DIFF) or name.endswith(".nnpx")]
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -149,7 +148,7 @@ def _curves(tracker: MLflow, run_id: str) -> list[Curve]:
     for run in sorted(nested, key=lambda run: int(run.data.tags["ensemble_member"])):
         rows: dict[int, dict[str, float | int | None]] = {}
         for key in run.data.metrics:
-            for point in answer(tracker, lambda run=run, key=key: client.get_metric_history(run.info.run_id, key)):  # type: ignore[misc]
+            for point in answer(tracker, partial(client.get_metric_history, run.info.run_id, key)):
                 rows.setdefault(point.step, {})[key] = point.value
         curves.append([rows[step] for step in sorted(rows)])
     return curves

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from hydra._internal.callbacks import Callbacks
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import ConfigSearchPath
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigSource
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -31,14 +30,15 @@ ATTEMPTS: Final = 3
 
 
 @final
-class Frozen(ConfigLoader):  # type: ignore[misc]  # Hydra has no types
-    """Composes nothing: gives every job the configuration that lies in its folder.
+class Frozen(ConfigLoaderImpl):  # type: ignore[misc]  # Hydra has no types
+    """Composes nothing for a job: gives each the configuration that lies in its folder.
 
     Args:
         folders: the folder of a job by its overrides.
     """
 
     def __init__(self, folders: Mapping[tuple[str, ...], Path]) -> None:
+        super().__init__(create_config_search_path(None))
         self.folders = folders
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
@@ -51,30 +51,6 @@ class Frozen(ConfigLoader):  # type: ignore[misc]  # Hydra has no types
             config.hydra.overrides.task = list(sweep_overrides)
             config.hydra.sweep.dir, config.hydra.sweep.subdir = str(folder.parent), folder.name
         return config
-
-    def load_configuration(self, *arguments: Any, **named: Any) -> DictConfig:
-        """Not for jobs."""
-        raise NotImplementedError
-
-    def get_search_path(self) -> ConfigSearchPath:
-        """Not for jobs."""
-        raise NotImplementedError
-
-    def get_sources(self) -> list[ConfigSource]:
-        """No files."""
-        return []
-
-    def list_groups(self, parent_name: str) -> list[str]:
-        """No groups."""
-        return []
-
-    def get_group_options(self, *arguments: Any, **named: Any) -> list[str]:
-        """No options."""
-        return []
-
-    def compute_defaults_list(self, *arguments: Any, **named: Any) -> Any:
-        """Not for jobs."""
-        raise NotImplementedError
 
 
 def launch(grid: Grid, jobs: Sequence[Job], variables: Mapping[str, str]) -> None:
