@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import NoReturn, final
 
 from nnpx.errors import ConfigError
-from nnpx.flags import unknown_flag
+from nnpx.flags import FLAGS, unknown_flag
 
 
 @final
@@ -19,7 +19,8 @@ class Parser(ArgumentParser):
         """
         _, unknown, words = message.partition("unrecognized arguments: ")
         if unknown:
-            raise unknown_flag(words.split())
+            own = [max(action.option_strings, key=len) for action in self._actions if action.option_strings]
+            raise unknown_flag(words.split(), FLAGS if self.prog == "nnpx" else own)
         flag, needed, _ = message.removeprefix("argument ").partition(": expected one argument")
         if needed:
             raise ConfigError(flag, expected="a word after it", found="none", do="Give it, as in `nnpx --help`.")

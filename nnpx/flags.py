@@ -24,12 +24,14 @@ _ELSEWHERE: Final = {
 }
 
 
-def unknown_flag(words: Sequence[str]) -> ConfigError:
-    """What to write instead of a flag that `nnpx` does not have, followed by what else was on the command line."""
+def unknown_flag(words: Sequence[str], known: Sequence[str]) -> ConfigError:
+    """What to write instead of a flag that is not one of those known, followed by what else was on the command line."""
     flag, equals, value = words[0].partition("=")
     value = value or next((word for word in words[1:2] if not word.startswith("-")), "")
     name = flag.lstrip("-").replace("-", "_")
-    do = _ELSEWHERE.get(flag) or suggest(flag, FLAGS)
+    do = _ELSEWHERE.get(flag) or suggest(flag, known)
+    if not do and flag in FLAGS:
+        do = f"Leave it out: {flag} belongs to verbs, such as `nnpx train`."
     if not do:
         do = f"Write {name}={value or 'VALUE'}: what belongs to the experiment has no dashes."
-    return ConfigError(flag, expected=f"one of the flags ({', '.join(FLAGS)})", found=words[0] if equals else flag, do=do)
+    return ConfigError(flag, expected=f"one of the flags ({', '.join(known)})", found=words[0] if equals else flag, do=do)

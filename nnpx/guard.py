@@ -2,7 +2,8 @@
 
 An experiment is text that may come from anywhere. Hydra builds launchers, sweepers and callbacks, configures Python's logging (which can
 call any function) and sets environment variables from its keys `hydra.…`, before nnpx sees the first job; OmegaConf's resolvers read
-environment variables and files into values. The user may do such things on their own command line; a file may not.
+environment variables and files into values. A file may do none of this. The user may speak to Hydra on their own command line, and lets
+the shell fill in what depends on the machine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,10 +1,11 @@
 """Tells how two versions of the data differ (`diff`), or shows the card of one (`card`)."""
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, final
+from typing import TYPE_CHECKING, Final
 
+from nnpx.arguments import Parser
 from nnpx.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ usage: nnpx data diff A [B] [--tolerance Å] [--markdown]
        nnpx data card [A] [--markdown]
 
 A and B are files, prepared folders, projects, git revisions, DVC experiments, or REVISION:PATH. Without B, A is compared with the data
-of this folder. As with `diff`, the exit code is 0 where nothing differs and 1 where something does.
+of this folder. Structures are the same within the tolerance, by default data.near_duplicate of conf/. As with `diff`, the exit code is 0
+where nothing differs and 1 where something does.
 
   nnpx data diff HEAD~1
   nnpx data diff v1 v2 --markdown
@@ -33,6 +35,7 @@ def main(words: list[str]) -> int:
     if options.help or options.what is None:
         sys.stdout.write(_HELP)
         return 0 if options.help else 2
+    from nnpx.config import compose
     from nnpx.data.versions import open_version
 
     here = Path.cwd()
@@ -44,25 +47,20 @@ def main(words: list[str]) -> int:
     from nnpx.data.difference import difference
 
     old, new = open_version(options.a, here), open_version(options.b or ".", here)
-    found = difference(old, new, tolerance=options.tolerance)
+    tolerance = compose().data.near_duplicate if options.tolerance is None else options.tolerance
+    found = difference(old, new, tolerance=tolerance)
     _show(_tables(found, old, new), markdown=options.markdown)
     return 1 if found else 0
 
 
-@final
-class _Parser(ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError("nnpx data", expected="words as in `nnpx data --help`", found=message, do="Correct it.")
-
-
 def _parse(words: list[str]) -> Namespace:
-    parser = _Parser(prog="nnpx data", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="nnpx data", add_help=False, allow_abbrev=False)
     parser.add_argument("what", nargs="?", choices=("diff", "card"))
     parser.add_argument("a", nargs="?")
     parser.add_argument("b", nargs="?")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--tolerance", type=float, default=1e-3)  # Å; that of conf/data
+    parser.add_argument("--tolerance", type=float)  # Å
     return parser.parse_intermixed_args(words)
 
 
