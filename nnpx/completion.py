@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 from nnpx.errors import ConfigError
 from nnpx.flags import FLAGS
-from nnpx.option_files import OVERLAY, find, groups_in, read
+from nnpx.option_files import OVERLAY, SEPARATE_GROUPS, find, groups_in, read
 
 #: the words that a command takes first
 SECOND_WORDS: Final = {"completion": ("bash", "zsh", "fish"), "config": ("show", "validate", "diff", "schema", "explain")}
@@ -25,9 +25,10 @@ _VALUES: Final[dict[str, tuple[str, ...]]] = {
 }
 #: launchers of sweeps, with the module of those that are optional
 _LAUNCHERS: Final = {
-    "joblib": "hydra_joblib_launcher",
-    "submitit_local": "hydra_submitit_launcher",
-    "submitit_slurm": "hydra_submitit_launcher",
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher",
+    "ray": "ray",
 }
 #: filled in, never set by hand
 _NOT_OFFERED: Final = ("defaults", "hydra", "conf_hash", "_target_")
@@ -52,7 +53,7 @@ def candidates(line: str, verbs: Sequence[str], commands: Sequence[str], conf: P
         found = SECOND_WORDS[before[0]]
     elif word.startswith("-"):
         found = FLAGS
-    elif before[0] in verbs or before[0] == "config":
+    elif before[0] in verbs or before[0] in ("config", "tune"):
         found = list(_Line(before, conf).words(word))
     else:
         found = ()
@@ -68,7 +69,8 @@ class _Line:
         given = dict(pairwise(before))
         own = given.get("--config-dir") or given.get("-cd") or next((w[13:] for w in before if w.startswith("--config-dir=")), "")
         self.folders = [conf, *([Path(own)] if own else [])]
-        self.groups = groups_in(self.folders)
+        known = groups_in(self.folders)
+        self.groups = {group: options for group, options in known.items() if SEPARATE_GROUPS.get(group, before[0]) == before[0]}
         self.chosen = [word.partition("=")[::2] for word in before if "=" in word]
         params = Path(given.get("--params", ""))
         self.composed = _content(params) if params.is_file() else None
@@ -108,7 +110,7 @@ class _Line:
         if key == "hydra/launcher":
             return [
                 "basic",
-                *(name for name, module in _LAUNCHERS.items() if find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{module}")),
+                *(name for name, module in _LAUNCHERS.items() if find_spec(module.partition(".")[0]) and find_spec(module)),
             ]
         *path, name = key.split(".")
         found = [value for level in self.levels(path) if "_target_" in level for value in _values_of(str(level["_target_"]), name)]

@@ -15,8 +15,8 @@ from nnpx.annotations import show
 from nnpx.errors import ConfigError
 from nnpx.hydra_words import hydra_problem, readable
 from nnpx.interpolations import keys_of
-from nnpx.option_files import OVERLAY, find, groups_in, name_file, problems_in, read, relative
-from nnpx.schema import SEPARATE_GROUPS, raise_all
+from nnpx.option_files import OVERLAY, SEPARATE_GROUPS, find, groups_in, name_file, problems_in, read, relative
+from nnpx.schema import raise_all
 from nnpx.targets import suggest
 
 __all__ = ["explain", "fit", "groups_in", "lay", "name_file", "parse", "read_composed", "readable", "relative"]
@@ -67,7 +67,7 @@ def explain(parsed: Sequence[Override], folders: Sequence[Path]) -> Explained:
         elif override.package is not None or "/" in group:
             found.problems.append(_placed(override, groups))
         elif group in SEPARATE_GROUPS and not override.is_add():
-            do = f"Say it to the command that reads it: `nnpx {'tune' if group == 'tune' else 'promote'} {word}`."
+            do = f"Say it to the command that reads it: `nnpx {SEPARATE_GROUPS[group]} {word}`."
             found.problems.append(ConfigError(word, expected="a group of the experiment", found=f"{group}, which is none", do=do))
         elif group not in groups or isinstance(option, dict):
             found.values.append(override)

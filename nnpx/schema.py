@@ -23,8 +23,6 @@ NOUNS: Final = (
     *("data", "reference", "cutoff", "radial", "species_embedding", "descriptor", "network", "prior"),
     *("loss", "optimizer", "schedule", "trainer", "ensemble", "md", "tracking"),
 )
-#: config groups that belong to no experiment; commands compose them
-SEPARATE_GROUPS: Final = ("promotion", "tune")
 #: what an experiment holds beside its nouns
 SCALARS: Final[dict[str, Any]] = {
     "name": Annotated[str, Len(1)],

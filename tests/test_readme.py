@@ -9,8 +9,8 @@ import yaml
 from nnpx.config import compose, instantiate
 from nnpx.descriptor import acsf
 from nnpx.descriptor.stored import jacobian_by_slots
+from nnpx.option_files import SEPARATE_GROUPS
 from nnpx.overrides import groups_in
-from nnpx.schema import SEPARATE_GROUPS
 from nnpx.testing import DESCRIPTOR_LAWS
 from nnpx.testing.descriptors import DescriptorCase
 

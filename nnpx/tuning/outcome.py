@@ -1,8 +1,9 @@
 """What a trial is judged by: the outcome of a training, and the learning curve on the way to it."""
 
-import json
 from pathlib import Path
 from typing import Final
+
+from nnpx.files import read_json
 
 #: what `nnpx train` writes as its outcome, and the column of the learning curve that leads there
 OUTCOME: Final[dict[str, str | None]] = {
@@ -17,7 +18,5 @@ OUTCOME: Final[dict[str, str | None]] = {
 
 def read_outcome(workspace: Path) -> dict[str, float]:
     """The numbers under "outcome" in models/training.json; empty where there is no such file or key."""
-    path = workspace / "models" / "training.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    found = content.get("outcome") or {}
+    found = read_json(workspace / "models" / "training.json").get("outcome", {})
     return {name: float(value) for name, value in found.items() if isinstance(value, int | float)}

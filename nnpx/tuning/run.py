@@ -18,9 +18,9 @@ from nnpx.overrides import relative
 from nnpx.report import as_rich
 from nnpx.tracking import Run, Tracker
 from nnpx.tuning import worker
+from nnpx.tuning.best import check_name, write_best
 from nnpx.tuning.checks import check_space, study_name
 from nnpx.tuning.crew import search_in_processes
-from nnpx.tuning.promotion import check_name, write_best
 from nnpx.tuning.results import write_report
 from nnpx.tuning.search import Declared
 from nnpx.tuning.space import overrides_of

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 import nnpx
 from nnpx import config as configuration
+from nnpx.option_files import SEPARATE_GROUPS
 from nnpx.overrides import groups_in
-from nnpx.schema import NOUNS, SEPARATE_GROUPS, check_node, plain
+from nnpx.schema import NOUNS, check_node, plain
 from nnpx.upstream import READS
 from nnpx.verbs import verbs
 

@@ -12,7 +12,7 @@ from nnpx import resolvers
 from nnpx.config import compose
 from nnpx.errors import ConfigError
 from nnpx.schema import plain
-from nnpx.tuning.promotion import write_best
+from nnpx.tuning.best import write_best
 from nnpx.tuning.space import overrides_of
 
 CONF = Path(nnpx.__file__).parent.parent / "conf"
