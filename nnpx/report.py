@@ -115,7 +115,7 @@ def as_rich(table: Table) -> RichTable:
 def as_markdown(table: Table) -> str:
     """The same table for a README, a commit or an issue."""
     bars = [["---:" if _is_number_column(table, k) else "---" for k in range(len(table.columns))]]
-    lines = [table.columns, *bars, *([text(cell).replace("|", r"\|") for cell in row] for row in table.rows)]
+    lines = [table.columns, *bars, *([text(cell).replace("|", r"\|").replace("\n", " ") for cell in row] for row in table.rows)]
     title = f"**{table.caption}**\n\n" if table.caption else ""
     return title + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

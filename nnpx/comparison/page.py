@@ -11,7 +11,7 @@ from rich.console import Console
 
 from nnpx.comparison.rows import COSTS, ERRORS, SEED, Quantity, Row, decisive, factors
 from nnpx.comparison.statistics import FEW, Group, groups, importance, pareto_front
-from nnpx.report import Cell, Picture, Section, Table, as_rich, text, write_page
+from nnpx.report import Cell, Picture, Section, Table, as_markdown, as_rich, text, write_page
 
 #: marks what nothing else beats in both error and cost
 MARK: Final = "●"
@@ -102,12 +102,7 @@ def show(rows: Sequence[Row]) -> None:
 
 def markdown(rows: Sequence[Row]) -> str:
     """Tables and notes as Markdown."""
-    parts = []
-    for one in tables(rows):
-        lines = [one.columns, ["---"] * len(one.columns), *([text(cell) for cell in row] for row in one.rows)]
-        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in line) + " |" for line in lines)
-        parts.append(f"{one.caption}\n\n{body}" if one.caption else body)
-    return "\n\n".join([*parts, *notes(rows)]) + "\n"
+    return "\n".join([*(as_markdown(one) for one in tables(rows)), *(f"{line}\n" for line in notes(rows))])
 
 
 def spreadsheet(rows: Sequence[Row]) -> str:
