@@ -10,8 +10,8 @@ HELP: Final = """\
 usage: nnpx compare RUN… [--markdown] [--html FILE]
 
 Compares trained potentials by their errors on the validation set and by what they cost; runs that differ in their seed only are averaged.
-RUN is a folder that holds models/ or the jobs of a sweep (multirun/…), else the id of a run in MLflow, the beginning of it, or its name;
-a sweep's own run stands for its jobs.
+RUN is a folder that holds models/ or the jobs of a sweep (multirun/…), else the id of a run in MLflow, the beginning of it, its name, or a
+registered potential (quickstart@champion); a sweep's own run stands for its jobs.
 
   --markdown    as Markdown instead of a table for the terminal
   --html FILE   also as a page with the figure

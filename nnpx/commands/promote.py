@@ -4,10 +4,15 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from nnpx.arguments import Parser, take_trusted
+
 HELP: Final = """\
 usage: nnpx promote [NAME|RUN] [promotion=lower_error] [promotion.factor=0.95]
 
 Moves the alias champion of a registered potential to its candidate, or to the potential of a run, if the rule holds. Exits with 1 if not.
+
+  --config-dir DIR  a folder of your own options, laid out as conf/; promotion/MINE.yaml in it is a rule of yours
+  trusted=[mypkg]   let the rule be a class of your own package
 """
 
 
@@ -17,19 +22,21 @@ def main(words: list[str]) -> int:
     Raises:
         ConfigError: the rule, the name or the run is not valid.
     """
-    if {"-h", "--help"} & set(words):
+    parser = Parser(prog="nnpx promote", add_help=False, allow_abbrev=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("-cd", "--config-dir", type=Path)
+    options = parser.parse_intermixed_args(words)
+    if options.help:
         sys.stdout.write(HELP)
         return 0
-    from nnpx.config import compose, instantiate
     from nnpx.registry import Registry
     from nnpx.runs import project_tracker
 
-    overrides = [f"+{word}" if word.startswith("promotion=") else word for word in words if "=" in word]
-    chosen = overrides if any(word.startswith("+promotion=") for word in overrides) else ["+promotion=lower_error", *overrides]
-    rule = instantiate(compose(chosen).promotion)
+    rule = _rule(options.words, options.config_dir)
     tracker = project_tracker(Path.cwd())
     registry = Registry(tracker.store)
-    candidate = _candidate(tracker, registry, [word for word in words if "=" not in word])
+    candidate = _candidate(tracker, registry, [word for word in options.words if "=" not in word])
     champion = registry.holder(candidate.name, "champion")
     title = f"promote: {candidate.name} version {candidate.version}"
     if champion is not None and str(champion.version) == str(candidate.version):
@@ -41,6 +48,16 @@ def main(words: list[str]) -> int:
     told = "is the champion now" if verdict.holds else "does not become champion"
     sys.stdout.write("\n".join([f"{title} {told}", *(f"  {reason}" for reason in verdict.reasons), ""]))
     return 0 if verdict.holds else 1
+
+
+def _rule(words: list[str], config_dir: Path | None) -> Any:
+    """The rule that the overrides among the words describe."""
+    from nnpx.config import compose, instantiate, trust
+
+    trust(take_trusted(words))
+    overrides = [f"+{word}" if word.startswith("promotion=") else word for word in words if "=" in word]
+    chosen = overrides if any(word.startswith("+promotion=") for word in overrides) else ["+promotion=lower_error", *overrides]
+    return instantiate(compose(chosen, config_dir).promotion)
 
 
 def _candidate(tracker: Any, registry: Any, named: list[str]) -> Any:

@@ -10,7 +10,7 @@ from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
 from nnpx.config import read_kept
 from nnpx.errors import ConfigError
 from nnpx.files import read_json
-from nnpx.runs import all_runs, project_tracker
+from nnpx.runs import all_runs, find_run, project_tracker
 from nnpx.targets import suggest
 
 #: settings that say how and where something was kept, and not what was done
@@ -30,8 +30,8 @@ def rows_of(words: Sequence[str], project: Path) -> list[Row]:
     """The runs that the words name, with what differs between them as their choices.
 
     Args:
-        words: folders with a trained potential or the jobs of a sweep; else ids of MLflow, their beginnings, or names of runs. A run with
-            others below it stands for those.
+        words: folders with a trained potential or the jobs of a sweep; else ids of MLflow, their beginnings, names of runs, or registered
+            potentials (`name@alias`). A run with others below it stands for those.
         project: the folder whose runs are meant.
 
     Raises:
@@ -97,11 +97,14 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _recorded(word: str, project: Path) -> list[_Found]:
     """The runs of MLflow that a word names."""
-    runs = all_runs(project_tracker(project))
+    tracker = project_tracker(project)
+    runs = all_runs(tracker)
+    if "@" in word:
+        return [_recorded_run(find_run(tracker, word))]
     named = [run for run in runs if run.info.run_id.startswith(word)] or [run for run in runs if run.info.run_name == word]
     if not named:
         do = suggest(word, [run.info.run_name for run in runs]) or "Look up its id with the dashboard, or name a folder."
-        raise ConfigError(word, expected="a folder with a potential, or a run's id or name", found="neither", do=do)
+        raise ConfigError(word, expected="a folder with a potential, a run's id or name, or name@alias", found="neither", do=do)
     if len(named) > 1:
         shown = ", ".join(run.info.run_id[:8] for run in named[:5])
         raise ConfigError(word, expected="one run", found=f"{len(named)} of them ({shown})", do="Give the beginning of an id.")

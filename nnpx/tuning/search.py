@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, final
 
 from annotated_types import Ge, Gt, Len
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from nnpx import resolvers
 from nnpx.errors import ConfigError
+from nnpx.guard import guard_values
 from nnpx.overrides import groups_in, name_file, parse, readable
 from nnpx.schema import check_node, is_node, raise_all
 from nnpx.targets import suggest
@@ -126,7 +127,10 @@ def _load(option: str, folders: Sequence[Path]) -> dict[str, Any]:
         do = suggest(option, known) or "Choose one of them, or write your own and say --config-dir."
         raise ConfigError(GROUP, expected=f"an option of {GROUP} ({', '.join(known)})", found=option, do=do)
     with readable():
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        file = OmegaConf.load(path)
+        if isinstance(file, DictConfig):
+            guard_values(file)
+        content = OmegaConf.to_container(file, resolve=True)
     if not isinstance(content, dict) or not is_node(content):
         do = "Begin with _target_: nnpx.tuning.search.Search."
         raise ConfigError(str(path), expected="a mapping with _target_", found="another text", do=do)

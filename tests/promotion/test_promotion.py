@@ -106,6 +106,42 @@ def test_the_champion_follows_the_rule_and_says_why(project, monkeypatch, capsys
     assert promote(monkeypatch, "promotion.factr=1") == 2
 
 
+RULE = """\"\"\"Nobody is promoted.\"\"\"
+from nnpx.promotion import Rule, Verdict
+
+class Never(Rule):
+    def __init__(self, *, reason: str) -> None:
+        self.reason = reason
+
+    def judge(self, candidate, champion):
+        return Verdict(False, [f"no: {self.reason}"])
+"""
+
+
+def test_a_rule_of_ones_own_decides(project, monkeypatch, capsys):
+    """It lies in a folder of options beside ours, and its package must be trusted on the command line."""
+    (project / "mine" / "promotion").mkdir(parents=True)
+    (project / "mine" / "promotion" / "never.yaml").write_text("# Nobody\n_target_: house_rules.Never\nreason: not on Fridays\n")
+    (project / "house_rules.py").write_text(RULE)
+    monkeypatch.syspath_prepend(project)
+    monkeypatch.setenv("NNPX_TRUSTED", "")
+    monkeypatch.setattr("nnpx.runs.compose", lambda: compose(["tracking.experiment=physics"]))
+    train(project, 0, 0.10)
+    own = ("ethanol", "--config-dir", "mine", "promotion=never")
+    assert promote(monkeypatch, *own) == 2
+    assert "trusted=[house_rules]" in capsys.readouterr().err
+    assert promote(monkeypatch, *own, "trusted=[house_rules]") == 1
+    assert "no: not on Fridays" in capsys.readouterr().out
+
+
+def test_a_registered_potential_is_compared_by_its_alias(project, monkeypatch, capsys):
+    monkeypatch.setattr("nnpx.runs.compose", lambda: compose(["tracking.experiment=physics"]))
+    run = train(project, 0, 0.10)
+    monkeypatch.setattr("sys.argv", ["nnpx", "compare", "ethanol@candidate"])
+    assert cli.main() == 0
+    assert run[:8] in capsys.readouterr().out
+
+
 def test_the_address_of_a_registered_potential_loads_it(project):
     train(project, 0, 0.1)
     loaded = nnpx.load("models:/ethanol@candidate")

@@ -86,6 +86,13 @@ def test_a_search_cannot_name_a_class_outside(tune):
     assert "expected a class below nnpx." in line
 
 
+def test_a_search_cannot_read_the_machine(project):
+    file = project / "conf" / "tune" / "mine.yaml"
+    file.write_text(file.read_text().replace("seed: 0", "seed: ${oc.env:SECRET}"))
+    with pytest.raises(ConfigError, match=r"sampler\.seed: expected a value that is the same on every machine, found \$\{oc\.env:SECRET\}"):
+        read_search(["tune=mine"], project / "conf", "none")
+
+
 def test_choices_that_contradict_each_other_are_found_at_the_corners(tune):
     """The cutoff of the shipped experiment is 5 Å."""
     (line,) = errors(tune, space("descriptor.angular_radius: {low: 4, high: 9, type: float}"))
