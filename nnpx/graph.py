@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Final, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -30,18 +31,48 @@ class Edges:
 
     def within(self, cutoff: float) -> "Edges":
         """The edges shorter than `cutoff` (Å)."""
-        return self.where(self.distance < cutoff)
+        inside = self.distance < cutoff
+        return self if bool(inside.all()) else self.at(inside.nonzero()[:, 0])
 
-    def where(self, chosen: Bool[Tensor, " edge"]) -> "Edges":
-        """The edges marked in `chosen`."""
-        kept = chosen.nonzero()[:, 0]
+    def blocks(self, atoms: int, species: Int[Tensor, " atom"]) -> Iterator["Block"]:
+        """So many centres at a time with their edges: what is local can be computed for each block alone, in less memory.
+
+        Args:
+            atoms: centres of a block.
+            species: of all atoms.
+        """
+        kinds = torch.arange(int(species.max()) + 1, device=species.device)
+        first = torch.arange(0, self.n_atoms, atoms, device=species.device)
+        bounds = [*torch.searchsorted(self.center, first).tolist(), len(self.center)]
+        for block, (begin, end) in enumerate(pairwise(bounds)):
+            centers = species[block * atoms : (block + 1) * atoms]
+            edges = Edges(
+                center=self.center[begin:end] - block * atoms,
+                neighbor=species[self.neighbor[begin:end]] + len(centers),
+                vector=self.vector[begin:end],
+                distance=self.distance[begin:end],
+                n_atoms=len(centers) + len(kinds),
+            )
+            yield Block(edges, torch.cat([centers, kinds]), len(centers))
+
+    def at(self, places: Int[Tensor, " chosen"]) -> "Edges":
+        """The edges at some places."""
         return replace(
             self,
-            center=self.center.index_select(0, kept),
-            neighbor=self.neighbor.index_select(0, kept),
-            vector=self.vector.index_select(0, kept),
-            distance=self.distance.index_select(0, kept),
+            center=self.center.index_select(0, places),
+            neighbor=self.neighbor.index_select(0, places),
+            vector=self.vector.index_select(0, places),
+            distance=self.distance.index_select(0, places),
         )
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some centres with their edges. Neighbours are stand-ins: behind the centres stands one atom without edges for every species."""
+
+    edges: Edges  #: numbered within the block
+    species: Int[Tensor, " atom"]  #: of the centres, then of the stand-ins
+    n_centers: int  #: atoms that are not stand-ins
 
 
 @dataclass(frozen=True)
@@ -121,8 +152,14 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         """r_ij = r_j + S·cell − r_i for every pair, differentiable in positions and cell."""
         vector = self.positions[self.neighbor] - self.positions[self.center]
         if self.periodic:
-            vector = vector + torch.bmm(self.shift[:, None, :], self.cell[self.owner[self.center]])[:, 0, :]
+            vector = vector + self._translations()
         return Edges(self.center, self.neighbor, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
+
+    def _translations(self) -> Float[Tensor, "edge 3"]:
+        """S·cell of every pair; of a single structure as one matrix product."""
+        if self.n_structures == 1:
+            return self.shift @ self.cell[0]
+        return torch.bmm(self.shift[:, None, :], self.cell[self.owner[self.center]])[:, 0, :]
 
     def atoms_per_structure(self) -> Int[Tensor, " structure"]:
         """Number of atoms of each structure."""

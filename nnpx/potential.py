@@ -78,9 +78,11 @@ class Potential(nn.Module):
         self.register_buffer("energy_shift", torch.tensor(scales.energy_shift, dtype=torch.float64))
         self.register_buffer("reference_energies", scales.reference_energies)
 
-    def describe(self, graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:
+    def describe(
+        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]
+    ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:
         """Chemistry and geometry: the vector of each atom's element, and the features of its environment."""
-        chemistry = self.embedding(graph.species)
+        chemistry = self.embedding(species)
         geometry = stored_features(graph, edges) if graph.has_stored_features() else self.descriptor(edges, chemistry)
         return chemistry, geometry
 
@@ -101,7 +103,7 @@ class Potential(nn.Module):
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""
         edges = graph.edges().as_variables()
         with torch.enable_grad():
-            chemistry, geometry = self.describe(graph, edges)
+            chemistry, geometry = self.describe(graph, edges, graph.species)
             atomic_energies = self.learned(chemistry, geometry, graph.species).double() + self.given(edges, graph.species)
             energy = sum_atoms_to_structures(atomic_energies, graph.owner, graph.n_structures)
             (pull,) = torch.autograd.grad(energy.sum(), edges.vector, create_graph=self.training)
@@ -135,8 +137,15 @@ def forces_and_stress(
     forces = sum_edges_to_atoms(pull, edges.center, edges.n_atoms) - sum_edges_to_atoms(pull, edges.neighbor, edges.n_atoms)
     if not graph.periodic:
         return forces, torch.full_like(graph.cell, torch.nan)
-    virial = sum_edges_to_atoms(edges.vector[:, :, None] * pull[:, None, :], edges.center, edges.n_atoms)
     volume = graph.volume[:, None, None]
     # the division must not meet a NaN: what it does to a gradient, no mask can undo
-    stress = sum_atoms_to_structures(virial, graph.owner, graph.n_structures) / torch.where(volume.isnan(), 1.0, volume)
+    stress = _virial(graph, edges, pull) / torch.where(volume.isnan(), 1.0, volume)
     return forces, torch.where(volume.isnan(), volume, stress)
+
+
+def _virial(graph: AtomicGraph, edges: Edges, pull: Float[Tensor, "edge 3"]) -> Float[Tensor, "structure 3 3"]:
+    """Σ_ij r_ij ⊗ pull_ij of every structure; of a single one as one matrix product."""
+    if graph.n_structures == 1:
+        return (edges.vector.mT @ pull)[None]
+    of_atoms = sum_edges_to_atoms(edges.vector[:, :, None] * pull[:, None, :], edges.center, edges.n_atoms)
+    return sum_atoms_to_structures(of_atoms, graph.owner, graph.n_structures)

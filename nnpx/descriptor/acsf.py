@@ -1,6 +1,8 @@
 """Atom-centred symmetry functions of Behler and Parrinello."""
 
 import copy
+from functools import reduce
+from operator import mul
 from typing import Annotated, Literal, final
 
 import torch
@@ -12,7 +14,7 @@ from torch.func import jvp
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.angular import AngularSet
-from nnpx.descriptor.triplets import Triplets, dot, triplets
+from nnpx.descriptor.triplets import Triplets, chunks, sides, sum_outer_products, triplets
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -46,10 +48,9 @@ class ACSF(Descriptor):
         ConfigError: `angular_radius` is larger than the cutoff.
     """
 
-    eta: Tensor
-    shift: Tensor
+    exponent_of_sums: Tensor
+    exponent: Tensor
     lam: Tensor
-    zeta: Tensor
     chosen: Tensor
     channel_p: Tensor
     channel_q: Tensor
@@ -77,25 +78,30 @@ class ACSF(Descriptor):
         self.angular_cutoff.radius = angular_radius
         eta, shift, lam, zeta = angular.parameters(angular_radius)
         shells, shell_of = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
-        cones, cone_of = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
-        chosen = torch.unique(shell_of * len(cones) + cone_of)
+        lambdas, lambda_of = torch.unique(lam, return_inverse=True)
+        zetas, zeta_of = torch.unique(zeta, return_inverse=True)
+        self.zetas: list[float] = zetas.tolist()
+        self.functions = [tuple(one) for one in torch.unique(torch.stack([eta, shift, lam, zeta], 1), dim=0).tolist()]
+        chosen = torch.unique((shell_of * len(lambdas) + lambda_of) * len(zetas) + zeta_of)
+        self.every_combination = len(chosen) == len(shells) * len(lambdas) * len(zetas)
+        width, place = shells.unbind(1)
+        n_sides = 3 if kind == "narrow" else 2
         p, q = torch.triu_indices(n_channels, n_channels)
-        buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1]}
+        buffers = {"exponent_of_sums": torch.stack([-width, 2.0 * width * place]), "exponent": -n_sides * width * place**2, "lam": lambdas}
         for name, values in {**buffers, "chosen": chosen, "channel_p": p, "channel_q": q}.items():
             self.register_buffer(name, values.clone(), persistent=False)
-        self.every_combination = len(chosen) == len(shells) * len(cones)
         self.n_features = radial.n_functions * n_channels + len(chosen) * len(p)
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """G2 of every channel, then G4 or G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
-        shells = self.shells(edges.distance)
-        radial = _sum_by_channel(shells, chemistry[edges.neighbor], edges.center, edges.n_atoms)
-        near = edges.within(self.angular_cutoff.radius)
-        three = triplets(near)
-        terms = self.terms(
-            near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second])
-        )
-        angular = _sum_by_channel(terms, self.pair_weights(near, three, chemistry), three.center, edges.n_atoms)
+        radial = _sum_by_channel(self.shells(edges.distance), chemistry[edges.neighbor], edges.center, edges.n_atoms)
+        three, weights = self.weighted_triplets(edges, chemistry)
+        layout = chunks(three, edges.distance.dtype)
+        shell, cone = self.factors(*sides(edges, three.where(layout.place)))
+        weights = weights.index_select(0, layout.place) * layout.counts[:, None]
+        sums = sum_outer_products((weights[:, :, None] * shell[:, None, :]).flatten(1), cone, layout)
+        angular = sums.reshape(edges.n_atoms, len(self.channel_p), -1)
+        angular = angular if self.every_combination else angular.index_select(2, self.chosen)
         return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
@@ -103,29 +109,53 @@ class ACSF(Descriptor):
         shells: Tensor = self.radial(distance) * self.cutoff(distance)[:, None]
         return shells
 
-    def terms(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> Float[Tensor, "triplet feature"]:
-        """One summand of G4 or G5 per triplet and function, from r_ij, r_ik and r_ij·r_ik."""
-        sides = [r_ij, r_ik]
-        if self.kind == "narrow":
-            sides.append(torch.sqrt(r_ij**2 + r_ik**2 - 2.0 * scalar))
-        r = torch.stack(sides)
-        envelope = self.angular_cutoff(r.flatten()).reshape(r.shape)
-        envelope = envelope[0] * envelope[1] * envelope[2] if self.kind == "narrow" else envelope[0] * envelope[1]
-        shell = torch.exp(-self.eta * ((r[:, :, None] - self.shift) ** 2).sum(0)) * envelope[:, None]
-        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
-        cosine = scalar / (r_ij * r_ik)
-        cone = (2.0 ** (1.0 - self.zeta)) * (1.0 + self.lam * cosine[:, None]).clamp_min(0.0) ** self.zeta
-        grid: Tensor = (shell[:, :, None] * cone[:, None, :]).flatten(1)
-        return grid if self.every_combination else grid.index_select(1, self.chosen)
+    def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
+        """The triplets within the angular radius, and e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k.
 
-    def pair_weights(self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "triplet pair"]:
-        """e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k."""
+        Where every species vector has one channel only, as with `onehot`, a triplet counts for one pair of channels: it belongs to the
+        centre with this pair, and has one weight. Otherwise it belongs to the centre, and has a weight for every pair.
+        """
+        apart = not chemistry.requires_grad and bool(((chemistry != 0).sum(1) <= 1).all())
+        kind = chemistry.abs().argmax(1)[edges.neighbor] if apart else torch.zeros_like(edges.neighbor)
+        radius = self.angular_cutoff.radius
+        three = triplets(edges, radius, kind, self.n_channels if apart else 1)
+        if self.kind == "narrow":
+            vector = edges.vector.detach()
+            between = vector.index_select(0, three.first) - vector.index_select(0, three.second)
+            three = three.where((between.square().sum(1) < radius**2).nonzero()[:, 0])
         e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
+        if apart:
+            return three, e_j.sum(1, keepdim=True) * e_k.sum(1, keepdim=True)
         p, q = self.channel_p, self.channel_q
         both = e_j[:, p] * e_k[:, q]
-        return torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
+        return three, torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
+
+    def factors(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet cone"]]:
+        """2 g(r_ij) g(r_ik) g(r_jk) of every η and r_s, and ((1 + λ cos θ) / 2)^ζ of every λ and ζ, from r_ij, r_ik and r_ij·r_ik.
+
+        The exponent of the first is −η Σ r² + 2 η r_s Σ r − n η r_s² with n distances.
+        """
+        squares = r_ij**2 + r_ik**2
+        total, envelope = r_ij + r_ik, 2.0 * self.angular_cutoff(r_ij) * self.angular_cutoff(r_ik)
+        if self.kind == "narrow":
+            r_jk = torch.sqrt(squares - 2.0 * scalar)
+            squares, total, envelope = squares + r_jk**2, total + r_jk, envelope * self.angular_cutoff(r_jk)
+        exponent = torch.addmm(self.exponent, torch.stack([squares, total], 1), self.exponent_of_sums)
+        shell = torch.exp(exponent) * envelope[:, None]
+        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
+        cosine = scalar / (r_ij * r_ik)
+        base = (0.5 + 0.5 * self.lam * cosine[:, None]).clamp_min(0.0)
+        return shell, torch.stack(powers(base, self.zetas), 2).flatten(1)
+
+    def terms(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> Float[Tensor, "triplet function"]:
+        """One summand of G4 or G5 per triplet and function."""
+        shell, cone = self.factors(r_ij, r_ik, scalar)
+        grid = (shell[:, :, None] * cone[:, None, :]).flatten(1)
+        return grid if self.every_combination else grid.index_select(1, self.chosen)
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
@@ -134,37 +164,45 @@ class ACSF(Descriptor):
         slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
         own = torch.arange(n_edges, device=edges.center.device)
         radial = _sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry[edges.neighbor], own, n_edges)
-        is_near = edges.distance < self.angular_cutoff.radius
-        near, inner = is_near.nonzero()[:, 0], edges.where(is_near)
-        three = triplets(inner)
-        weights = self.pair_weights(inner, three, chemistry)
-        a, b = inner.vector[three.first], inner.vector[three.second]
-        at = (inner.distance[three.first], inner.distance[three.second], dot(a, b))
+        three, weights = self.weighted_triplets(edges, chemistry)
+        if weights.shape[1] < len(self.channel_p):
+            pair = (three.owner % len(self.channel_p))[:, None]
+            weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
+        a, b, at = edges.vector[three.first], edges.vector[three.second], sides(edges, three)
         one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
         by_r_ij, by_r_ik, by_dot = (
             jvp(self.terms, at, along)[1][:, None, :] for along in ((one, none, none), (none, one, none), (none, none, one))
         )
         by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
-        angular = _sum_by_channel(by_first, weights, near[three.first], n_edges) + _sum_by_channel(
-            by_second, weights, near[three.second], n_edges
-        )
+        angular = _sum_by_channel(by_first, weights, three.first, n_edges) + _sum_by_channel(by_second, weights, three.second, n_edges)
         return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
 
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
         kind = {"narrow": "G4", "wide": "G5"}[self.kind]
         radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
-        shell, cone = self.chosen // len(self.lam), self.chosen % len(self.lam)
-        values = (self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone])
-        functions = list(zip(*(value.tolist() for value in values), strict=True))
         pairs = zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
         angular = [
             f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}"
             for p, q in pairs
-            for eta, s, lam, z in functions
+            for eta, s, lam, z in self.functions
         ]
         return radial + angular
+
+
+def powers(base: Float[Tensor, "row base"], exponents: list[float]) -> list[Float[Tensor, "row base"]]:
+    """base^ζ for every ζ; a whole ζ by squaring, which costs a few multiplications for all of them together."""
+    squares = [base]
+    while 2 ** len(squares) <= max(exponents):
+        squares.append(squares[-1] * squares[-1])
+    results = []
+    for exponent in exponents:
+        if exponent != int(exponent):
+            results.append(base**exponent)
+        else:
+            results.append(reduce(mul, [square for k, square in enumerate(squares) if int(exponent) >> k & 1]))
+    return results
 
 
 def _sum_by_channel(

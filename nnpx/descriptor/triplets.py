@@ -1,35 +1,97 @@
-"""Triplets: the pairs of neighbours that one centre sees, from which angles are made."""
+"""Triplets: the pairs of neighbours that one centre sees, from which angles are made, and sums over them."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.graph import Edges
+from nnpx.reduce import sum_edges_to_atoms
+
+#: triplets that one small matrix product adds up; owners with fewer waste the rest, owners with more take several
+CHUNK: Final = 16
 
 
 @dataclass(frozen=True)
 class Triplets:
-    """Unordered pairs of edges j < k that share a centre i."""
+    """Unordered pairs of edges j < k that share a centre i, sorted by owner.
+
+    The kind of an edge is what distinguishes neighbours without mixing them, such as their element. An owner is a centre together with an
+    unordered pair of kinds, numbered i · n_pairs + (place of the pair in the upper triangle).
+    """
 
     first: Int[Tensor, " triplet"]  #: index of the edge i → j
-    second: Int[Tensor, " triplet"]  #: index of the edge i → k
-    center: Int[Tensor, " triplet"]  #: index of atom i
+    second: Int[Tensor, " triplet"]  #: index of the edge i → k; its kind is not below that of the first
+    owner: Int[Tensor, " triplet"]  #: index of the owner
+    n_owners: int  #: n_atoms · n_pairs
+
+    def where(self, chosen: Int[Tensor, " chosen"]) -> "Triplets":
+        """The triplets at the chosen places."""
+        return Triplets(
+            self.first.index_select(0, chosen), self.second.index_select(0, chosen), self.owner.index_select(0, chosen), self.n_owners
+        )
 
 
-def triplets(edges: Edges) -> Triplets:
-    """All unordered pairs of edges with a common centre; edges are sorted by centre, so each centre's are contiguous."""
-    n_edges = edges.center.shape[0]
-    degree = torch.bincount(edges.center, minlength=edges.n_atoms)
-    end = degree.cumsum(0)[edges.center]
-    edge = torch.arange(n_edges, device=edges.center.device)
-    partners = end - edge - 1
-    first = edge.repeat_interleave(partners)
-    offset = torch.arange(first.shape[0], device=first.device) - (partners.cumsum(0) - partners)[first]
-    return Triplets(first=first, second=first + 1 + offset, center=edges.center[first])
+def triplets(edges: Edges, radius: float, kind: Int[Tensor, " edge"], n_kinds: int) -> Triplets:
+    """All triplets of edges that are shorter than the radius (Å); the edges are sorted by centre.
+
+    Each edge j of kind a has one row for every kind b: its partners are the whole run of edges of kind b, or what follows j in its own run,
+    or nothing where b < a. Rows are laid out by centre, a, b and j, so that the triplets need no sorting.
+    """
+    near = (edges.distance < radius).nonzero()[:, 0]
+    run = edges.center[near] * n_kinds + kind[near]
+    order = torch.argsort(run, stable=True) if n_kinds > 1 else torch.arange(len(run), device=run.device)
+    near, run = near[order], run[order]
+    size = torch.bincount(run, minlength=edges.n_atoms * n_kinds)
+    start = size.cumsum(0) - size
+    edge, b = torch.arange(len(run), device=run.device)[:, None], torch.arange(n_kinds, device=run.device)
+    a, own, other = (run % n_kinds)[:, None], run[:, None], (run - run % n_kinds)[:, None] + b
+    begin = torch.where(b > a, start[other], edge + 1)
+    partners = torch.where(b > a, size[other], torch.where(b == a, start[own] + size[own] - edge - 1, 0))
+    n_pairs = n_kinds * (n_kinds + 1) // 2
+    owner = (run // n_kinds * n_pairs)[:, None] + a * n_kinds - a * (a - 1) // 2 + b - a
+    row = torch.empty(len(run) * n_kinds, dtype=torch.long, device=run.device)
+    row[(start[own] * n_kinds + b * size[own] + edge - start[own]).flatten()] = torch.arange(len(row), device=run.device)
+    begin, partners, owner = begin.flatten()[row], partners.flatten()[row], owner.flatten()[row]
+    which = torch.arange(len(row), device=run.device).repeat_interleave(partners)
+    second = begin[which] + torch.arange(len(which), device=run.device) - (partners.cumsum(0) - partners)[which]
+    return Triplets(near[(row // n_kinds)[which]], near[second], owner[which], edges.n_atoms * n_pairs)
 
 
-def dot(a: Float[Tensor, "triplet 3"], b: Float[Tensor, "triplet 3"]) -> Float[Tensor, " triplet"]:
-    """r_ij · r_ik, from which the angle at i and the distance r_jk follow."""
-    return (a * b).sum(-1)
+def sides(edges: Edges, three: Triplets) -> tuple[Float[Tensor, " triplet"], Float[Tensor, " triplet"], Float[Tensor, " triplet"]]:
+    """r_ij, r_ik and r_ij · r_ik, from which the angle at i and the distance r_jk follow."""
+    lines = torch.cat([edges.vector, edges.distance[:, None]], 1)
+    a, b = lines.index_select(0, three.first), lines.index_select(0, three.second)
+    return a[:, 3], b[:, 3], (a[:, :3] * b[:, :3]).sum(1)
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """Triplets laid out in rows of `CHUNK` places, each row of one owner; places that are left over repeat a triplet and do not count."""
+
+    place: Int[Tensor, " place"]  #: index of the triplet
+    counts: Float[Tensor, " place"]  #: 1, or 0 where nothing is left
+    owner: Int[Tensor, " chunk"]  #: whose row this is
+    n_owners: int
+
+
+def chunks(three: Triplets, dtype: torch.dtype) -> Chunks:
+    """The layout in which `sum_outer_products` adds up."""
+    count = torch.bincount(three.owner, minlength=three.n_owners)
+    n_rows = (count + CHUNK - 1) // CHUNK
+    owner = torch.arange(three.n_owners, device=count.device).repeat_interleave(n_rows)
+    row_in_owner = torch.arange(len(owner), device=count.device) - (n_rows.cumsum(0) - n_rows)[owner]
+    within = (row_in_owner[:, None] * CHUNK + torch.arange(CHUNK, device=count.device)).flatten()
+    left = count[owner].repeat_interleave(CHUNK)
+    place = (count.cumsum(0) - count)[owner].repeat_interleave(CHUNK) + torch.minimum(within, left - 1)
+    return Chunks(place, (within < left).to(dtype), owner, three.n_owners)
+
+
+def sum_outer_products(
+    left: Float[Tensor, "place left"], right: Float[Tensor, "place right"], layout: Chunks
+) -> Float[Tensor, "owner left right"]:
+    """Σ left ⊗ right over the triplets of every owner; `left` is zero at the places that do not count."""
+    products = torch.bmm(left.view(-1, CHUNK, left.shape[1]).mT, right.view(-1, CHUNK, right.shape[1]))
+    return sum_edges_to_atoms(products, layout.owner, layout.n_owners)

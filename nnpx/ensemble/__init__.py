@@ -5,17 +5,20 @@ a subclass of `Recruitment` says how many there are and which seeds they grow fr
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Iterable, Sequence
+from typing import Final, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nnpx.descriptor.stored import is_fixed
-from nnpx.graph import AtomicGraph, Edges, Prediction
+from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential, forces_and_stress
 from nnpx.reduce import sum_atoms_to_structures
+
+#: centres that are evaluated together: enough to hide the cost of a call, few enough to stay in the cache
+ATOMS_AT_A_TIME: Final = 256
 
 
 class Recruitment(ABC):
@@ -55,38 +58,52 @@ class Ensemble(nn.Module):
 
     def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
         """Means over the members; with `spread`, also how far their forces lie apart, for one backward pass per member."""
-        edges = graph.edges().as_variables()
-        with torch.enable_grad():
-            atomic = self._atomic_energies(graph, edges)
-            energies = torch.stack([sum_atoms_to_structures(e, graph.owner, graph.n_structures) for e in atomic])
-            if spread and self.n_members > 1:
-                pulls = _gradients(energies.sum(1), edges.vector, batched=not graph.has_stored_features())
-            else:
-                (pull,) = torch.autograd.grad(energies.mean(0).sum(), edges.vector)
-                pulls = pull[None]
+        edges = graph.edges()
+        parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
+        atomic, pulls = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        energies = torch.stack([sum_atoms_to_structures(of_member, graph.owner, graph.n_structures) for of_member in atomic])
         forces, stress = forces_and_stress(graph, edges, pulls.mean(0))
         forces_std = torch.full_like(forces, torch.nan)
         if len(pulls) > 1:
             forces_std = torch.stack([forces_and_stress(graph, edges, pull)[0] for pull in pulls]).std(0)
-        energies = energies.detach()
         return Prediction(
             energy=energies.mean(0),
             forces=forces,
             stress=stress,
-            atomic_energies=torch.stack(atomic).detach().mean(0),
+            atomic_energies=atomic.mean(0),
             energy_std=energies.std(0) if self.n_members > 1 else torch.full_like(energies[0], torch.nan),
             forces_std=forces_std,
         )
 
-    def _atomic_energies(self, graph: AtomicGraph, edges: Edges) -> list[Float[Tensor, " atom"]]:
+    def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
+        """The edges in portions that stay in the cache: an atomic energy depends on the edges of its own centre only."""
+        if graph.n_atoms <= ATOMS_AT_A_TIME or graph.has_stored_features():
+            return [Block(edges, graph.species, graph.n_atoms)]
+        return edges.blocks(ATOMS_AT_A_TIME, graph.species)
+
+    def _evaluate(
+        self, graph: AtomicGraph, block: Block, *, spread: bool
+    ) -> tuple[Float[Tensor, "member center"], Float[Tensor, "pull edge 3"]]:
+        """E_i of the centres (eV, float64) and ∂V/∂r_ij of their edges: of every member, or without `spread` the mean of the members."""
+        edges = block.edges.as_variables()
+        with torch.enable_grad():
+            atomic = torch.stack(self._atomic_energies(graph, edges, block.species))[:, : block.n_centers]
+            energies = atomic.sum(1)
+            if spread and self.n_members > 1:
+                pulls = _gradients(energies, edges.vector, batched=not graph.has_stored_features())
+            else:
+                pulls = torch.autograd.grad(energies.mean(), edges.vector)[0][None]
+        return atomic.detach(), pulls
+
+    def _atomic_energies(self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]) -> list[Float[Tensor, " atom"]]:
         """E_i of every member, eV, float64."""
         first = self.members[0]
-        given = first.given(edges, graph.species)
-        shared = first.describe(graph, edges) if self.shares_descriptor else None
+        given = first.given(edges, species)
+        shared = first.describe(graph, edges, species) if self.shares_descriptor else None
         energies = []
         for member in self.members:
-            chemistry, geometry = shared if shared is not None else member.describe(graph, edges)
-            energies.append(member.learned(chemistry, geometry, graph.species).double() + given)
+            chemistry, geometry = shared if shared is not None else member.describe(graph, edges, species)
+            energies.append(member.learned(chemistry, geometry, species).double() + given)
         return energies
 
 

@@ -44,6 +44,19 @@ def test_stored_features_give_the_same_spread():
     torch.testing.assert_close(ensemble(stored(graph, members[0])).forces_std, ensemble(graph).forces_std, rtol=1e-8, atol=1e-11)
 
 
+def test_blocks_of_centres_give_what_all_together_give(monkeypatch):
+    """Several structures and blocks that end in the middle of one; with and without a cell."""
+    for structures in (ethanols(3), carbons(3)):
+        graph = graph_of(structures)
+        ensemble = Ensemble([potential_for(graph, seed).eval() for seed in range(2)])
+        whole = ensemble(graph)
+        monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", 4)
+        parts = ensemble(graph)
+        monkeypatch.undo()
+        for name in ("energy", "forces", "stress", "atomic_energies", "energy_std", "forces_std"):
+            torch.testing.assert_close(getattr(parts, name), getattr(whole, name), rtol=1e-11, atol=1e-12, equal_nan=True)
+
+
 def test_first_member_grows_from_the_seed_of_the_single_potential():
     assert Deep(n_members=4, n_processes=2).seeds(7)[0] == Single().seeds(7)[0]
     assert len(set(Deep(n_members=4, n_processes=2).seeds(7))) == 4
