@@ -7,16 +7,29 @@ from torch import Tensor
 from nnpx.graph import Edges
 
 
+def slots(edges: Edges, radius: float) -> Edges:
+    """The edges shorter than the radius (Å), filled up so that every centre has equally many.
+
+    An edge that fills up leads from a centre to itself over twice the radius, where every cutoff function is zero: it adds nothing to any
+    sum over neighbours. In this layout such a sum is a matrix product of consecutive rows, see `sum_of_outer_products`.
+    """
+    inside = edges.within(radius)
+    degree = torch.bincount(inside.center, minlength=edges.n_atoms)
+    n_slots = int(degree.max()) if len(inside.center) else 0
+    if n_slots * edges.n_atoms == len(inside.center):
+        return inside
+    slot = torch.arange(len(inside.center), device=degree.device) - (degree.cumsum(0) - degree)[inside.center]
+    place = inside.center * n_slots + slot
+    center = torch.arange(edges.n_atoms, device=degree.device).repeat_interleave(n_slots)
+    nowhere = inside.vector.new_full((len(center), 3), 2.0 * radius / 3.0**0.5)
+    neighbor = center.index_copy(0, place, inside.neighbor)
+    vector, distance = nowhere.index_copy(0, place, inside.vector), nowhere.new_full((len(center),), 2.0 * radius).index_copy(0, place, inside.distance)
+    return Edges(center=center, neighbor=neighbor, vector=vector, distance=distance, n_atoms=edges.n_atoms)
+
+
 def sum_of_outer_products(
-    left: Float[Tensor, "edge left"], right: Float[Tensor, "edge right"], edges: Edges
+    left: Float[Tensor, "slot left"], right: Float[Tensor, "slot right"], n_atoms: int
 ) -> Float[Tensor, "atom left right"]:
-    """Σ_j left_ij ⊗ right_ij of every centre: one matrix product per atom over its neighbours, filled up with zeros to equal numbers."""
-    degree = torch.bincount(edges.center, minlength=edges.n_atoms)
-    n_slots = int(degree.max()) if len(edges.center) else 0
-    slot = torch.arange(len(edges.center), device=degree.device) - (degree.cumsum(0) - degree)[edges.center]
-    place = edges.center * n_slots + slot
-    padded = [
-        part.new_zeros(edges.n_atoms * n_slots, part.shape[1]).index_copy(0, place, part).view(edges.n_atoms, n_slots, part.shape[1])
-        for part in (left, right)
-    ]
-    return torch.bmm(padded[0].mT, padded[1])
+    """Σ_j left_ij ⊗ right_ij over the `slots` of every centre."""
+    n_slots = len(left) // n_atoms
+    return torch.bmm(left.view(n_atoms, n_slots, left.shape[1]).mT, right.view(n_atoms, n_slots, right.shape[1]))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
-from nnpx.descriptor.density import sum_of_outer_products
+from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta
 from nnpx.descriptor.products import Products
 from nnpx.descriptor.stored import jacobian_by_slots
@@ -83,10 +83,10 @@ class Moments(Descriptor):
 
     def moments(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "component atom density"]:
         """A: the moments of every learned density."""
-        inside = edges.within(self.cutoff.radius)
+        inside = slots(edges, self.cutoff.radius)
         shells = self.radial(inside.distance) * self.cutoff(inside.distance)[:, None]
         weighted = (shells[:, :, None] * chemistry[inside.neighbor][:, None]).flatten(1)
-        density = sum_of_outer_products(self.harmonics(inside.vector / inside.distance[:, None]), weighted, inside)
+        density = sum_of_outer_products(self.harmonics(inside.vector / inside.distance[:, None]), weighted, edges.n_atoms)
         of_pairs = (density[:, :, None] * chemistry[:, None, :, None]).flatten(2)
         return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))
 
