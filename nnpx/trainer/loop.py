@@ -40,8 +40,8 @@ class _LossOfBatch(nn.Module):
         super().__init__()
         self.potential, self.loss = potential, loss
 
-    def forward(self, batch: AtomicGraph) -> Float[Tensor, ""]:
-        loss: Tensor = self.loss(self.potential(batch), batch)
+    def forward(self, batch: AtomicGraph, progress: float) -> Float[Tensor, ""]:
+        loss: Tensor = self.loss(self.potential(batch), batch, progress)
         return loss
 
 
@@ -145,7 +145,7 @@ class Trainer:
             batch = train.select(structures.to(fabric.device))
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
-            loss = loss_of_batch(batch)
+            loss = loss_of_batch(batch, state.step / n_steps)
             state.optimizer.zero_grad(set_to_none=True)
             # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
             fabric.backward(loss, inputs=weights)
@@ -175,7 +175,7 @@ class Trainer:
             step=state.step,
             learning_rate=float(state.optimizer.param_groups[0]["lr"]),
             train_loss=train_loss,
-            valid_loss=float(objective.loss(predicted, valid)),
+            valid_loss=float(objective.loss(predicted, valid, progress=1.0)),
             valid_energy_mae_per_atom=mean_absolute_error(predicted.energy / n_atoms, valid.energy / n_atoms),
             valid_forces_mae=mean_absolute_error(predicted.forces, valid.forces),
             valid_stress_mae=mean_absolute_error(predicted.stress, valid.stress),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import CONFIG, carbons, ethanols, graph_of, potential_for, stored
+from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.config import instantiate
 from nnpx.errors import CheckpointError, TrainingError
@@ -25,12 +25,12 @@ class KilledInMidEpoch(Loss):
         super().__init__()
         self.loss, self.left = loss, update
 
-    def forward(self, prediction, graph):
+    def forward(self, prediction, graph, progress):
         if prediction.forces.requires_grad:
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.loss(prediction, graph)
+        return self.loss(prediction, graph, progress)
 
 
 def fit(folder: Path, *, report=lambda epoch: None, kill_at: int | None = None, structures=None, **trainer):
@@ -42,7 +42,7 @@ def fit(folder: Path, *, report=lambda epoch: None, kill_at: int | None = None, 
     graph = stored(graph, potential, torch.float32)
     potential.to_precision(torch.float32)
     train, valid = graph.select(torch.arange(10)), graph.select(torch.arange(10, len(structures)))
-    loss = instantiate(CONFIG["loss"], forces_rms=float(potential.energy_scale))
+    loss = instantiate(CONFIG["loss"], forces_rms=float(potential.energy_scale), numbers=NUMBERS)
     objective = Objective(
         loss if kill_at is None else KilledInMidEpoch(loss, kill_at), instantiate(CONFIG["optimizer"]), instantiate(CONFIG["schedule"])
     )
