@@ -3,8 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import final
-
 import torch
 from ase.data import chemical_symbols
 from jaxtyping import Float
@@ -28,7 +26,7 @@ class WeightedErrors(Loss):
         energy_weight: w_E.
         forces_weight: w_F.
         stress_weight: w_S; counts only where stress is labelled.
-        element_weights: w_Z, what the forces on atoms of an element cost in comparison, as {H: 0.5}; 1 for elements left out, null: 1 for all.
+        element_weights: w_Z, what the forces on the atoms of an element weigh, as {H: 0.5}; 1 for elements left out, null: 1 for all.
 
     Raises:
         ConfigError: a weight is given for what is no element of the data.
@@ -54,7 +52,6 @@ class WeightedErrors(Loss):
     def penalty(self, square: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """ρ, the cost of an error whose square is given, (eV/Å)²: zero at zero, and as steep as the square itself there."""
 
-    @final
     def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:
         """L of a batch, the same at any progress."""
         n_atoms = graph.atoms_per_structure()

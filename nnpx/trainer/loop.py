@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from functools import partial
+from typing import Annotated, Any, Literal, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
@@ -138,24 +139,29 @@ class Trainer:
 
     def _one_epoch(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, train: AtomicGraph, objective: Objective) -> float:
         state.model.train()
-        losses = []
-        weights = [weight for weight in state.model.parameters() if weight.requires_grad]
+        losses: list[Any] = []
         n_steps = self.max_epochs * math.ceil(train.n_structures / self.batch_size)
         for structures in self._batches(train.n_structures, state.generator, fabric):
             batch = train.select(structures.to(fabric.device))
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
-            loss = loss_of_batch(batch, state.step / n_steps)
-            state.optimizer.zero_grad(set_to_none=True)
-            # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
-            fabric.backward(loss, inputs=weights)
-            torch.nn.utils.clip_grad_norm_(weights, self.gradient_clip)
-            state.optimizer.step()
+            closure: Any = partial(self._differentiate, fabric, state, loss_of_batch, batch, state.step / n_steps)  # a tensor, no float
+            losses.append(state.optimizer.step(closure))
             state.averaged.update(state.step)
             state.step += 1
-            losses.append(loss.detach())
         state.epoch += 1
         return float(torch.stack(losses).mean())
+
+    def _differentiate(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, batch: AtomicGraph, progress: float) -> Tensor:
+        """The loss of a batch, of all processes' shares of it; its gradient stays with the weights. An update may ask more than once."""
+        weights = [weight for weight in state.model.parameters() if weight.requires_grad]
+        loss = loss_of_batch(batch, progress)
+        state.optimizer.zero_grad(set_to_none=True)
+        # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
+        fabric.backward(loss, inputs=weights)
+        torch.nn.utils.clip_grad_norm_(weights, self.gradient_clip)
+        mean: Tensor = fabric.all_reduce(loss.detach())
+        return mean
 
     def _batches(self, n_structures: int, generator: torch.Generator, fabric: Fabric) -> Iterator[Tensor]:
         """This process's share of every batch, in a new order each epoch."""
