@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+
 import torch
 from ase.data import chemical_symbols
 from jaxtyping import Float

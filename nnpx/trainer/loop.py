@@ -145,7 +145,8 @@ class Trainer:
             batch = train.select(structures.to(fabric.device))
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
-            closure: Any = partial(self._differentiate, fabric, state, loss_of_batch, batch, state.step / n_steps)  # a tensor, no float
+            # Any: torch's annotations ask for a float, but a tensor does not wait for the device
+            closure: Any = partial(self._differentiate, fabric, state, loss_of_batch, batch, state.step / n_steps)
             losses.append(state.optimizer.step(closure))
             state.averaged.update(state.step)
             state.step += 1
