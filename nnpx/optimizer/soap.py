@@ -87,7 +87,7 @@ class RotatedAdam(torch.optim.Optimizer):
     def _update(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         if not state:
-            state.update(_first_state(gradient, group["max_dimension"]))
+            state.update(_first_state(gradient, group["max_dimension"], 1.0 - beta2))
             if state["basis"]:
                 return
         state["step"] += 1
@@ -104,10 +104,11 @@ class RotatedAdam(torch.optim.Optimizer):
             _refresh(state)
 
 
-def _first_state(gradient: Tensor, max_dimension: int) -> dict[str, Any]:
+def _first_state(gradient: Tensor, max_dimension: int, share: float) -> dict[str, Any]:
+    """Coordinates from the first gradient, which counts with its share in later averages as any other does."""
     is_matrix = gradient.ndim > 1 and min(gradient.shape[-2:]) > 1
     sides = [side for side in (-2, -1) if is_matrix and gradient.shape[side] <= max_dimension]
-    covariance = {side: _covariance(gradient, side) for side in sides}
+    covariance = {side: share * _covariance(gradient, side) for side in sides}
     basis = {side: torch.linalg.eigh(matrix).eigenvectors.flip(-1).contiguous() for side, matrix in covariance.items()}
     return {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient), "covariance": covariance, "basis": basis}
 

@@ -114,7 +114,7 @@ def from_the_paper(gradients: list[np.ndarray], numbers: dict[str, float], every
     """What SOAP adds to a matrix of zeros, without weight decay, in plain numpy; no two eigenvalues ever change places here."""
     rate, beta1, beta2, epsilon = (numbers[key] for key in ("learning_rate", "beta1", "beta2", "epsilon"))
     first, weight = gradients[0], np.zeros_like(gradients[0])
-    left, right = first @ first.T, first.T @ first
+    left, right = (1 - beta2) * first @ first.T, (1 - beta2) * first.T @ first
     q_left = np.linalg.eigh(left)[1][:, ::-1] if "L" in rotated else np.eye(len(left))
     q_right = np.linalg.eigh(right)[1][:, ::-1] if "R" in rotated else np.eye(len(right))
     mean, square = np.zeros_like(first), np.zeros_like(first)
