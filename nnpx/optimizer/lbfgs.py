@@ -15,8 +15,9 @@ class LBFGS(Optimizer):
     """L-BFGS (Liu & Nocedal 1989, doi:10.1007/BF01589116) with a line search by the strong Wolfe conditions.
 
     It trusts the difference of two gradients to be that of one function: every update must see the whole training set
-    (trainer.batch_size at least its size), in float64 (trainer.precision), without averaged weights (trainer.ema_decay=0) and at a constant
-    learning rate (schedule=constant). `experiment=newton` is all of that.
+    (trainer.batch_size at least its size) at a constant learning rate (schedule=constant), best in trainer.precision=float64 and without
+    averaged weights (trainer.ema_decay=0). A clipped gradient (trainer.gradient_clip) would mislead the line search. An update evaluates
+    the loss at least once per line search, so that it is worth its time for small networks and small sets alone.
 
     Args:
         learning_rate: first step of every line search, in units of the quasi-Newton step.
