@@ -103,7 +103,7 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
     potential = parts.potential(scales).to_precision(trainer.dtype)
     potential.prior = Zero()  # its part has been taken from the labels
     objective = Objective(
-        instantiate(task.config["loss"], forces_rms=scales.energy_scale),
+        instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers),
         instantiate(task.config["optimizer"]),
         instantiate(task.config["schedule"]),
     )

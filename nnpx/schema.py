@@ -71,9 +71,9 @@ class Plan:
     asks_for: tuple[str, ...]  #: all arguments that the target takes
 
     def build(self, wired: Mapping[str, Any]) -> Any:
-        """The object; wired arguments that the target does not take are left out."""
+        """The object; wired arguments reach the nested ones too, and are left out where the target does not take them."""
         taken = {key: value for key, value in wired.items() if key in self.asks_for}
-        return load(self.target)(**{key: _built(value) for key, value in self.arguments.items()}, **taken)
+        return load(self.target)(**{key: _built(value, wired) for key, value in self.arguments.items()}, **taken)
 
 
 def is_node(value: object) -> bool:
@@ -227,12 +227,12 @@ def _holds_node(value: object) -> bool:
     return isinstance(value, list) and any(_holds_node(item) for item in value)
 
 
-def _built(value: Any) -> Any:
+def _built(value: Any, wired: Mapping[str, Any]) -> Any:
     if isinstance(value, Plan):
-        return value.build({})
+        return value.build(wired)
     if isinstance(value, dict):
-        return {key: _built(item) for key, item in value.items()}
-    return [_built(item) for item in value] if isinstance(value, list) else value
+        return {key: _built(item, wired) for key, item in value.items()}
+    return [_built(item, wired) for item in value] if isinstance(value, list) else value
 
 
 def _meant(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:

@@ -37,7 +37,13 @@ CONFIG = {
     },
     "network": {"_target_": "nnpx.network.per_species.PerSpecies", "hidden": [8, 8], "activation": "tanh", "output_scale": 1.0},
     "prior": {"_target_": "nnpx.prior.zero.Zero"},
-    "loss": {"_target_": "nnpx.loss.energy_forces.EnergyForces", "energy_weight": 0.1, "forces_weight": 1.0, "stress_weight": 0.1},
+    "loss": {
+        "_target_": "nnpx.loss.energy_forces.EnergyForces",
+        "energy_weight": 0.1,
+        "forces_weight": 1.0,
+        "stress_weight": 0.1,
+        "element_weights": None,
+    },
     "optimizer": {
         "_target_": "nnpx.optimizer.adamw.AdamW",
         "learning_rate": 0.01,

@@ -1,7 +1,8 @@
 """Losses: how far a prediction is from its labels, as one dimensionless number.
 
 Every term is an average over what is labelled, so that a missing label (NaN) neither counts nor spoils, and is divided by the square of
-the root mean square force of the training set, so that weights mean the same for stiff and for soft systems. A new one subclasses `Loss`.
+the root mean square force of the training set, so that weights mean the same for stiff and for soft systems. A loss may change in the
+course of a training; it holds no state, so a resumed run continues exactly. A new one subclasses `Loss`.
 """
 
 from abc import ABC, abstractmethod
@@ -17,8 +18,14 @@ class Loss(nn.Module, ABC):
     """A number that training makes small."""
 
     @abstractmethod
-    def forward(self, prediction: Prediction, graph: AtomicGraph) -> Float[Tensor, ""]:
-        """The loss of a batch; zero where prediction and labels agree."""
+    def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:
+        """The loss of a batch; zero where prediction and labels agree.
+
+        Args:
+            prediction: what the potential says.
+            graph: structures with labels.
+            progress: fraction of the updates made, 0 at the first; 1 in validation, so that all epochs are judged by the last loss.
+        """
 
 
 def mean_of_labelled(values: Tensor, labels: Tensor) -> Float[Tensor, ""]:

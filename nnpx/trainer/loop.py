@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, final
+from functools import partial
+from typing import Annotated, Any, Literal, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
@@ -40,8 +41,8 @@ class _LossOfBatch(nn.Module):
         super().__init__()
         self.potential, self.loss = potential, loss
 
-    def forward(self, batch: AtomicGraph) -> Float[Tensor, ""]:
-        loss: Tensor = self.loss(self.potential(batch), batch)
+    def forward(self, batch: AtomicGraph, progress: float) -> Float[Tensor, ""]:
+        loss: Tensor = self.loss(self.potential(batch), batch, progress)
         return loss
 
 
@@ -138,24 +139,30 @@ class Trainer:
 
     def _one_epoch(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, train: AtomicGraph, objective: Objective) -> float:
         state.model.train()
-        losses = []
-        weights = [weight for weight in state.model.parameters() if weight.requires_grad]
+        losses: list[Any] = []
         n_steps = self.max_epochs * math.ceil(train.n_structures / self.batch_size)
         for structures in self._batches(train.n_structures, state.generator, fabric):
             batch = train.select(structures.to(fabric.device))
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
-            loss = loss_of_batch(batch)
-            state.optimizer.zero_grad(set_to_none=True)
-            # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
-            fabric.backward(loss, inputs=weights)
-            torch.nn.utils.clip_grad_norm_(weights, self.gradient_clip)
-            state.optimizer.step()
+            # Any: torch's annotations ask for a float, but a tensor does not wait for the device
+            closure: Any = partial(self._differentiate, fabric, state, loss_of_batch, batch, state.step / n_steps)
+            losses.append(state.optimizer.step(closure))
             state.averaged.update(state.step)
             state.step += 1
-            losses.append(loss.detach())
         state.epoch += 1
         return float(torch.stack(losses).mean())
+
+    def _differentiate(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, batch: AtomicGraph, progress: float) -> Tensor:
+        """The loss of a batch, of all processes' shares of it; its gradient stays with the weights. An update may ask more than once."""
+        weights = [weight for weight in state.model.parameters() if weight.requires_grad]
+        loss = loss_of_batch(batch, progress)
+        state.optimizer.zero_grad(set_to_none=True)
+        # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
+        fabric.backward(loss, inputs=weights)
+        torch.nn.utils.clip_grad_norm_(weights, self.gradient_clip)
+        mean: Tensor = fabric.all_reduce(loss.detach())
+        return mean
 
     def _batches(self, n_structures: int, generator: torch.Generator, fabric: Fabric) -> Iterator[Tensor]:
         """This process's share of every batch, in a new order each epoch."""
@@ -175,7 +182,7 @@ class Trainer:
             step=state.step,
             learning_rate=float(state.optimizer.param_groups[0]["lr"]),
             train_loss=train_loss,
-            valid_loss=float(objective.loss(predicted, valid)),
+            valid_loss=float(objective.loss(predicted, valid, progress=1.0)),
             valid_energy_mae_per_atom=mean_absolute_error(predicted.energy / n_atoms, valid.energy / n_atoms),
             valid_forces_mae=mean_absolute_error(predicted.forces, valid.forces),
             valid_stress_mae=mean_absolute_error(predicted.stress, valid.stress),

@@ -109,14 +109,14 @@ def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
     if not live:
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
     graph = graph.cast(torch.float32)
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale))
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=parts.numbers)
     weights = list(potential.train().parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 
     def update() -> None:
         some = graph.select(torch.randperm(graph.n_structures)[:batch])
         optimizer.zero_grad(set_to_none=True)
-        loss(potential(some), some).backward(inputs=weights)
+        loss(potential(some), some, progress=0.0).backward(inputs=weights)
         torch.nn.utils.clip_grad_norm_(weights, 10.0)
         optimizer.step()
 

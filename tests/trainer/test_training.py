@@ -4,18 +4,23 @@ import copy
 import os
 import resource
 import signal
+from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
-from small import CONFIG, carbons, ethanols, graph_of, potential_for, stored
+from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
-from nnpx.config import instantiate
+from nnpx.config import compose, conf_dir, instantiate
 from nnpx.errors import CheckpointError, TrainingError
 from nnpx.loss import Loss
-from nnpx.trainer.loop import Objective
+from nnpx.schema import plain
+from nnpx.trainer.loop import DTYPES, Objective
 from nnpx.trainer.state import Checkpoint, Epoch
+
+CHOICES = [f"{noun}={path.stem}" for noun in ("loss", "optimizer", "schedule") for path in sorted((conf_dir() / noun).glob("*.yaml"))]
 
 
 class KilledInMidEpoch(Loss):
@@ -25,27 +30,26 @@ class KilledInMidEpoch(Loss):
         super().__init__()
         self.loss, self.left = loss, update
 
-    def forward(self, prediction, graph):
+    def forward(self, prediction, graph, progress):
         if prediction.forces.requires_grad:
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.loss(prediction, graph)
+        return self.loss(prediction, graph, progress)
 
 
-def fit(folder: Path, *, report=lambda epoch: None, kill_at: int | None = None, structures=None, **trainer):
+def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None, wrap=lambda loss: loss, **trainer):
     """Train a fresh small potential, resuming from the folder's checkpoint."""
     torch.set_num_threads(1)
+    config, dtype = {**CONFIG, **(chosen or {})}, DTYPES[trainer.get("precision", "float32")]
     structures = structures or ethanols(14)
     graph = graph_of(structures)
     potential = potential_for(graph)
-    graph = stored(graph, potential, torch.float32)
-    potential.to_precision(torch.float32)
+    graph = stored(graph, potential, dtype)
+    potential.to_precision(dtype)
     train, valid = graph.select(torch.arange(10)), graph.select(torch.arange(10, len(structures)))
-    loss = instantiate(CONFIG["loss"], forces_rms=float(potential.energy_scale))
-    objective = Objective(
-        loss if kill_at is None else KilledInMidEpoch(loss, kill_at), instantiate(CONFIG["optimizer"]), instantiate(CONFIG["schedule"])
-    )
+    loss = instantiate(config["loss"], forces_rms=float(potential.energy_scale), numbers=NUMBERS)
+    objective = Objective(wrap(loss), instantiate(config["optimizer"]), instantiate(config["schedule"]))
     curve = instantiate({**CONFIG["trainer"], **trainer}).fit(
         potential, train=train, valid=valid, objective=objective, seed=3, checkpoint=Checkpoint(folder / "member.checkpoint"), report=report
     )
@@ -64,24 +68,69 @@ def test_training_lowers_the_error_of_the_forces(tmp_path):
     assert curve[-1].valid_forces_mae < 0.5 * curve[0].valid_forces_mae
 
 
+class Diary(Loss):
+    """The usual loss, which notes when it was asked."""
+
+    def __init__(self, loss: Loss) -> None:
+        super().__init__()
+        self.loss, self.trained_at, self.judged_at = loss, [], []
+
+    def forward(self, prediction, graph, progress):
+        (self.trained_at if prediction.forces.requires_grad else self.judged_at).append(progress)
+        return self.loss(prediction, graph, progress)
+
+
+def test_the_loss_is_told_how_far_training_is_and_judges_every_epoch_as_at_its_end(tmp_path):
+    diary = []
+    fit(tmp_path, wrap=lambda loss: diary.append(Diary(loss)) or diary[0])
+    assert diary[0].trained_at == [update / 16 for update in range(16)]  # 4 epochs of 4 updates
+    assert diary[0].judged_at == [1.0] * 4
+
+
+def test_the_second_stage_of_a_loss_decides_which_epoch_is_the_best(tmp_path):
+    """All the weight on the forces first, on the energy then: the energies of the epochs compare in valid_loss from the first on."""
+    only = [{**CONFIG["loss"], "energy_weight": energy, "forces_weight": 1.0 - energy} for energy in (0.0, 1.0)]
+    loss = {"_target_": "nnpx.loss.two_stage.TwoStage", "first": only[0], "second": only[1], "switch_at": 0.75}
+    _, curve = fit(tmp_path / "both", chosen={"loss": loss}, max_epochs=8)
+    _, first = fit(tmp_path / "first", chosen={"loss": only[0]}, max_epochs=8)
+    assert [row.train_loss for row in curve[:6]] == [row.train_loss for row in first[:6]]
+    assert [row.valid_forces_mae for row in curve[:6]] == [row.valid_forces_mae for row in first[:6]]
+    assert all(one.valid_loss != other.valid_loss for one, other in zip(curve[:6], first[:6], strict=True))
+    assert curve[6].train_loss != first[6].train_loss
+
+
+def test_lbfgs_on_the_whole_set_in_double_precision_leaves_adamw_behind(tmp_path):
+    quasi_newton = {"optimizer": plain(compose(["optimizer=lbfgs"]).optimizer), "schedule": plain(compose(["schedule=constant"]).schedule)}
+    whole = {"batch_size": 1000, "ema_decay": 0.0, "precision": "float64", "gradient_clip": 1e6, "max_epochs": 8}
+    _, curve = fit(tmp_path / "lbfgs", chosen=quasi_newton, **whole)
+    _, other = fit(tmp_path / "adamw", max_epochs=30)  # as many evaluations of the loss, as often
+    assert all(later.train_loss < earlier.train_loss for earlier, later in pairwise(curve))
+    assert curve[-1].train_loss < 0.5 * other[-1].train_loss
+
+
 def test_training_learns_stress_where_it_is_labelled(tmp_path):
     _, curve = fit(tmp_path, structures=carbons(24), max_epochs=60)
     assert curve[-1].train_loss < 0.05 * curve[0].train_loss
     assert curve[-1].valid_stress_mae < 0.75 * curve[0].valid_stress_mae
 
 
-def test_n_epochs_resumed_for_n_more_equal_2n_epochs_exactly(tmp_path):
+@pytest.mark.parametrize("choice", CHOICES)
+def test_n_epochs_resumed_for_n_more_equal_2n_epochs_exactly(choice, tmp_path):
     def interrupt(epoch: Epoch) -> None:
         if epoch.epoch == 2:
             raise KeyboardInterrupt
 
+    noun = choice.partition("=")[0]
+    chosen = {noun: plain(compose([choice])[noun])}
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "interrupted", report=interrupt)
-    assert identical(fit(tmp_path / "interrupted"), fit(tmp_path / "straight"))
+        fit(tmp_path / "interrupted", report=interrupt, chosen=chosen)
+    assert identical(fit(tmp_path / "interrupted", chosen=chosen), fit(tmp_path / "straight", chosen=chosen))
 
 
 def test_a_run_killed_in_mid_epoch_ends_as_if_it_had_not_been(tmp_path):
-    process = get_context("spawn").Process(target=fit, args=(tmp_path / "killed",), kwargs={"kill_at": 10})  # 4 updates an epoch
+    process = get_context("spawn").Process(
+        target=fit, args=(tmp_path / "killed",), kwargs={"wrap": partial(KilledInMidEpoch, update=10)}
+    )  # 4 an epoch
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -1,0 +1,141 @@
+"""Adam in the eigenbasis of Shampoo's preconditioner."""
+
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, final
+
+import torch
+from annotated_types import Ge, Gt, Interval
+from torch import Tensor, nn
+
+from nnpx.optimizer import Optimizer
+
+
+@final
+class SOAP(Optimizer):
+    """Adam for matrices, in the coordinates in which the gradients of rows and of columns are uncorrelated.
+
+        L = ⟨G Gᵀ⟩,  R = ⟨Gᵀ G⟩;   G′ = Q_Lᵀ G Q_R  with the eigenvectors Q of L and R
+        W ← (1 − η λ) W − η Q_L [ ⟨G′⟩ / (√⟨G′²⟩ + ε) ] Q_Rᵀ        Vyas et al. 2024, arXiv:2409.11321
+
+    ⟨⟩ are exponential averages, corrected for their start as in Adam. A turn of the coordinates on either side of W turns the whole course
+    of the training and changes nothing else, so that correlated features cost no more updates than uncorrelated ones. Parameters of more
+    than two dimensions are batches of matrices, such as one per element. The first gradient of a matrix finds its coordinates and moves
+    nothing; vectors (a matrix of one row or column is one), and matrices whose sides are both too long, take the steps of `AdamW`.
+
+    Args:
+        learning_rate: η, peak step size.
+        beta1: memory of the mean gradient.
+        beta2: memory of the squared gradient, of L and of R.
+        epsilon: ε.
+        weight_decay: λ, fraction of a weight that is removed per step, in units of the learning rate.
+        precondition_every: updates between two refreshes of Q, each by one power iteration.
+        max_dimension: sides of a matrix that are longer keep their coordinates.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_rate: Annotated[float, Gt(0)],
+        beta1: Annotated[float, Interval(ge=0, lt=1)],
+        beta2: Annotated[float, Interval(ge=0, lt=1)],
+        epsilon: Annotated[float, Gt(0)],
+        weight_decay: Annotated[float, Ge(0)],
+        precondition_every: Annotated[int, Ge(1)],
+        max_dimension: Annotated[int, Ge(0)],
+    ) -> None:
+        self.learning_rate, self.max_dimension = learning_rate, max_dimension
+        self.numbers = {
+            "betas": (beta1, beta2),
+            "eps": epsilon,
+            "weight_decay": weight_decay,
+            "precondition_every": precondition_every,
+        }
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """An optimiser of these parameters, all of whose memory is in its state."""
+        return RotatedAdam(list(parameters), {"lr": self.learning_rate, "max_dimension": self.max_dimension, **self.numbers})
+
+
+@final
+class RotatedAdam(torch.optim.Optimizer):
+    """The steps of `SOAP`.
+
+    The state of a parameter: `step`, the moves made; `mean`, ⟨G⟩ in its own coordinates; `square`, ⟨G′²⟩ in the rotated ones; and for each
+    rotated side, `covariance` (L or R) and `basis` (Q, columns by falling eigenvalue), each under the number of the dimension, −2 or −1.
+
+    Args:
+        parameters: what is optimised.
+        defaults: lr, betas, eps, weight_decay, precondition_every and max_dimension.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
+        super().__init__(parameters, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One update of every parameter that has a gradient; returns what the closure returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, self.state[weight], group)
+        return loss
+
+    def _update(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        if not state:
+            state.update(_first_state(gradient, group["max_dimension"], 1.0 - beta2))
+            if state["basis"]:
+                return
+        state["step"] += 1
+        state["mean"].lerp_(gradient, 1.0 - beta1)
+        rotated = _rotate(gradient, state["basis"])
+        state["square"].lerp_(rotated.square(), 1.0 - beta2)
+        width = (state["square"] / (1.0 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        move = _rotate(state["mean"], state["basis"]).div_(1.0 - beta1 ** state["step"]).div_(width)
+        weight.mul_(1.0 - group["lr"] * group["weight_decay"])
+        weight.add_(_rotate_back(move, state["basis"]), alpha=-group["lr"])
+        for side, covariance in state["covariance"].items():
+            covariance.lerp_(_covariance(gradient, side), 1.0 - beta2)
+        if state["step"] % group["precondition_every"] == 0:
+            _refresh(state)
+
+
+def _first_state(gradient: Tensor, max_dimension: int, share: float) -> dict[str, Any]:
+    """Coordinates from the first gradient, which counts with its share in later averages as any other does."""
+    is_matrix = gradient.ndim > 1 and min(gradient.shape[-2:]) > 1
+    sides = [side for side in (-2, -1) if is_matrix and gradient.shape[side] <= max_dimension]
+    covariance = {side: share * _covariance(gradient, side) for side in sides}
+    basis = {side: torch.linalg.eigh(matrix).eigenvectors.flip(-1).contiguous() for side, matrix in covariance.items()}
+    return {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient), "covariance": covariance, "basis": basis}
+
+
+def _covariance(gradient: Tensor, side: int) -> Tensor:
+    """G Gᵀ for the rows, Gᵀ G for the columns."""
+    return gradient @ gradient.mT if side == -2 else gradient.mT @ gradient
+
+
+def _rotate(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
+    """Q_Lᵀ M Q_R; a copy also where nothing is rotated."""
+    rows = basis[-2].mT @ matrix if -2 in basis else matrix
+    return rows @ basis[-1] if -1 in basis else rows.clone()
+
+
+def _rotate_back(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
+    """Q_L M Q_Rᵀ."""
+    rows = basis[-2] @ matrix if -2 in basis else matrix
+    return rows @ basis[-1].mT if -1 in basis else rows
+
+
+def _refresh(state: dict[str, Any]) -> None:
+    """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now."""
+    for side, covariance in state["covariance"].items():
+        basis = state["basis"][side]
+        eigenvalues = (basis * (covariance @ basis)).sum(-2)
+        order = eigenvalues.argsort(dim=-1, descending=True, stable=True)
+        state["square"] = torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side)
+        sorted_basis = torch.take_along_dim(basis, order.unsqueeze(-2), dim=-1)
+        state["basis"][side] = torch.linalg.qr(covariance @ sorted_basis).Q.contiguous()

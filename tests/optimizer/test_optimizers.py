@@ -1,0 +1,198 @@
+"""Optimisers: they find the bottom, they resume exactly, and each is what its paper says."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nnpx.config import compose, conf_dir, instantiate
+
+OPTIONS = sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml"))
+DEFAULT = torch.float64
+
+
+def built(option: str, weights: list[nn.Parameter], **changed) -> torch.optim.Optimizer:
+    return instantiate({**compose([f"optimizer={option}"]).optimizer, **changed}).build(weights)
+
+
+def rotation(n: int, seed: int) -> Tensor:
+    return torch.linalg.qr(torch.randn(n, n, dtype=DEFAULT, generator=torch.Generator().manual_seed(seed))).Q
+
+
+class Valley:
+    """½‖A (W − W*) B‖²: rows and columns of the gradient are correlated where A and B have unequal and turned axes."""
+
+    def __init__(self, shape: tuple[int, int] = (6, 4), steepness: float = 10.0) -> None:
+        rows, columns = (torch.logspace(0, float(np.log10(steepness)), n, dtype=DEFAULT) for n in shape)
+        self.a, self.b = rows[:, None] * rotation(shape[0], 1), rotation(shape[1], 2) * columns
+        self.bottom = torch.randn(shape, dtype=DEFAULT, generator=torch.Generator().manual_seed(3))
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        return 0.5 * (self.a @ (weight - self.bottom) @ self.b).square().sum()
+
+
+def descend(optimizer: torch.optim.Optimizer, loss, n_steps: int) -> list[float]:
+    """Updates with the closure that the trainer hands over."""
+    losses = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value.detach()
+
+    for _ in range(n_steps):
+        losses.append(float(optimizer.step(closure)))
+    return losses
+
+
+def parameters() -> list[nn.Parameter]:
+    """A matrix, a batch of matrices, a row per element and a vector."""
+    random = torch.Generator().manual_seed(0)
+    return [nn.Parameter(torch.randn(shape, generator=random)) for shape in ((6, 4), (3, 5, 4), (3, 1, 4), (4,))]
+
+
+def wave(weights: list[nn.Parameter]):
+    """A smooth function without symmetries."""
+    return lambda: sum((weight.sin() * torch.arange(weight.numel()).reshape(weight.shape).cos()).sum().square() for weight in weights)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_it_goes_to_the_bottom(option):
+    weight, valley = nn.Parameter(torch.zeros(6, 4, dtype=DEFAULT)), Valley(steepness=2.0)
+    losses = descend(built(option, [weight]), lambda: valley(weight), 2000)
+    assert losses[-1] < 1e-2 * losses[0]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_saved_and_loaded_it_continues_bit_for_bit(option):
+    changed = {"precondition_every": 3} if option == "soap" else {}
+    straight = parameters()
+    descend(built(option, straight, **changed), wave(straight), 17)
+    first = parameters()
+    optimizer = built(option, first, **changed)
+    descend(optimizer, wave(first), 8)
+    file = io.BytesIO()
+    torch.save({"weights": first, "optimizer": optimizer.state_dict()}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    second = [nn.Parameter(weight.detach().clone()) for weight in saved["weights"]]
+    resumed = built(option, second, **changed)
+    resumed.load_state_dict(saved["optimizer"])
+    descend(resumed, wave(second), 9)
+    assert all(torch.equal(a, b) for a, b in zip(straight, second, strict=True))
+
+
+def test_amsgrad_never_lengthens_a_step_again():
+    """After one steep gradient among flat ones Adam's steps grow again, those of AMSGrad do not."""
+    moved = {}
+    for option in ("adamw", "amsgrad"):
+        weight = nn.Parameter(torch.zeros(1, dtype=DEFAULT))
+        optimizer, path = built(option, [weight], weight_decay=0.0), [0.0]
+        for k in range(1500):
+            weight.grad = torch.tensor([100.0 if k == 0 else 1.0], dtype=DEFAULT)
+            optimizer.step()
+            path.append(float(weight.detach()))
+        moved[option] = abs(path[-1] - path[-2])
+    assert moved["adamw"] > 0.9 * 0.003
+    assert moved["amsgrad"] < 0.15 * 0.003
+
+
+def test_soap_without_rotations_is_adamw():
+    """In float64, to rounding."""
+    ours, theirs = ([nn.Parameter(weight.detach().double()) for weight in parameters()] for _ in range(2))
+    numbers = {"learning_rate": 0.01, "weight_decay": 0.1, "beta1": 0.8, "beta2": 0.95}
+    descend(built("soap", ours, max_dimension=0, **numbers), wave(ours), 50)
+    descend(torch.optim.AdamW(theirs, lr=0.01, weight_decay=0.1, betas=(0.8, 0.95)), wave(theirs), 50)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def from_the_paper(gradients: list[np.ndarray], numbers: dict[str, float], every: int, rotated: str) -> np.ndarray:
+    """What SOAP adds to a matrix of zeros, without weight decay, in plain numpy; no two eigenvalues ever change places here."""
+    rate, beta1, beta2, epsilon = (numbers[key] for key in ("learning_rate", "beta1", "beta2", "epsilon"))
+    first, weight = gradients[0], np.zeros_like(gradients[0])
+    left, right = (1 - beta2) * first @ first.T, (1 - beta2) * first.T @ first
+    q_left = np.linalg.eigh(left)[1][:, ::-1] if "L" in rotated else np.eye(len(left))
+    q_right = np.linalg.eigh(right)[1][:, ::-1] if "R" in rotated else np.eye(len(right))
+    mean, square = np.zeros_like(first), np.zeros_like(first)
+    for t, gradient in enumerate(gradients[1:], 1):
+        mean = beta1 * mean + (1 - beta1) * gradient
+        square = beta2 * square + (1 - beta2) * (q_left.T @ gradient @ q_right) ** 2
+        direction = (q_left.T @ mean @ q_right) / (1 - beta1**t) / (np.sqrt(square / (1 - beta2**t)) + epsilon)
+        weight = weight - rate * q_left @ direction @ q_right.T
+        left = beta2 * left + (1 - beta2) * gradient @ gradient.T
+        right = beta2 * right + (1 - beta2) * gradient.T @ gradient
+        if t % every == 0:
+            q_left = np.linalg.qr(left @ q_left)[0] if "L" in rotated else q_left
+            q_right = np.linalg.qr(right @ q_right)[0] if "R" in rotated else q_right
+    return weight
+
+
+@pytest.mark.parametrize(("shape", "max_dimension", "rotated"), [((4, 4), 9, "LR"), ((7, 4), 5, "R"), ((4, 7), 5, "L")])
+def test_soap_takes_the_steps_of_the_paper(shape, max_dimension, rotated):
+    numbers = {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8}
+    random = np.random.default_rng(0)
+    axes = [np.linalg.qr(random.normal(size=(n, n)))[0] * 4.0 ** -np.arange(n) for n in shape]
+    gradients = [axes[0] @ random.normal(size=shape) @ axes[1].T for _ in range(12)]
+    weight = nn.Parameter(torch.zeros(shape, dtype=DEFAULT))
+    optimizer = built("soap", [weight], weight_decay=0.0, precondition_every=3, max_dimension=max_dimension, **numbers)
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+    torch.testing.assert_close(weight.detach(), torch.tensor(from_the_paper(gradients, numbers, 3, rotated)), rtol=1e-9, atol=1e-12)
+
+
+def test_soap_treats_a_batch_of_matrices_as_so_many_matrices():
+    together, alone = nn.Parameter(torch.zeros(3, 5, 5, dtype=DEFAULT)), [nn.Parameter(torch.zeros(5, 5, dtype=DEFAULT)) for _ in range(3)]
+    optimizers, random = [built("soap", [together]), built("soap", alone)], torch.Generator().manual_seed(5)
+    for _ in range(40):
+        together.grad = torch.randn(3, 5, 5, dtype=DEFAULT, generator=random)
+        for one, gradient in zip(alone, together.grad, strict=True):
+            one.grad = gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    torch.testing.assert_close(together.detach(), torch.stack([one.detach() for one in alone]), rtol=1e-9, atol=1e-10)
+
+
+def test_turned_coordinates_turn_the_course_of_soap_but_not_that_of_adamw():
+    u, v, valley = rotation(5, 7), rotation(5, 8), Valley((5, 5))
+    ends = {}
+    for option in ("soap", "adamw"):
+        plain, turned = (nn.Parameter(torch.zeros(5, 5, dtype=DEFAULT)) for _ in range(2))
+        descend(built(option, [plain], weight_decay=0.01), lambda: valley(plain), 200)  # noqa: B023  # used before the next round
+        descend(built(option, [turned], weight_decay=0.01), lambda: valley(u.mT @ turned @ v.mT), 200)  # noqa: B023
+        ends[option] = float((turned.detach() - u @ plain.detach() @ v).abs().max() / plain.detach().abs().max())
+    assert ends["soap"] < 1e-4
+    assert ends["adamw"] > 0.05
+
+
+def test_soap_needs_far_fewer_updates_than_adamw_in_a_narrow_turned_valley():
+    """Each at the better of two learning rates; to a millionth of the loss."""
+    needed, most = {"soap": [], "adamw": []}, 1200
+    for option, found in needed.items():
+        for rate in (0.03, 0.1):
+            weight, valley = nn.Parameter(torch.zeros(12, 8, dtype=DEFAULT)), Valley((12, 8), steepness=30.0)
+            losses = descend(built(option, [weight], learning_rate=rate), lambda: valley(weight), most)  # noqa: B023
+            found.append(next((k for k, loss in enumerate(losses) if loss < 1e-6 * losses[0]), most))
+    assert min(needed["soap"]) < 0.2 * min(needed["adamw"])
+
+
+def test_soap_keeps_its_coordinates_orthogonal_where_gradients_have_no_full_rank():
+    """Features that are never seen, and weights of an element that is not in the batch."""
+    weight = nn.Parameter(torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(5)))
+    optimizer = built("soap", [weight], precondition_every=1)
+    seen = torch.zeros(3, 5, 4)
+    seen[0, :2], seen[1] = 1.0, 1.0
+    descend(optimizer, lambda: (weight * seen).sin().sum().square(), 50)
+    for basis in optimizer.state[weight]["basis"].values():
+        torch.testing.assert_close(basis.mT @ basis, torch.eye(basis.shape[-1]).expand_as(basis), rtol=0, atol=1e-5)
+    assert weight.isfinite().all()
+
+
+def test_lbfgs_solves_a_quadratic_of_24_unknowns_in_few_line_searches():
+    weight, valley = nn.Parameter(torch.zeros(6, 4, dtype=DEFAULT)), Valley(steepness=5.0)
+    losses = descend(built("lbfgs", [weight], iterations=1), lambda: valley(weight), 80)
+    assert losses[-1] < 1e-12 * losses[0]
