@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
+from nnpx.descriptor.density import sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta
 from nnpx.descriptor.products import Products
 from nnpx.descriptor.stored import jacobian_by_slots
@@ -85,7 +86,7 @@ class Moments(Descriptor):
         inside = edges.within(self.cutoff.radius)
         shells = self.radial(inside.distance) * self.cutoff(inside.distance)[:, None]
         weighted = (shells[:, :, None] * chemistry[inside.neighbor][:, None]).flatten(1)
-        density = _sum_of_outer_products(self.harmonics(inside.vector / inside.distance[:, None]), weighted, inside)
+        density = sum_of_outer_products(self.harmonics(inside.vector / inside.distance[:, None]), weighted, inside)
         of_pairs = (density[:, :, None] * chemistry[:, None, :, None]).flatten(2)
         return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))
 
@@ -96,18 +97,3 @@ class Moments(Descriptor):
     def names(self) -> list[str]:
         """`A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`, each for every density."""
         return [f"{kind} density {q}" for kind in self.kinds for q in range(self.n_densities)]
-
-
-def _sum_of_outer_products(
-    left: Float[Tensor, "edge left"], right: Float[Tensor, "edge right"], edges: Edges
-) -> Float[Tensor, "atom left right"]:
-    """Σ_j left_ij ⊗ right_ij of every centre: one matrix product per atom over its neighbours, filled up with zeros to equal numbers."""
-    degree = torch.bincount(edges.center, minlength=edges.n_atoms)
-    n_slots = int(degree.max()) if len(edges.center) else 0
-    slot = torch.arange(len(edges.center), device=degree.device) - (degree.cumsum(0) - degree)[edges.center]
-    place = edges.center * n_slots + slot
-    padded = [
-        part.new_zeros(edges.n_atoms * n_slots, part.shape[1]).index_copy(0, place, part).view(edges.n_atoms, n_slots, part.shape[1])
-        for part in (left, right)
-    ]
-    return torch.bmm(padded[0].mT, padded[1])
