@@ -1,27 +1,21 @@
 """Atom-centred symmetry functions of Behler and Parrinello."""
 
-import copy
 from typing import Annotated, Literal, final
 
 import torch
 from annotated_types import Gt
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor
 from nnpx.descriptor.angular import AngularSet
-from nnpx.descriptor.triplets import Triplets, dot, triplets
-from nnpx.errors import ConfigError
-from nnpx.graph import Edges
+from nnpx.descriptor.symmetry_functions import SymmetryFunctions
 from nnpx.radial import Radial
-from nnpx.reduce import sum_edges_to_atoms
 from nnpx.wiring import Wired
 
 
 @final
-class ACSF(Descriptor):
+class ACSF(SymmetryFunctions):
     """Radial functions of one neighbour, angular functions of two, summed over the neighbours within the cutoff.
 
         G2_i = Σ_j     w_j     φ_n(r_ij) f_c(r_ij)
@@ -51,8 +45,6 @@ class ACSF(Descriptor):
     lam: Tensor
     zeta: Tensor
     chosen: Tensor
-    channel_p: Tensor
-    channel_q: Tensor
 
     def __init__(
         self,
@@ -64,39 +56,17 @@ class ACSF(Descriptor):
         kind: Literal["narrow", "wide"],
         angular: AngularSet,
     ) -> None:
-        super().__init__()
-        if angular_radius > cutoff.radius:
-            raise ConfigError(
-                "descriptor.angular_radius",
-                expected=f"at most cutoff.radius = {cutoff.radius} Å",
-                found=f"{angular_radius} Å",
-                do="Lower descriptor.angular_radius or raise cutoff.radius.",
-            )
-        self.cutoff, self.radial, self.n_channels, self.kind = cutoff, radial, n_channels, kind
-        self.angular_cutoff = copy.deepcopy(cutoff)
-        self.angular_cutoff.radius = angular_radius
+        super().__init__(n_channels=n_channels, angular_radius=angular_radius, cutoff=cutoff)
+        self.radial, self.kind = radial, kind
         eta, shift, lam, zeta = angular.parameters(angular_radius)
         shells, shell_of = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
         cones, cone_of = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
         chosen = torch.unique(shell_of * len(cones) + cone_of)
-        p, q = torch.triu_indices(n_channels, n_channels)
         buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1]}
-        for name, values in {**buffers, "chosen": chosen, "channel_p": p, "channel_q": q}.items():
+        for name, values in {**buffers, "chosen": chosen}.items():
             self.register_buffer(name, values.clone(), persistent=False)
         self.every_combination = len(chosen) == len(shells) * len(cones)
-        self.n_features = radial.n_functions * n_channels + len(chosen) * len(p)
-
-    def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
-        """G2 of every channel, then G4 or G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
-        shells = self.shells(edges.distance)
-        radial = _sum_by_channel(shells, chemistry[edges.neighbor], edges.center, edges.n_atoms)
-        near = edges.within(self.angular_cutoff.radius)
-        three = triplets(near)
-        terms = self.terms(
-            near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second])
-        )
-        angular = _sum_by_channel(terms, self.pair_weights(near, three, chemistry), three.center, edges.n_atoms)
-        return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
+        self.n_features = radial.n_functions * n_channels + len(chosen) * len(self.channel_p)
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
@@ -120,37 +90,6 @@ class ACSF(Descriptor):
         grid: Tensor = (shell[:, :, None] * cone[:, None, :]).flatten(1)
         return grid if self.every_combination else grid.index_select(1, self.chosen)
 
-    def pair_weights(self, edges: Edges, three: Triplets, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "triplet pair"]:
-        """e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k."""
-        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
-        p, q = self.channel_p, self.channel_q
-        both = e_j[:, p] * e_k[:, q]
-        return torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
-
-    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
-        """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
-        n_edges = len(edges.center)
-        unit = edges.vector / edges.distance[:, None]
-        slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
-        own = torch.arange(n_edges, device=edges.center.device)
-        radial = _sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry[edges.neighbor], own, n_edges)
-        is_near = edges.distance < self.angular_cutoff.radius
-        near, inner = is_near.nonzero()[:, 0], edges.where(is_near)
-        three = triplets(inner)
-        weights = self.pair_weights(inner, three, chemistry)
-        a, b = inner.vector[three.first], inner.vector[three.second]
-        at = (inner.distance[three.first], inner.distance[three.second], dot(a, b))
-        one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
-        by_r_ij, by_r_ik, by_dot = (
-            jvp(self.terms, at, along)[1][:, None, :] for along in ((one, none, none), (none, one, none), (none, none, one))
-        )
-        by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
-        by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
-        angular = _sum_by_channel(by_first, weights, near[three.first], n_edges) + _sum_by_channel(
-            by_second, weights, near[three.second], n_edges
-        )
-        return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
-
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
         kind = {"narrow": "G4", "wide": "G5"}[self.kind]
@@ -165,21 +104,3 @@ class ACSF(Descriptor):
             for eta, s, lam, z in functions
         ]
         return radial + angular
-
-
-def _sum_by_channel(
-    values: Float[Tensor, "row ..."], weights: Float[Tensor, "row channel"], owner: Int[Tensor, " row"], n_owners: int
-) -> Float[Tensor, "owner channel ..."]:
-    """Σ over the rows of each owner of weight × value, for every channel.
-
-    Products with a weight of zero are left out where the weights are fixed: of a one-hot embedding's pairs, one in many counts.
-    """
-    n_channels = weights.shape[1]
-    if weights.requires_grad:
-        row = torch.arange(weights.shape[0], device=weights.device).repeat_interleave(n_channels)
-        channel = torch.arange(n_channels, device=weights.device).repeat(weights.shape[0])
-    else:
-        row, channel = weights.nonzero(as_tuple=True)
-    weight = weights[row, channel].reshape(-1, *[1] * (values.dim() - 1))
-    total = sum_edges_to_atoms(values[row] * weight, owner[row] * n_channels + channel, n_owners * n_channels)
-    return total.reshape(n_owners, n_channels, *values.shape[1:])
