@@ -20,3 +20,10 @@ def sum_of_outer_products(
         for part in (left, right)
     ]
     return torch.bmm(padded[0].mT, padded[1])
+
+
+def by_center(
+    chemistry: Float[Tensor, "atom channel"], coefficients: Float[Tensor, "channel term density"]
+) -> Float[Tensor, "atom term density"]:
+    """Coefficients of radial functions as each centre uses them, Σ_c e_i^c C^c: with one channel per element, those of its element."""
+    return (chemistry @ coefficients.flatten(1)).view(-1, *coefficients.shape[1:])
