@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.angular import AngularSet
+from nnpx.descriptor.function_grid import FunctionGrid
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
@@ -40,12 +41,6 @@ class ACSF(SymmetryFunctions):
         ConfigError: `angular_radius` is larger than the cutoff.
     """
 
-    eta: Tensor
-    shift: Tensor
-    lam: Tensor
-    zeta: Tensor
-    chosen: Tensor
-
     def __init__(
         self,
         *,
@@ -58,15 +53,8 @@ class ACSF(SymmetryFunctions):
     ) -> None:
         super().__init__(n_channels=n_channels, angular_radius=angular_radius, cutoff=cutoff)
         self.radial, self.kind = radial, kind
-        eta, shift, lam, zeta = angular.parameters(angular_radius)
-        shells, shell_of = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
-        cones, cone_of = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
-        chosen = torch.unique(shell_of * len(cones) + cone_of)
-        buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1]}
-        for name, values in {**buffers, "chosen": chosen}.items():
-            self.register_buffer(name, values.clone(), persistent=False)
-        self.every_combination = len(chosen) == len(shells) * len(cones)
-        self.n_features = radial.n_functions * n_channels + len(chosen) * len(self.channel_p)
+        self.grid = FunctionGrid(angular.parameters(angular_radius))
+        self.n_features = radial.n_functions * n_channels + self.grid.n_functions * len(self.channel_p)
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
@@ -83,24 +71,16 @@ class ACSF(SymmetryFunctions):
         r = torch.stack(sides)
         envelope = self.angular_cutoff(r.flatten()).reshape(r.shape)
         envelope = envelope[0] * envelope[1] * envelope[2] if self.kind == "narrow" else envelope[0] * envelope[1]
-        shell = torch.exp(-self.eta * ((r[:, :, None] - self.shift) ** 2).sum(0)) * envelope[:, None]
+        shell = torch.exp(-self.grid.eta * ((r[:, :, None] - self.grid.shift) ** 2).sum(0)) * envelope[:, None]
         # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
         cosine = scalar / (r_ij * r_ik)
-        cone = (2.0 ** (1.0 - self.zeta)) * (1.0 + self.lam * cosine[:, None]).clamp_min(0.0) ** self.zeta
-        grid: Tensor = (shell[:, :, None] * cone[:, None, :]).flatten(1)
-        return grid if self.every_combination else grid.index_select(1, self.chosen)
+        cone = (2.0 ** (1.0 - self.grid.zeta)) * (1.0 + self.grid.lam * cosine[:, None]).clamp_min(0.0) ** self.grid.zeta
+        return self.grid.of_functions((shell[:, :, None] * cone[:, None, :]).flatten(1))
 
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
         kind = {"narrow": "G4", "wide": "G5"}[self.kind]
         radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
-        shell, cone = self.chosen // len(self.lam), self.chosen % len(self.lam)
-        values = (self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone])
-        functions = list(zip(*(value.tolist() for value in values), strict=True))
-        pairs = zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
-        angular = [
-            f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}"
-            for p, q in pairs
-            for eta, s, lam, z in functions
-        ]
+        pairs = list(zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True))
+        angular = [f"{kind} {name} channels {p}-{q}" for p, q in pairs for name in self.grid.names()]
         return radial + angular
