@@ -101,12 +101,14 @@ class AcsfMoments(Descriptor):
     def narrow_shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge shell"]:
         """g(r) of every η and r_s."""
         envelope: Tensor = self.angular_cutoff(distance)[:, None]
-        return torch.exp(-self.grid.eta * (distance[:, None] - self.grid.shift).square()) * envelope
+        shells: Tensor = torch.exp(-self.grid.eta * (distance[:, None] - self.grid.shift).square()) * envelope
+        return shells
 
     def waves(self, vector: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge component shell"]:
         """g(r) Y_lm(r̂)."""
         distance = torch.linalg.vector_norm(vector, dim=1)
-        return self.harmonics(vector / distance[:, None])[:, :, None] * self.narrow_shells(distance)[:, None]
+        waves: Tensor = self.harmonics(vector / distance[:, None])[:, :, None] * self.narrow_shells(distance)[:, None]
+        return waves
 
     def moments(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom component channel shell"]:
         """M^p_lm for every shell, from edges within the angular radius."""
@@ -133,7 +135,8 @@ class AcsfMoments(Descriptor):
         for axis in torch.eye(3, dtype=edges.vector.dtype, device=edges.vector.device):
             slope = jvp(self.shells, (edges.distance,), (edges.vector @ axis / edges.distance,))[1]
             radial = (chemistry[edges.neighbor][:, :, None] * slope[:, None]).flatten(1)
-            wave, change = jvp(self.waves, (inner.vector,), (axis.expand_as(inner.vector),))
+            moved = jvp(self.waves, (inner.vector,), (axis.expand_as(inner.vector),))
+            wave, change = moved[0], moved[1]
             by_order = torch.einsum("elqs,cl->eqsc", self.sum_over_m(change[:, :, None] * moments), self.legendre)
             itself = 2.0 * (wave[:, 0] * change[:, 0])[:, None, :, None] * self.straight  # Y_00 = 1
             both = (e[:, p] * e[:, q])[:, :, None, None] * itself

@@ -1,6 +1,6 @@
 """Symmetry functions G5 by whichever way is faster."""
 
-from typing import Annotated, Final, final
+from typing import Annotated, Any, Final, final
 
 import torch
 from annotated_types import Gt
@@ -50,13 +50,15 @@ class AcsfWide(Descriptor):
         super().__init__()
         zeta = angular.parameters(angular_radius)[3]
         sharpest = zeta.max().item()
-        around = {"cutoff": cutoff, "radial": radial, "n_channels": n_channels, "angular_radius": angular_radius, "angular": angular}
+        wired: dict[str, Any] = {"cutoff": cutoff, "radial": radial, "n_channels": n_channels}
         self.way: Descriptor
         if torch.equal(zeta, zeta.round()) and sharpest <= SHARPEST:
-            self.way = AcsfMoments(**around)
-            self.remark = f"G5 through moments, which are faster from about {CROSSOVER} neighbours on (by pairs: descriptor=acsf descriptor.kind=wide)"
+            self.way = AcsfMoments(**wired, angular_radius=angular_radius, angular=angular)
+            self.remark = (
+                f"G5 through moments, faster from about {CROSSOVER} neighbours on (by pairs: descriptor=acsf descriptor.kind=wide)"
+            )
         else:
-            self.way = ACSF(kind="wide", **around)
+            self.way = ACSF(**wired, angular_radius=angular_radius, angular=angular, kind="wide")
             self.remark = f"G5 by pairs of neighbours, since moments need whole ζ of at most {SHARPEST}"
         self.n_features = self.way.n_features
 

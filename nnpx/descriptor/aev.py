@@ -92,7 +92,8 @@ class AEV(SymmetryFunctions):
         cosine = (COSINE_FACTOR * scalar / (r_ij * r_ik))[:, None]
         apart = cosine * torch.cos(self.angle) + torch.sqrt(1.0 - cosine.square()) * torch.sin(self.angle)
         sector = 2.0 * (0.5 + 0.5 * apart) ** self.zeta
-        return (shell[:, :, None] * sector[:, None, :]).flatten(1)
+        grid: Tensor = shell[:, :, None] * sector[:, None, :]
+        return grid.flatten(1)
 
     def names(self) -> list[str]:
         """`radial <function> channel 0`, `angular shift=… angle=… channels 0-1`, shifts in Å and angles in degrees."""

@@ -77,7 +77,8 @@ class Smeared(nn.Module):
         while polynomials.shape[1] < len(self.series):  # T_{m+k} = 2 T_m T_k − T_{m−k}, for all k ≤ m at once
             last = polynomials[:, -1:]
             polynomials = torch.cat([polynomials, 2.0 * last * polynomials[:, 1:] - polynomials[:, :-1].flip(1)], dim=1)
-        return (polynomials[:, : len(self.series)] @ self.series).unflatten(1, (self.l_max + 1, self.n_functions))
+        values = polynomials[:, : len(self.series)] @ self.series
+        return values.view(-1, self.l_max + 1, self.n_functions)
 
 
 def _inverse_root(overlap: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
