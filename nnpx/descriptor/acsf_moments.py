@@ -114,7 +114,8 @@ class AcsfMoments(Descriptor):
         """M^p_lm for every shell, from edges within the angular radius."""
         weighted = (chemistry[edges.neighbor][:, :, None] * self.narrow_shells(edges.distance)[:, None]).flatten(1)
         directions = self.harmonics(edges.vector / edges.distance[:, None])
-        return sum_of_outer_products(directions, weighted, edges).unflatten(2, (self.n_channels, -1))
+        moments = sum_of_outer_products(directions, weighted, edges)
+        return moments.view(*moments.shape[:2], self.n_channels, len(self.grid.eta))
 
     def sum_over_m(self, values: Float[Tensor, "row component ..."]) -> Float[Tensor, "row order ..."]:
         """From one value for every l and m to one for every l."""
