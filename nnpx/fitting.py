@@ -86,11 +86,12 @@ def describe_structures(task: Task, prepared: Path) -> str:
     for name, graph in graphs.items():
         _graph_file(task, name).parent.mkdir(parents=True, exist_ok=True)
         torch.save(graph.cast(trainer.dtype).to_dict(), _graph_file(task, name))
-    n_features = parts.descriptor.n_features
+    n_features, remark = parts.descriptor.n_features, parts.descriptor.remark
+    end = f"; {remark}" if remark else ""
     if fixed and fits:
-        return f"{n_features} features and their derivatives stored once for all epochs and members: {megabytes:.0f} MB"
+        return f"{n_features} features and their derivatives stored once for all epochs and members: {megabytes:.0f} MB{end}"
     why = f"{megabytes:.0f} MB exceed trainer.stored_descriptor_MB" if fixed else "the descriptor is trained"
-    return f"{n_features} features computed in every update: {why}"
+    return f"{n_features} features computed in every update: {why}{end}"
 
 
 def train_member(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> tuple[dict[str, torch.Tensor], list[Epoch]]:

@@ -17,6 +17,7 @@ class Descriptor(nn.Module, ABC):
     """Features of every atom's environment."""
 
     n_features: int  #: length of the feature vector
+    remark: str = ""  #: what the descriptor decided by itself, as one sentence for the user
 
     @abstractmethod
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:

@@ -81,6 +81,30 @@ class ShiftedGrid(AngularSet):
 
 
 @final
+class Widths(AngularSet):
+    """Every combination of given widths, λ and ζ, centred on the atom.
+
+    Args:
+        etas: widths η, Å⁻².
+        zetas: exponents ζ.
+        lambdas: λ = +1 or −1.
+    """
+
+    def __init__(
+        self,
+        *,
+        etas: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
+        zetas: Annotated[list[Annotated[float, Ge(1)]], Len(1)],
+        lambdas: Annotated[list[float], Len(1)],
+    ) -> None:
+        self.etas, self.zetas, self.lambdas = etas, zetas, lambdas
+
+    def parameters(self, radius: float) -> Parameters:
+        """η (Å⁻²), r_s (Å), λ, ζ."""
+        return _columns([(eta, 0.0, lam, zeta) for eta in self.etas for zeta in self.zetas for lam in self.lambdas])
+
+
+@final
 class PublishedList(AngularSet):
     """Functions given one by one, as papers print them.
 

@@ -23,7 +23,10 @@ def slots(edges: Edges, radius: float) -> Edges:
     center = torch.arange(edges.n_atoms, device=degree.device).repeat_interleave(n_slots)
     nowhere = inside.vector.new_full((len(center), 3), 2.0 * radius / 3.0**0.5)
     neighbor = center.index_copy(0, place, inside.neighbor)
-    vector, distance = nowhere.index_copy(0, place, inside.vector), nowhere.new_full((len(center),), 2.0 * radius).index_copy(0, place, inside.distance)
+    vector, distance = (
+        nowhere.index_copy(0, place, inside.vector),
+        nowhere.new_full((len(center),), 2.0 * radius).index_copy(0, place, inside.distance),
+    )
     return Edges(center=center, neighbor=neighbor, vector=vector, distance=distance, n_atoms=edges.n_atoms)
 
 
@@ -33,3 +36,10 @@ def sum_of_outer_products(
     """Σ_j left_ij ⊗ right_ij over the `slots` of every centre."""
     n_slots = len(left) // n_atoms
     return torch.bmm(left.view(n_atoms, n_slots, left.shape[1]).mT, right.view(n_atoms, n_slots, right.shape[1]))
+
+
+def by_center(
+    chemistry: Float[Tensor, "atom channel"], coefficients: Float[Tensor, "channel term density"]
+) -> Float[Tensor, "atom term density"]:
+    """Coefficients of radial functions as each centre uses them, Σ_c e_i^c C^c: with one channel per element, those of its element."""
+    return (chemistry @ coefficients.flatten(1)).view(-1, *coefficients.shape[1:])

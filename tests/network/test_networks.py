@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nnpx.network.initial import lecun_normal
+from nnpx.network.linear import Linear
 from nnpx.network.mlp import MLP
 from nnpx.network.per_species import STACKED_AT_MOST, PerSpecies
 
@@ -52,6 +53,15 @@ def test_mlp_is_the_formula_written_out(generator):
         signal = before / (1.0 + torch.exp(-before))
     expected = network.weights[-1] @ signal + network.biases[-1]
     torch.testing.assert_close(network(geometry, chemistry, torch.tensor([0])), expected, rtol=1e-13, atol=0.0)
+
+
+def test_a_linear_network_is_a_weighted_sum_for_each_element(generator):
+    network = Linear(output_scale=0.5, n_features=3, n_species=2, generator=generator)
+    with torch.no_grad():
+        network.weights.copy_(torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]))
+        network.biases.copy_(torch.tensor([0.5, -0.5]))
+    geometry = torch.tensor([[1.0, 0.0, -1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
+    assert network(geometry, geometry[:, :1], torch.tensor([0, 1])).tolist() == [-1.5, 59.5]
 
 
 def test_stacked_and_sorted_evaluation_agree(generator):

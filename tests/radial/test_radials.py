@@ -10,6 +10,7 @@ from nnpx.radial.bessel import Bessel
 from nnpx.radial.chebyshev import Chebyshev
 from nnpx.radial.gaussian import Gaussian
 from nnpx.radial.gaussian_list import GaussianList
+from nnpx.radial.gaussian_row import GaussianRow
 
 
 def gaussian(recipe: str, n_functions: int) -> Gaussian:
@@ -64,6 +65,12 @@ def test_a_grid_that_starts_beyond_the_cutoff_is_refused():
 def test_lists_of_different_length_are_refused():
     with pytest.raises(ConfigError, match=r"radial\.shift_bohr: expected 2 values"):
         GaussianList(eta_per_bohr2=[0.1, 0.2], shift_bohr=[0.0])
+
+
+def test_a_row_of_gaussians_stands_at_even_places():
+    radial = GaussianRow(n_functions=3, eta=2.0, first=0.5, spacing=0.25)
+    values = radial(torch.tensor([1.0], dtype=torch.float64))[0]
+    assert values.tolist() == pytest.approx([math.exp(-0.5), math.exp(-0.125), 1.0], rel=1e-14)
 
 
 def test_bessel_functions_are_orthonormal_on_the_ball():

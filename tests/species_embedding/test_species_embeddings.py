@@ -5,6 +5,7 @@ import torch
 from ase.data import atomic_numbers, covalent_radii
 
 from nnpx.errors import SpeciesError
+from nnpx.species_embedding.atomic_number import AtomicNumber
 from nnpx.species_embedding.learned import Learned
 from nnpx.species_embedding.onehot import OneHot
 from nnpx.species_embedding.periodic_table import group_of, period_of, standardised_properties, valence_electrons
@@ -14,6 +15,12 @@ from nnpx.species_embedding.properties import Properties
 def test_onehot_gives_every_element_its_channel():
     embedding = OneHot(numbers=[1, 6, 8])
     assert embedding(torch.tensor([2, 0, 1])).tolist() == [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    assert list(embedding.parameters()) == []
+
+
+def test_atomic_number_is_one_fixed_channel():
+    embedding = AtomicNumber(numbers=[1, 6, 8])
+    assert embedding(torch.tensor([2, 0, 1])).tolist() == [[8.0], [1.0], [6.0]]
     assert list(embedding.parameters()) == []
 
 

@@ -1,0 +1,105 @@
+"""The atomic environment vectors of ANI."""
+
+import math
+from typing import Annotated, Final, final
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Float
+from torch import Tensor
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor.symmetry_functions import SymmetryFunctions
+from nnpx.errors import ConfigError
+from nnpx.radial import Radial
+from nnpx.wiring import Wired
+
+#: factor on the radial functions, which ANI's code has and its paper has not
+RADIAL_FACTOR: Final = 0.25
+#: factor on cos θ before its arc cosine, which keeps the slope of the angle finite on a straight line
+COSINE_FACTOR: Final = 0.95
+
+
+@final
+class AEV(SymmetryFunctions):
+    """Symmetry functions that look for bonds of given lengths and for angles of given sizes.
+
+        radial   ¼ Σ_j φ_n(r_ij) f_c(r_ij)
+        angular  2 Σ_{j<k} ((1 + cos(θ_ijk − θ_s)) / 2)^ζ e^{−η ((r_ij + r_ik)/2 − r_s)²} f_c(r_ij) f_c(r_ik),   θ = arccos(0.95 cos θ_ijk)
+
+    Smith, Isayev & Roitberg 2017, doi:10.1039/C6SC05720A, eqs. 3 and 4. With `species_embedding=onehot`, `cutoff=cosine` and the radial
+    functions `ani_1x` or `ani_2x` these are the vectors of TorchANI, component by component where elements ascend.
+
+    The shells r_s stand evenly from `first_shell` up to the angular radius, which is left out; the angles θ_s halve n equal sectors of π.
+
+    Args:
+        cutoff: f_c, with its own radius for radial functions and with the angular radius for angular ones.
+        radial: φ_n.
+        n_channels: length of the species vector.
+        angular_radius: radius within which angles are resolved, Å; at most the cutoff's.
+        eta: η of the angular functions, Å⁻².
+        zeta: exponent ζ.
+        first_shell: the first r_s, Å.
+        n_shells: number of shells r_s.
+        n_angles: number of angles θ_s.
+
+    Raises:
+        ConfigError: `angular_radius` is larger than the cutoff, or `first_shell` not below it.
+    """
+
+    shift: Tensor
+    angle: Tensor
+
+    def __init__(
+        self,
+        *,
+        cutoff: Wired[Cutoff],
+        radial: Wired[Radial],
+        n_channels: Wired[int],
+        angular_radius: Annotated[float, Gt(0)],
+        eta: Annotated[float, Gt(0)],
+        zeta: Annotated[float, Ge(1)],
+        first_shell: Annotated[float, Ge(0)],
+        n_shells: Annotated[int, Ge(1)],
+        n_angles: Annotated[int, Ge(1)],
+    ) -> None:
+        super().__init__(n_channels=n_channels, angular_radius=angular_radius, cutoff=cutoff, third_side=False)
+        if first_shell >= angular_radius:
+            raise ConfigError(
+                "descriptor.first_shell",
+                expected=f"less than descriptor.angular_radius = {angular_radius} Å",
+                found=f"{first_shell} Å",
+                do="Lower descriptor.first_shell.",
+            )
+        self.radial, self.eta, self.zeta = radial, eta, zeta
+        shells = torch.linspace(first_shell, angular_radius, n_shells + 1, dtype=torch.float64)[:-1]
+        angles = (torch.arange(n_angles, dtype=torch.float64) + 0.5) * math.pi / n_angles
+        self.register_buffer("shift", shells, persistent=False)
+        self.register_buffer("angle", angles, persistent=False)
+        self.n_features = radial.n_functions * n_channels + n_shells * n_angles * len(self.channel_p)
+
+    def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
+        """¼ φ_n(r) f_c(r)."""
+        shells: Tensor = self.radial(distance) * (RADIAL_FACTOR * self.cutoff(distance))[:, None]
+        return shells
+
+    def factors(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet angle"]]:
+        """One factor per shell and one per angle; cos(θ − θ_s) by the addition theorem, without an arc cosine."""
+        envelope = self.angular_cutoff(r_ij) * self.angular_cutoff(r_ik)
+        shell = torch.exp(-self.eta * (0.5 * (r_ij + r_ik)[:, None] - self.shift).square()) * envelope[:, None]
+        cosine = (COSINE_FACTOR * scalar / (r_ij * r_ik))[:, None]
+        apart = cosine * torch.cos(self.angle) + torch.sqrt(1.0 - cosine.square()) * torch.sin(self.angle)
+        return shell, 2.0 * (0.5 + 0.5 * apart) ** self.zeta
+
+    def names(self) -> list[str]:
+        """`radial <function> channel 0`, `angular shift=… angle=… channels 0-1`, shifts in Å and angles in degrees."""
+        radial = [f"radial {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
+        angular = [
+            f"angular shift={s:.3f} angle={math.degrees(angle):.2f} channels {p}-{q}"
+            for p, q in zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
+            for s in self.shift.tolist()
+            for angle in self.angle.tolist()
+        ]
+        return radial + angular

@@ -1,0 +1,105 @@
+"""The descriptor of the neuroevolution potential."""
+
+from typing import Annotated, final
+
+import torch
+from annotated_types import Ge, Gt, Le
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.density import by_center, slots, sum_of_outer_products
+from nnpx.descriptor.harmonics import Harmonics, angular_momenta, block, gaunt
+from nnpx.descriptor.stored import jacobian_by_slots
+from nnpx.descriptor.symmetry_functions import angular_cutoff
+from nnpx.graph import Edges
+from nnpx.radial import Radial
+from nnpx.wiring import Wired
+
+
+@final
+class NEP(Descriptor):
+    """Learned radial functions up to the cutoff, and learned moments of the closer neighbours.
+
+        g_n(r_ij) = Σ_k c^{ij}_nk φ_k(r_ij) f_c(r_ij)
+        q_n    = Σ_j g_n(r_ij)                                             distances, up to the cutoff
+        A_nlm  = Σ_j g'_n(r_ij) Y_lm(r̂_ij)                                 up to the angular radius, with coefficients of their own
+        q_nl   = Σ_m A_nlm² = Σ_jk g'_n(r_ij) g'_n(r_ik) P_l(cos θ_ijk)    angles,  l = 1 … l_max
+        q_n222 = Σ G^{222}_abc A_n2a A_n2b A_n2c                           three neighbours at once
+
+    Fan et al. 2021, doi:10.1103/PhysRevB.104.104309; four-body terms: Fan et al. 2022, doi:10.1063/5.0106617. The published five-body
+    term is the square of q_n1 and is left out. Published values differ from these by constant factors, which standardisation removes.
+
+    With `species_embedding=onehot` there is one c per pair of elements, as published; with fewer channels, one per pair of channels. Within
+    the angular radius r_a the radial functions are those of the cutoff squeezed: φ_k(r r_c / r_a).
+
+    Args:
+        cutoff: f_c, with its own radius for distances and with the angular radius for angles.
+        radial: φ_k; published as `chebyshev`.
+        n_channels: length of the species vector.
+        angular_radius: radius within which angles are resolved, Å; at most the cutoff's.
+        n_radial: number of functions g_n for distances.
+        n_angular: number of functions g'_n for angles.
+        l_max: highest angular momentum.
+        generator: source of the initial coefficients.
+
+    Raises:
+        ConfigError: `angular_radius` is larger than the cutoff.
+    """
+
+    angular_momentum: Tensor
+    coupling: Tensor
+
+    def __init__(
+        self,
+        *,
+        cutoff: Wired[Cutoff],
+        radial: Wired[Radial],
+        n_channels: Wired[int],
+        angular_radius: Annotated[float, Gt(0)],
+        n_radial: Annotated[int, Ge(1)],
+        n_angular: Annotated[int, Ge(1)],
+        l_max: Annotated[int, Ge(2), Le(6)],
+        generator: Wired[torch.Generator],
+    ) -> None:
+        super().__init__()
+        self.cutoff, self.radial, self.angular_cutoff = cutoff, radial, angular_cutoff(cutoff, angular_radius)
+        self.n_radial, self.n_angular, self.l_max = n_radial, n_angular, l_max
+        self.harmonics = Harmonics(l_max)
+        n_terms = radial.n_functions * n_channels
+        start = torch.randn(n_channels, n_terms, n_radial + n_angular, generator=generator, dtype=torch.float64)
+        self.coefficients = nn.Parameter(start / radial.n_functions**0.5)
+        self.register_buffer("angular_momentum", angular_momenta(l_max), persistent=False)
+        self.register_buffer("coupling", torch.from_numpy(gaunt(2, 2, 2)).flatten(1), persistent=False)
+        self.n_features = n_radial + n_angular * (l_max + 1)
+
+    def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
+        """q_n, then q_nl of every l, then q_n222."""
+        coefficients = by_center(chemistry, self.coefficients)
+        far, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
+        shells = self.radial(far.distance) * self.cutoff(far.distance)[:, None]
+        density = sum_of_outer_products(shells, chemistry[far.neighbor], edges.n_atoms).flatten(1)
+        distances = torch.bmm(density[:, None], coefficients[:, :, : self.n_radial])[:, 0]
+        moments = torch.bmm(self.density(near, chemistry), coefficients[:, :, self.n_radial :])
+        squares = moments.new_zeros(edges.n_atoms, self.l_max + 1, self.n_angular).index_add(1, self.angular_momentum, moments.square())
+        quadrupole = moments[:, block(2)]
+        both = (quadrupole[:, :, None] * quadrupole[:, None]).flatten(1, 2)
+        cubes = (quadrupole * torch.matmul(self.coupling, both)).sum(1)
+        return torch.cat([distances, squares[:, 1:].flatten(1), cubes], dim=1)
+
+    def density(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom component term"]:
+        """Σ_j Y_lm(r̂_ij) φ_k(r_ij r_c / r_a) f_c(r_ij) e_j of the edges within the angular radius r_a."""
+        squeezed = edges.distance * (self.cutoff.radius / self.angular_cutoff.radius)
+        shells = self.radial(squeezed) * self.angular_cutoff(edges.distance)[:, None]
+        weighted = (shells[:, :, None] * chemistry[edges.neighbor][:, None]).flatten(1)
+        return sum_of_outer_products(self.harmonics(edges.vector / edges.distance[:, None]), weighted, edges.n_atoms)
+
+    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
+        """∂G_i/∂r_ij by forward differentiation."""
+        return jacobian_by_slots(self, edges, chemistry)
+
+    def names(self) -> list[str]:
+        """`radial n=0`, `angular n=0 l=1`, `angular n=0 222`."""
+        kinds = [*(f"l={order}" for order in range(1, self.l_max + 1)), "222"]
+        return [f"radial n={n}" for n in range(self.n_radial)] + [f"angular n={n} {kind}" for kind in kinds for n in range(self.n_angular)]

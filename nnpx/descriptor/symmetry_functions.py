@@ -1,0 +1,166 @@
+"""Symmetry functions: sums over one and over two neighbours, resolved by channel."""
+
+import copy
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.func import jvp
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.density import slots, sum_of_outer_products
+from nnpx.descriptor.triplets import Triplets, chunks, sides, sum_outer_products, triplets
+from nnpx.errors import ConfigError
+from nnpx.graph import Edges
+from nnpx.reduce import sum_edges_to_atoms
+
+
+class SymmetryFunctions(Descriptor, ABC):
+    """One radial block per channel and one angular block per pair of channels of the neighbours.
+
+        radial_i  = Σ_j     e_j^q shells(r_ij)
+        angular_i = Σ_{j<k} (e_j^p e_k^q + e_j^q e_k^p) left ⊗ right (r_ij, r_ik, r_ij·r_ik),   p < q;  e_j^p e_k^p for p = q
+
+    A subclass says what a shell is and what the two factors of an angular function are. The sum of their outer products over the triplets
+    is one of small matrix products: a function of its own for every combination costs nothing per triplet.
+
+    Args:
+        n_channels: length of the species vector.
+        angular_radius: radius within which angles are resolved, Å.
+        cutoff: f_c; the same function with `angular_radius` in place of its radius is `angular_cutoff`.
+        third_side: whether a triplet counts only where j and k are within the angular radius of each other, too.
+
+    Raises:
+        ConfigError: `angular_radius` is larger than the cutoff.
+    """
+
+    channel_p: Tensor
+    channel_q: Tensor
+
+    def __init__(self, *, n_channels: int, angular_radius: float, cutoff: Cutoff, third_side: bool) -> None:
+        super().__init__()
+        self.third_side = third_side
+        self.n_channels, self.cutoff, self.angular_cutoff = n_channels, cutoff, angular_cutoff(cutoff, angular_radius)
+        p, q = torch.triu_indices(n_channels, n_channels)
+        self.register_buffer("channel_p", p, persistent=False)
+        self.register_buffer("channel_q", q, persistent=False)
+
+    @abstractmethod
+    def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
+        """What one neighbour adds."""
+
+    @abstractmethod
+    def factors(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
+        """What two neighbours add, as two factors, from r_ij, r_ik and r_ij·r_ik."""
+
+    def functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
+        """From all combinations of left and right factors those that are functions."""
+        return grid
+
+    @final  # type: ignore[misc]  # for torch `forward` is an attribute
+    def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
+        """The radial functions of every channel, then the angular ones of every pair of channels."""
+        inside = slots(edges, self.cutoff.radius)
+        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), edges.n_atoms)
+        three, weights = self.weighted_triplets(inside, chemistry)
+        layout = chunks(three, weights.dtype)
+        left, right = self.factors(*sides(inside, three.where(layout.place)))
+        weights = weights.index_select(0, layout.place) * layout.counts[:, None]
+        sums = sum_outer_products((weights[:, :, None] * left[:, None, :]).flatten(1), right, layout)
+        angular = self.functions(sums.reshape(edges.n_atoms, len(self.channel_p), left.shape[1] * right.shape[1]))
+        return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
+
+    @final
+    def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
+        """The triplets within the angular radius, and e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k.
+
+        Where every species vector has one channel only, as with `onehot`, a triplet counts for one pair of channels: it belongs to the
+        centre with this pair, and has one weight. Otherwise it belongs to the centre, and has a weight for every pair.
+        """
+        apart = not chemistry.requires_grad and bool(((chemistry != 0).sum(1) <= 1).all())
+        kind = chemistry.abs().argmax(1)[edges.neighbor] if apart else torch.zeros_like(edges.neighbor)
+        three = triplets(edges, self.angular_cutoff.radius, kind, self.n_channels if apart else 1)
+        if self.third_side:
+            three = three.where((_third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
+        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
+        if apart:
+            return three, e_j.sum(1, keepdim=True) * e_k.sum(1, keepdim=True)
+        p, q = self.channel_p, self.channel_q
+        both = e_j[:, p] * e_k[:, q]
+        return three, torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
+
+    @final
+    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
+        """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
+        n_edges = len(edges.center)
+        unit = edges.vector / edges.distance[:, None]
+        slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
+        own = torch.arange(n_edges, device=edges.center.device)
+        radial = sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry[edges.neighbor], own, n_edges)
+        three, weights = self.weighted_triplets(edges, chemistry)
+        if weights.shape[1] < len(self.channel_p):
+            pair = (three.owner % len(self.channel_p))[:, None]
+            weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
+        a, b, at = edges.vector[three.first], edges.vector[three.second], sides(edges, three)
+        one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
+        by_r_ij, by_r_ik, by_dot = (
+            jvp(self._terms, at, along)[1][:, None, :] for along in ((one, none, none), (none, one, none), (none, none, one))
+        )
+        by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
+        by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
+        angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
+        return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
+
+    def _terms(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> Float[Tensor, "triplet function"]:
+        left, right = self.factors(r_ij, r_ik, scalar)
+        return self.functions((left[:, :, None] * right[:, None, :]).flatten(1))
+
+
+def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:
+    """r_jk (Å), cut off from gradients."""
+    vector = edges.vector.detach()
+    distance: Tensor = torch.linalg.vector_norm(vector.index_select(0, three.first) - vector.index_select(0, three.second), dim=1)
+    return distance
+
+
+def angular_cutoff(cutoff: Cutoff, angular_radius: float) -> Cutoff:
+    """The same cutoff function with the radius within which angles are resolved (Å).
+
+    Raises:
+        ConfigError: it is larger than that of the cutoff, so that the neighbours would not be listed.
+    """
+    if angular_radius > cutoff.radius:
+        raise ConfigError(
+            "descriptor.angular_radius",
+            expected=f"at most cutoff.radius = {cutoff.radius} Å",
+            found=f"{angular_radius} Å",
+            do="Lower descriptor.angular_radius or raise cutoff.radius.",
+        )
+    inner = copy.deepcopy(cutoff)
+    inner.radius = angular_radius
+    return inner
+
+
+def sum_by_channel(
+    values: Float[Tensor, "row ..."], weights: Float[Tensor, "row channel"], owner: Int[Tensor, " row"], n_owners: int
+) -> Float[Tensor, "owner channel ..."]:
+    """Σ over the rows of each owner of weight × value, for every channel.
+
+    Products with a weight of zero are left out where the weights are fixed: of a one-hot embedding's pairs, one in many counts.
+    """
+    n_channels = weights.shape[1]
+    if weights.requires_grad:
+        row = torch.arange(weights.shape[0], device=weights.device).repeat_interleave(n_channels)
+        channel = torch.arange(n_channels, device=weights.device).repeat(weights.shape[0])
+    else:
+        row, channel = weights.nonzero(as_tuple=True)
+    weight = weights[row, channel].reshape(-1, *[1] * (values.dim() - 1))
+    total = sum_edges_to_atoms(values[row] * weight, owner[row] * n_channels + channel, n_owners * n_channels)
+    return total.reshape(n_owners, n_channels, *values.shape[1:])
