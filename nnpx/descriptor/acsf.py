@@ -1,10 +1,10 @@
 """Atom-centred symmetry functions of Behler and Parrinello."""
 
 import copy
-from typing import Annotated, Literal, final
+from typing import Annotated, Final, Literal, final
 
 import torch
-from annotated_types import Gt
+from annotated_types import Gt, Len
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.func import jvp
@@ -12,12 +12,17 @@ from torch.func import jvp
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.angular import AngularSet
+from nnpx.descriptor.kept import check_known, keep
 from nnpx.descriptor.triplets import Triplets, dot, triplets
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.reduce import sum_edges_to_atoms
 from nnpx.wiring import Wired
+
+
+#: Behler's names of the two kinds of angular functions
+_KIND: Final = {"narrow": "G4", "wide": "G5"}
 
 
 @final
@@ -41,9 +46,11 @@ class ACSF(Descriptor):
         angular_radius: radius within which angles are resolved, Å; at most the cutoff's.
         kind: `narrow` (G4, all three atoms within the radius) or `wide` (G5, both neighbours within it).
         angular: the set of η, r_s, λ, ζ.
+        functions: names of the functions to keep, as `nnpx select` chooses them; null keeps all. What no kept function needs is not
+            evaluated.
 
     Raises:
-        ConfigError: `angular_radius` is larger than the cutoff.
+        ConfigError: `angular_radius` is larger than the cutoff, or `functions` names one that is not there.
     """
 
     eta: Tensor
@@ -51,6 +58,7 @@ class ACSF(Descriptor):
     lam: Tensor
     zeta: Tensor
     chosen: Tensor
+    columns: Tensor
     channel_p: Tensor
     channel_q: Tensor
 
@@ -63,6 +71,7 @@ class ACSF(Descriptor):
         angular_radius: Annotated[float, Gt(0)],
         kind: Literal["narrow", "wide"],
         angular: AngularSet,
+        functions: Annotated[list[str], Len(1)] | None,
     ) -> None:
         super().__init__()
         if angular_radius > cutoff.radius:
@@ -75,16 +84,22 @@ class ACSF(Descriptor):
         self.cutoff, self.radial, self.n_channels, self.kind = cutoff, radial, n_channels, kind
         self.angular_cutoff = copy.deepcopy(cutoff)
         self.angular_cutoff.radius = angular_radius
-        eta, shift, lam, zeta = angular.parameters(angular_radius)
-        shells, shell_of = torch.unique(torch.stack([eta, shift], 1), dim=0, return_inverse=True)
-        cones, cone_of = torch.unique(torch.stack([lam, zeta], 1), dim=0, return_inverse=True)
-        chosen = torch.unique(shell_of * len(cones) + cone_of)
-        p, q = torch.triu_indices(n_channels, n_channels)
-        buffers = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1]}
-        for name, values in {**buffers, "chosen": chosen, "channel_p": p, "channel_q": q}.items():
+        pool = torch.unique(torch.stack(angular.parameters(angular_radius), 1), dim=0)
+        pairs = torch.triu_indices(n_channels, n_channels)
+        of_two = [[f"G2 {name} channel {q}" for name in radial.names()] for q in range(n_channels)]
+        of_three = [[f"{_KIND[kind]} {name} channels {p}-{q}" for name in _angular_names(pool)] for p, q in pairs.T.tolist()]
+        check_known(functions or (), (of_two, of_three))
+        kept = keep(of_three, functions)
+        buffers = _angular_grid(pool[kept.functions], pairs[:, kept.blocks])
+        before = [name for row in of_two for name in row]
+        columns = [k for k, name in enumerate(before) if functions is None or name in functions]
+        buffers["columns"] = torch.tensor([*columns, *(len(before) + column for column in kept.columns)], dtype=torch.long)
+        for name, values in buffers.items():
             self.register_buffer(name, values.clone(), persistent=False)
-        self.every_combination = len(chosen) == len(shells) * len(cones)
-        self.n_features = radial.n_functions * n_channels + len(chosen) * len(p)
+        self.every_combination = len(self.chosen) == len(self.eta) * len(self.lam)
+        self.every_column = len(self.columns) == len(before) + len(kept.blocks) * len(kept.functions)
+        self._names = [*(before[k] for k in columns), *kept.names]
+        self.n_features = len(self._names)
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """G2 of every channel, then G4 or G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
@@ -96,7 +111,11 @@ class ACSF(Descriptor):
             near.distance[three.first], near.distance[three.second], dot(near.vector[three.first], near.vector[three.second])
         )
         angular = _sum_by_channel(terms, self.pair_weights(near, three, chemistry), three.center, edges.n_atoms)
-        return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
+        return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
+
+    def kept(self, features: Float[Tensor, "*row all"]) -> Float[Tensor, "*row feature"]:
+        """The columns that are features, of all that were summed."""
+        return features if self.every_column else features.index_select(-1, self.columns)
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
@@ -149,22 +168,23 @@ class ACSF(Descriptor):
         angular = _sum_by_channel(by_first, weights, near[three.first], n_edges) + _sum_by_channel(
             by_second, weights, near[three.second], n_edges
         )
-        return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
+        return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
 
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
-        kind = {"narrow": "G4", "wide": "G5"}[self.kind]
-        radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
-        shell, cone = self.chosen // len(self.lam), self.chosen % len(self.lam)
-        values = (self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone])
-        functions = list(zip(*(value.tolist() for value in values), strict=True))
-        pairs = zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True)
-        angular = [
-            f"{kind} eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g} channels {p}-{q}"
-            for p, q in pairs
-            for eta, s, lam, z in functions
-        ]
-        return radial + angular
+        return list(self._names)
+
+
+def _angular_names(pool: Float[Tensor, "function 4"]) -> list[str]:
+    return [f"eta={eta:.4f} shift={shift:.2f} lambda={lam:+g} zeta={zeta:g}" for eta, shift, lam, zeta in pool.tolist()]
+
+
+def _angular_grid(functions: Float[Tensor, "function 4"], pairs: Int[Tensor, "2 pair"]) -> dict[str, Tensor]:
+    """The shells (η, r_s) and cones (λ, ζ) whose products are the functions, and which of the products are; pairs of channels."""
+    shells, shell_of = torch.unique(functions[:, :2], dim=0, return_inverse=True)
+    cones, cone_of = torch.unique(functions[:, 2:], dim=0, return_inverse=True)
+    grid = {"eta": shells[:, 0], "shift": shells[:, 1], "lam": cones[:, 0], "zeta": cones[:, 1]}
+    return {**grid, "chosen": shell_of * len(cones) + cone_of, "channel_p": pairs[0], "channel_q": pairs[1]}
 
 
 def _sum_by_channel(

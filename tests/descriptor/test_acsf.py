@@ -79,7 +79,7 @@ def angular(around: list[Neighbor], kind: str, function: tuple[float, ...], elem
     return total
 
 
-def descriptor(kind: str, angular_set: str, n_channels: int) -> ACSF:
+def descriptor(kind: str, angular_set: str, n_channels: int, functions: list[str] | None = None) -> ACSF:
     radial = Gaussian(recipe="gastegger_shifted", n_functions=4, r_min=0.9, cutoff_radius=RADIUS)
     return ACSF(
         cutoff=Cosine(radius=RADIUS),
@@ -88,6 +88,7 @@ def descriptor(kind: str, angular_set: str, n_channels: int) -> ACSF:
         angular_radius=ANGULAR_RADIUS,
         kind=kind,
         angular=SETS[angular_set],
+        functions=functions,
     )
 
 
@@ -151,4 +152,5 @@ def test_angular_radius_beyond_the_cutoff_is_refused() -> None:
             angular_radius=4.0,
             kind="wide",
             angular=SETS["centred"],
+            functions=None,
         )
