@@ -20,7 +20,6 @@ from nnpx.radial import Radial
 from nnpx.reduce import sum_edges_to_atoms
 from nnpx.wiring import Wired
 
-
 #: Behler's names of the two kinds of angular functions
 _KIND: Final = {"narrow": "G4", "wide": "G5"}
 
