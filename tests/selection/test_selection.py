@@ -8,7 +8,7 @@ import torch
 from small import CONFIG, NUMBERS, ethanols, graph_of
 
 from nnpx.assembly import build_parts
-from nnpx.config import compose, instantiate
+from nnpx.config import compose
 from nnpx.overrides import groups_in
 from nnpx.resolvers import conf_dir
 from nnpx.schema import check_node, plain
