@@ -122,7 +122,7 @@ class PublishedList(AngularSet):
 
 @final
 class Several(AngularSet):
-    """The functions of several sets together: with centred and shifted ones, a pool from which `nnpx select` chooses (doi:10.1063/1.5024611).
+    """All functions of several sets: with centred and shifted ones, a pool from which `nnpx select` chooses (doi:10.1063/1.5024611).
 
     Args:
         sets: the sets; a function that two of them have counts once.
