@@ -13,7 +13,7 @@ from nnpx.targets import suggest
 #: the group whose options are laid over a whole experiment
 OVERLAY: Final = "experiment"
 #: groups that belong to no experiment, each with the command that reads it
-SEPARATE_GROUPS: Final = {"promotion": "promote", "tune": "tune"}
+SEPARATE_GROUPS: Final = {"promotion": "promote", "selection": "select", "tune": "tune"}
 _YES: Final = {"yes", "on", "y"}
 _NO: Final = {"no", "off", "n"}
 _NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")

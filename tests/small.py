@@ -34,6 +34,7 @@ CONFIG = {
             "zetas": [1.0, 4.0],
             "lambdas": [-1.0, 1.0],
         },
+        "functions": None,
     },
     "network": {"_target_": "nnpx.network.per_species.PerSpecies", "hidden": [8, 8], "activation": "tanh", "output_scale": 1.0},
     "prior": {"_target_": "nnpx.prior.zero.Zero"},

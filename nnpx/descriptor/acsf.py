@@ -1,18 +1,22 @@
 """Atom-centred symmetry functions of Behler and Parrinello."""
 
-from typing import Annotated, Literal, final
+from typing import Annotated, Final, Literal, final
 
 import torch
-from annotated_types import Gt
+from annotated_types import Gt, Len
 from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.function_grid import FunctionGrid
+from nnpx.descriptor.kept import check_known, keep
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
+
+#: Behler's names of the two kinds of angular functions
+_KIND: Final = {"narrow": "G4", "wide": "G5"}
 
 
 @final
@@ -36,10 +40,14 @@ class ACSF(SymmetryFunctions):
         angular_radius: radius within which angles are resolved, Å; at most the cutoff's.
         kind: `narrow` (G4, all three atoms within the radius) or `wide` (G5, both neighbours within it).
         angular: the set of η, r_s, λ, ζ.
+        functions: names of the functions to keep, as `nnpx select` chooses them; null keeps all. What no kept function needs is not
+            evaluated.
 
     Raises:
-        ConfigError: `angular_radius` is larger than the cutoff.
+        ConfigError: `angular_radius` is larger than the cutoff, or `functions` names one that is not there.
     """
+
+    columns: Tensor
 
     def __init__(
         self,
@@ -50,11 +58,24 @@ class ACSF(SymmetryFunctions):
         angular_radius: Annotated[float, Gt(0)],
         kind: Literal["narrow", "wide"],
         angular: AngularSet,
+        functions: Annotated[list[str], Len(1)] | None,
     ) -> None:
-        super().__init__(n_channels=n_channels, angular_radius=angular_radius, cutoff=cutoff, third_side=kind == "narrow")
-        self.radial, self.kind = radial, kind
-        self.grid = FunctionGrid(angular.parameters(angular_radius))
-        self.n_features = radial.n_functions * n_channels + self.grid.n_functions * len(self.channel_p)
+        pool, pairs = FunctionGrid(angular.parameters(angular_radius)), torch.triu_indices(n_channels, n_channels)
+        of_two = [[f"G2 {name} channel {q}" for name in radial.names()] for q in range(n_channels)]
+        of_three = [[f"{_KIND[kind]} {name} channels {p}-{q}" for name in pool.names()] for p, q in pairs.T.tolist()]
+        check_known(functions or (), (of_two, of_three))
+        kept = keep(of_three, functions)
+        super().__init__(
+            n_channels=n_channels, pairs=pairs[:, kept.blocks], angular_radius=angular_radius, cutoff=cutoff, third_side=kind == "narrow"
+        )
+        self.radial, self.kind, self.grid = radial, kind, pool.only(kept.functions)
+        before = [name for row in of_two for name in row]
+        columns = [k for k, name in enumerate(before) if functions is None or name in functions]
+        self._names = [*(before[k] for k in columns), *kept.names]
+        self.n_features = len(self._names)
+        self.every_column = functions is None
+        columns += [len(before) + column for column in kept.columns]
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
@@ -73,14 +94,14 @@ class ACSF(SymmetryFunctions):
         n_sides = 3 if self.kind == "narrow" else 2
         return self.grid.shells(squares, sides, n_sides) * envelope[:, None], self.grid.cones(scalar / (r_ij * r_ik))
 
-    def functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
+    def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """The combinations that the angular set asks for."""
         return self.grid.of_functions(grid)
 
+    def kept(self, features: Float[Tensor, "*row all"]) -> Float[Tensor, "*row feature"]:
+        """The columns that are features, of all that were summed."""
+        return features if self.every_column else features.index_select(-1, self.columns)
+
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""
-        kind = {"narrow": "G4", "wide": "G5"}[self.kind]
-        radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
-        pairs = list(zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True))
-        angular = [f"{kind} {name} channels {p}-{q}" for p, q in pairs for name in self.grid.names()]
-        return radial + angular
+        return list(self._names)

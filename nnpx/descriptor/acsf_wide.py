@@ -58,7 +58,7 @@ class AcsfWide(Descriptor):
                 f"G5 through moments, faster from about {CROSSOVER} neighbours on (by pairs: descriptor=acsf descriptor.kind=wide)"
             )
         else:
-            self.way = ACSF(**wired, angular_radius=angular_radius, angular=angular, kind="wide")
+            self.way = ACSF(**wired, angular_radius=angular_radius, angular=angular, kind="wide", functions=None)
             self.remark = f"G5 by pairs of neighbours, since moments need whole ζ of at most {SHARPEST}"
         self.n_features = self.way.n_features
 

@@ -63,7 +63,8 @@ class AEV(SymmetryFunctions):
         n_shells: Annotated[int, Ge(1)],
         n_angles: Annotated[int, Ge(1)],
     ) -> None:
-        super().__init__(n_channels=n_channels, angular_radius=angular_radius, cutoff=cutoff, third_side=False)
+        pairs = torch.triu_indices(n_channels, n_channels)
+        super().__init__(n_channels=n_channels, pairs=pairs, angular_radius=angular_radius, cutoff=cutoff, third_side=False)
         if first_shell >= angular_radius:
             raise ConfigError(
                 "descriptor.first_shell",

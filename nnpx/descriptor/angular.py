@@ -144,6 +144,23 @@ class PublishedList(AngularSet):
         return self._parameters
 
 
+@final
+class Several(AngularSet):
+    """All functions of several sets: with centred and shifted ones, a pool from which `nnpx select` chooses (doi:10.1063/1.5024611).
+
+    Args:
+        sets: the sets; a function that two of them have counts once.
+    """
+
+    def __init__(self, *, sets: Annotated[list[AngularSet], Len(1)]) -> None:
+        self.sets = sets
+
+    def parameters(self, radius: float) -> Parameters:
+        """η (Å⁻²), r_s (Å), λ, ζ."""
+        eta, shift, lam, zeta = (torch.cat(columns) for columns in zip(*(one.parameters(radius) for one in self.sets), strict=True))
+        return eta, shift, lam, zeta
+
+
 def _columns(rows: list[tuple[float, float, float, float]]) -> Parameters:
     eta, shift, lam, zeta = torch.tensor(rows, dtype=torch.float64).unbind(1)
     return eta, shift, lam, zeta

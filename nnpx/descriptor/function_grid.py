@@ -47,6 +47,11 @@ class FunctionGrid(nn.Module):
         self.every_combination = len(chosen) == len(shells) * len(cones)
         self.n_functions = len(chosen)
 
+    def only(self, functions: list[int]) -> "FunctionGrid":
+        """The grid of some of the functions, and of what these need."""
+        shell, cone = self.chosen[functions] // len(self.lam), self.chosen[functions] % len(self.lam)
+        return FunctionGrid((self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone]))
+
     def shells(self, squares: Float[Tensor, " row"], distances: Float[Tensor, " row"], n_sides: int) -> Float[Tensor, "row shell"]:
         """exp(−η Σ (r − r_s)²) from Σ r² and Σ r over n sides: the exponent is −η Σ r² + 2 η r_s Σ r − n η r_s²."""
         width, place = self.eta, self.shift
@@ -57,7 +62,8 @@ class FunctionGrid(nn.Module):
         """2^{1−ζ} (1 + λ cos θ)^ζ."""
         # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
         base = (0.5 + 0.5 * self.signs * cosine[:, None]).clamp_min(0.0)
-        grid = 2.0 * torch.stack(powers(base, self.exponents), 2).flatten(1)
+        sharpened = powers(base, self.exponents)
+        grid = 2.0 * torch.stack(sharpened, 2).flatten(1) if sharpened else base
         return grid if self.every_cone else grid.index_select(1, self.cone)
 
     def of_functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row feature"]:
@@ -75,7 +81,7 @@ class FunctionGrid(nn.Module):
 def powers(base: Float[Tensor, "row base"], exponents: list[float]) -> list[Float[Tensor, "row base"]]:
     """base^ζ for every ζ; a whole ζ by squaring, which costs a few multiplications for all of them together."""
     squares = [base]
-    while 2 ** len(squares) <= max(exponents):
+    while 2 ** len(squares) <= max(exponents, default=0.0):
         squares.append(squares[-1] * squares[-1])
     results = []
     for exponent in exponents:

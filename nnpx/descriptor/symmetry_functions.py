@@ -29,6 +29,7 @@ class SymmetryFunctions(Descriptor, ABC):
 
     Args:
         n_channels: length of the species vector.
+        pairs: p and q of every pair of channels that has angular functions, p ≤ q, in the order of the upper triangle.
         angular_radius: radius within which angles are resolved, Å.
         cutoff: f_c; the same function with `angular_radius` in place of its radius is `angular_cutoff`.
         third_side: whether a triplet counts only where j and k are within the angular radius of each other, too.
@@ -39,14 +40,16 @@ class SymmetryFunctions(Descriptor, ABC):
 
     channel_p: Tensor
     channel_q: Tensor
+    place_of_pair: Tensor
 
-    def __init__(self, *, n_channels: int, angular_radius: float, cutoff: Cutoff, third_side: bool) -> None:
+    def __init__(self, *, n_channels: int, pairs: Int[Tensor, "2 pair"], angular_radius: float, cutoff: Cutoff, third_side: bool) -> None:
         super().__init__()
-        self.third_side = third_side
-        self.n_channels, self.cutoff, self.angular_cutoff = n_channels, cutoff, angular_cutoff(cutoff, angular_radius)
-        p, q = torch.triu_indices(n_channels, n_channels)
-        self.register_buffer("channel_p", p, persistent=False)
-        self.register_buffer("channel_q", q, persistent=False)
+        self.n_channels, self.third_side = n_channels, third_side
+        self.cutoff, self.angular_cutoff = cutoff, angular_cutoff(cutoff, angular_radius)
+        p, q = pairs
+        place = torch.full((n_channels * (n_channels + 1) // 2,), -1).index_copy(0, _triangular(p, q, n_channels), torch.arange(len(p)))
+        for name, values in {"channel_p": p, "channel_q": q, "place_of_pair": place}.items():
+            self.register_buffer(name, values.clone(), persistent=False)
 
     @abstractmethod
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
@@ -58,9 +61,13 @@ class SymmetryFunctions(Descriptor, ABC):
     ) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
         """What two neighbours add, as two factors, from r_ij, r_ik and r_ij·r_ik."""
 
-    def functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
+    def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """From all combinations of left and right factors those that are functions."""
         return grid
+
+    def kept(self, features: Float[Tensor, "*row all"]) -> Float[Tensor, "*row feature"]:
+        """From the functions of all channels and pairs those that are features."""
+        return features
 
     @final  # type: ignore[misc]  # for torch `forward` is an attribute
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
@@ -72,8 +79,8 @@ class SymmetryFunctions(Descriptor, ABC):
         left, right = self.factors(*sides(inside, three.where(layout.place)))
         weights = weights.index_select(0, layout.place) * layout.counts[:, None]
         sums = sum_outer_products((weights[:, :, None] * left[:, None, :]).flatten(1), right, layout)
-        angular = self.functions(sums.reshape(edges.n_atoms, len(self.channel_p), left.shape[1] * right.shape[1]))
-        return torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1)
+        angular = self.combinations(sums.reshape(edges.n_atoms, len(self.channel_p), left.shape[1] * right.shape[1]))
+        return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
     @final
     def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
@@ -87,6 +94,8 @@ class SymmetryFunctions(Descriptor, ABC):
         three = triplets(edges, self.angular_cutoff.radius, kind, self.n_channels if apart else 1)
         if self.third_side:
             three = three.where((_third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
+        if apart:
+            three = three.with_pairs(self.place_of_pair, len(self.channel_p))
         e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
         if apart:
             return three, e_j.sum(1, keepdim=True) * e_k.sum(1, keepdim=True)
@@ -114,13 +123,18 @@ class SymmetryFunctions(Descriptor, ABC):
         by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
-        return torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1)
+        return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
 
     def _terms(
         self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
     ) -> Float[Tensor, "triplet function"]:
         left, right = self.factors(r_ij, r_ik, scalar)
-        return self.functions((left[:, :, None] * right[:, None, :]).flatten(1))
+        return self.combinations((left[:, :, None] * right[:, None, :]).flatten(1))
+
+
+def _triangular(p: Int[Tensor, " pair"], q: Int[Tensor, " pair"], n: int) -> Int[Tensor, " pair"]:
+    """The place of (p, q), p ≤ q < n, in the upper triangle."""
+    return p * n - p * (p - 1) // 2 + q - p
 
 
 def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:

@@ -33,6 +33,15 @@ class Triplets:
             self.first.index_select(0, chosen), self.second.index_select(0, chosen), self.owner.index_select(0, chosen), self.n_owners
         )
 
+    def with_pairs(self, place: Int[Tensor, " pair"], n_pairs: int) -> "Triplets":
+        """The triplets of some pairs of kinds, whose owners are numbered by the new places of the pairs; −1 leaves a pair out."""
+        if len(place) == n_pairs:
+            return self
+        new = place[self.owner % len(place)]
+        kept = (new >= 0).nonzero()[:, 0]
+        owner = self.owner // len(place) * n_pairs + new
+        return Triplets(self.first[kept], self.second[kept], owner[kept], self.n_owners // len(place) * n_pairs)
+
 
 def triplets(edges: Edges, radius: float, kind: Int[Tensor, " edge"], n_kinds: int) -> Triplets:
     """All triplets of edges that are shorter than the radius (Å); the edges are sorted by centre.
@@ -93,5 +102,5 @@ def sum_outer_products(
     left: Float[Tensor, "place left"], right: Float[Tensor, "place right"], layout: Chunks
 ) -> Float[Tensor, "owner left right"]:
     """Σ left ⊗ right over the triplets of every owner; `left` is zero at the places that do not count."""
-    products = torch.bmm(left.view(-1, CHUNK, left.shape[1]).mT, right.view(-1, CHUNK, right.shape[1]))
+    products = torch.bmm(left.view(len(layout.owner), CHUNK, left.shape[1]).mT, right.view(len(layout.owner), CHUNK, right.shape[1]))
     return sum_edges_to_atoms(products, layout.owner, layout.n_owners)

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from nnpx.config import conf_dir, instantiate
 from nnpx.cutoff.cosine import Cosine
 from nnpx.descriptor.acsf import ACSF
-from nnpx.descriptor.angular import CentredGrid, PublishedList, ShiftedGrid
+from nnpx.descriptor.angular import CentredGrid, PublishedList, Several, ShiftedGrid
 from nnpx.errors import ConfigError
 from nnpx.neighbors import graph_from_atoms
 from nnpx.radial.gaussian import Gaussian
@@ -79,7 +79,7 @@ def angular(around: list[Neighbor], kind: str, function: tuple[float, ...], elem
     return total
 
 
-def descriptor(kind: str, angular_set: str, n_channels: int) -> ACSF:
+def descriptor(kind: str, angular_set: str, n_channels: int, functions: list[str] | None = None) -> ACSF:
     radial = Gaussian(recipe="gastegger_shifted", n_functions=4, r_min=0.9, cutoff_radius=RADIUS)
     return ACSF(
         cutoff=Cosine(radius=RADIUS),
@@ -88,6 +88,7 @@ def descriptor(kind: str, angular_set: str, n_channels: int) -> ACSF:
         angular_radius=ANGULAR_RADIUS,
         kind=kind,
         angular=SETS[angular_set],
+        functions=functions,
     )
 
 
@@ -136,6 +137,17 @@ def test_set51_has_eight_radial_and_forty_three_angular_functions_per_element() 
     assert (radial.n_functions, acsf.n_features) == (8, 51)
 
 
+def test_several_sets_are_their_union() -> None:
+    one, other = SETS["centred"], SETS["shifted"]
+    union = Several(sets=[one, other, one])
+    together = {function for part in (one, other) for function in zip(*(column.tolist() for column in part.parameters(4.0)), strict=True)}
+    radial = Gaussian(recipe="gastegger_shifted", n_functions=4, r_min=0.9, cutoff_radius=RADIUS)
+    parts = {"cutoff": Cosine(radius=RADIUS), "radial": radial, "n_channels": 1, "functions": None}
+    acsf = ACSF(**parts, angular_radius=4.0, kind="wide", angular=union)
+    assert acsf.n_features == 4 + len(together)
+    assert set(zip(*(column.tolist() for column in union.parameters(4.0)), strict=True)) == together
+
+
 def test_widths_in_inverse_square_bohr_are_converted() -> None:
     radial = GaussianList(eta_per_bohr2=[0.4], shift_bohr=[2.0])
     one = float(radial(torch.tensor([3.0 * bohr], dtype=torch.float64)))
@@ -151,4 +163,5 @@ def test_angular_radius_beyond_the_cutoff_is_refused() -> None:
             angular_radius=4.0,
             kind="wide",
             angular=SETS["centred"],
+            functions=None,
         )

@@ -110,3 +110,23 @@ def test_body_order_two_sees_distances_only():
         case = DescriptorCase(small(max_body_order=order), 1, 4.0)
         chemistry_free = [case.descriptor(open_edges(places, 4.0), torch.ones(3, 1).double())[0] for places in (line, bent)]
         assert torch.allclose(*chemistry_free, atol=1e-12) is same
+
+
+@pytest.mark.parametrize(("pair", "onehot"), [((0, 1), True), ((2, 0), True), ((2, 2), True), ((0, 1), False)])
+def test_with_one_channel_per_element_every_pair_of_elements_has_radial_functions_of_its_own(pair, onehot):
+    """Coefficients of centre a and neighbour b act on the features of atoms a with a neighbour b alone; with dense vectors on all."""
+    numbers = {"n_densities": 3, "l_max": 3, "max_body_order": 5}
+    parts = {"cutoff": Polynomial(radius=4.0, power=6), "radial": Bessel(n_functions=3, cutoff_radius=4.0)}
+    descriptor = Moments(**parts, n_channels=3, generator=torch.Generator().manual_seed(0), **numbers).double()
+    positions = to_tensor(cluster([1]).positions)
+    edges, species = open_edges(positions, 4.0), torch.arange(len(positions)) % 3
+    chemistry = torch.eye(3, dtype=torch.float64)[species] + (0.0 if onehot else 0.1)
+    before = descriptor(edges, chemistry)
+    with torch.no_grad():  # rows of the coefficients: channel of the centre, radial function, channel of the neighbour
+        descriptor.coefficients.view(4, 3, 3, 3, 3)[:, pair[0], :, pair[1]] *= 2.0
+    moved = (descriptor(edges, chemistry) - before).abs().amax(1) > 1e-9
+    seen = torch.zeros(len(positions), dtype=torch.bool)
+    seen[edges.center[(species[edges.center] == pair[0]) & (species[edges.neighbor] == pair[1])]] = True
+    assert seen.any()
+    assert not seen.all()
+    assert torch.equal(moved, seen if onehot else torch.ones_like(seen))

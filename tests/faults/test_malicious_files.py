@@ -261,7 +261,7 @@ def test_a_saved_potential_cannot_name_a_command(tmp_path, monkeypatch, node, pl
     config.update({"radial": {"_target_": "nnpx.radial.bessel.Bessel", "n_functions": 2}})
     config.update({"species_embedding": {"_target_": "nnpx.species_embedding.onehot.OneHot"}})
     angular = {"_target_": "nnpx.descriptor.angular.ShiftedGrid", "r_min": 0.8, "n_shells": 1, "zetas": [1], "lambdas": [1]}
-    acsf = {"_target_": "nnpx.descriptor.acsf.ACSF", "angular_radius": 4.0, "kind": "narrow", "angular": angular}
+    acsf = {"_target_": "nnpx.descriptor.acsf.ACSF", "angular_radius": 4.0, "kind": "narrow", "angular": angular, "functions": None}
     config.update({"descriptor": acsf if place == "network" else {**acsf, "angular": node}})
     config.update({"network": node} if place == "network" else {})
     header = {"format": 1, "version": "0", "numbers": [1], "n_members": 1, "config": config, "trusted": ["os", "builtins"]}

@@ -1,0 +1,68 @@
+"""One network for all elements, with skip paths."""
+
+from typing import Annotated, Literal, final
+
+import torch
+from annotated_types import Ge, Gt
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nnpx.network import Network
+from nnpx.network.blocks import Blocks
+from nnpx.wiring import Wired
+
+
+@final
+class Residual(Network):
+    """A linear model of the features and of the element, to which blocks add what is not linear (He et al. 2016).
+
+        x = geometry ⊕ chemistry,   h₀ = x W_in + b_in
+        h_k = h_{k−1} + σ(h_{k−1} W_k + b_k) V_k,   E_i = h·w + b_out               doi:10.1109/CVPR.2016.90
+
+    Weights start as LeCun normals and biases at zero; the last layer is scaled down so that training starts near the prior and the
+    reference energies.
+
+    Args:
+        width: length of h, the same in all blocks.
+        n_blocks: number of blocks, each with one activation.
+        activation: tanh, bounded, or silu, x/(1 + e^{−x}), unbounded.
+        output_scale: factor on the initial weights of the last layer.
+        n_features: length of the geometry.
+        n_channels: length of the chemistry.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: Annotated[int, Ge(1)],
+        n_blocks: Annotated[int, Ge(1)],
+        activation: Literal["tanh", "silu"],
+        output_scale: Annotated[float, Gt(0)],
+        n_features: Wired[int],
+        n_channels: Wired[int],
+        generator: Wired[torch.Generator],
+    ) -> None:
+        super().__init__()
+        self.blocks = Blocks(
+            n_inputs=n_features + n_channels,
+            width=width,
+            n_blocks=n_blocks,
+            activation=activation,
+            output_scale=output_scale,
+            generator=generator,
+        )
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(width, dtype=torch.float64)) for _ in range(n_blocks))
+
+    def forward(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, " atom"]:
+        """E_i from row i alone; the element is known through its chemistry."""
+        biases = list(self.biases)
+        energies: Tensor = self.blocks(
+            torch.cat((geometry, chemistry), dim=-1), lambda k, signal, weight: torch.addmm(biases[k], signal, weight)
+        )
+        return energies
