@@ -70,6 +70,7 @@ class _Definitions:
     def __init__(self, folders: Sequence[Path]) -> None:
         self.folders = folders
         self.made: dict[str, Any] = {}
+        self.nested: list[tuple[type, str]] = []
 
     def noun(self, noun: str) -> dict[str, Any]:
         """The schema of the files of a noun."""
@@ -131,6 +132,12 @@ class _Definitions:
     def _named_delta(self, kinds: Sequence[type], place: str) -> dict[str, Any]:
         return self._reference(f"changes of {place}", lambda: self._delta(kinds, place))
 
+    def _nested_delta(self, annotation: type, place: str) -> dict[str, Any]:
+        """What may change in a nested option; one that is nested in its own kind, to any depth, is described as that is."""
+        outer = next((above for kind, above in self.nested if kind is annotation and place.startswith(f"{above}.")), place)
+        self.nested.append((annotation, outer))
+        return self._named_delta(signatures.subclasses(annotation), outer)
+
     def _delta(self, kinds: Sequence[type], place: str) -> dict[str, Any]:
         """Some keys of any of the classes; those of nested options likewise."""
         found: dict[str, list[dict[str, Any]]] = {}
@@ -138,10 +145,7 @@ class _Definitions:
             for key, taken in parameters_of(kind).items():
                 if not taken.wired:
                     nested = isinstance(taken.annotation, type) and taken.annotation not in _TYPES
-                    below = f"{place}.{key}"
-                    schema = (
-                        self._named_delta(signatures.subclasses(taken.annotation), below) if nested else self._described(kind, key, place)
-                    )
+                    schema = self._nested_delta(taken.annotation, f"{place}.{key}") if nested else self._described(kind, key, place)
                     found.setdefault(key, []).extend([] if schema in found.get(key, []) else [schema])
         properties = {key: each[0] if len(each) == 1 else {"anyOf": each} for key, each in found.items()}
         target = {"_target_": {"enum": [_path(kind) for kind in kinds]}}
