@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from nnpx.config import compose, instantiate
-from nnpx.descriptor import acsf
-from nnpx.descriptor.stored import jacobian_by_slots
+from nnpx.descriptor import nep
 from nnpx.option_files import SEPARATE_GROUPS
 from nnpx.overrides import groups_in
 from nnpx.testing import DESCRIPTOR_LAWS
@@ -44,7 +43,7 @@ def test_the_files_that_the_readme_names_exist():
 def radial_only() -> DescriptorCase:
     """The descriptor that the README writes, compiled with the names that it says suffice."""
     (source,) = re.findall(r"```python\n(@final.*?)```", TEXT, flags=re.DOTALL)
-    names = {**vars(acsf), "jacobian_by_slots": jacobian_by_slots}
+    names = dict(vars(nep))
     exec(source, names)
     config = compose()
     cutoff = instantiate(config.cutoff)
