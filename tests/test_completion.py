@@ -97,7 +97,7 @@ def test_options_and_choices_of_the_users_own_are_completed(tmp_path, monkeypatc
     Path("mypackage").mkdir()
     text = 'raise RuntimeError("imported")\nclass Short:\n    def __init__(self, *, form: Literal["round", "square"] | None) -> None: ...\n'
     Path("mypackage/short.py").write_text(text)
-    assert complete("nnpx train --config-dir mine descriptor=s") == ["descriptor=short"]
+    assert complete("nnpx train --config-dir mine descriptor=sh") == ["descriptor=short"]
     assert complete("nnpx train --config-dir mine descriptor=short descriptor.f") == ["descriptor.form="]
     values = [f"descriptor.form={value}" for value in ("round", "square", "null")]
     assert complete("nnpx train --config-dir mine descriptor=short descriptor.form=") == values
