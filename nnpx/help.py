@@ -30,8 +30,8 @@ def overview(verbs: Mapping[str, str], commands: Mapping[str, str]) -> str:
 def about(verb: str, line: str, folders: Sequence[Path]) -> str:
     """The screen of `nnpx VERB --help`: one group per line, its default first."""
     rows = "".join(f"{row}\n" for row in _rows(folders))
-    key = "`nnpx config explain KEY` says what a group or a key means"
-    return f"usage: nnpx {verb} [group=option] [key=value] …\n{textwrap.fill(line, _width())}\n{rows}{_FLAGS}  {key}\n"
+    usage = f"usage: nnpx {verb} [group=option] [key=value] …     what they mean: nnpx config explain KEY"
+    return f"{usage}\n{textwrap.fill(line, _width())}\n{rows}{_FLAGS}"
 
 
 def groups(folders: Sequence[Path]) -> dict[str, list[str]]:

@@ -88,7 +88,7 @@ def test_a_search_cannot_name_a_class_outside(tune):
 
 def test_a_search_cannot_read_the_machine(project):
     file = project / "conf" / "tune" / "mine.yaml"
-    file.write_text(file.read_text().replace("seed: 0", "seed: ${oc.env:SECRET}"))
+    file.write_text(file.read_text().replace("seed: 0", "seed: '${oc.env:SECRET}'"))
     with pytest.raises(ConfigError, match=r"sampler\.seed: expected a value that is the same on every machine, found \$\{oc\.env:SECRET\}"):
         read_search(["tune=mine"], project / "conf", "none")
 
