@@ -11,7 +11,7 @@ from nnpx.graph import Edges
 from nnpx.reduce import sum_edges_to_atoms
 
 #: triplets that one small matrix product adds up; owners with fewer waste the rest, owners with more take several
-CHUNK: Final = 16
+CHUNK: Final = 4
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nnpx.potential import Potential, forces_and_stress
 from nnpx.reduce import sum_atoms_to_structures
 
 #: centres that are evaluated together: enough to hide the cost of a call, few enough to stay in the cache
-ATOMS_AT_A_TIME: Final = 256
+ATOMS_AT_A_TIME: Final = 1024
 
 
 class Recruitment(ABC):
