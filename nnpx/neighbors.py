@@ -1,6 +1,8 @@
 """From structures to graphs: periodic neighbour lists by vesin (doi:10.5281/zenodo.14216108), checked before anything is computed."""
 
+import os
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from nnpx.graph import AtomicGraph, join
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE = 0.3
+#: memory that a pair of neighbours takes in a graph and on the way to it, bytes
+BYTES_PER_PAIR: Final = 150
 
 
 def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
@@ -27,10 +31,12 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
 
     Raises:
         SpeciesError: an element is not among `numbers`.
-        GeometryError: positions are not finite, two atoms coincide, or a periodic cell has no volume or is left-handed.
+        GeometryError: positions are not finite, two atoms coincide, a periodic cell has no volume or is left-handed, or the pairs would not
+            fit into the memory.
     """
     species = species_index(atoms, numbers=numbers, where=where)
     cell = checked_cell(atoms, where=where)
+    _refuse_too_many_pairs(atoms, cell, cutoff, where)
     center, neighbor, shift, distance = neighbor_list(atoms.positions, cell, atoms.pbc, cutoff)
     _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
     labels = atoms.calc.results if atoms.calc is not None else {}
@@ -70,6 +76,8 @@ def neighbor_list(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All ordered pairs within the cutoff, sorted by centre: i, j, the image S of j in units of the cell, and the distance (Å)."""
+    if not pbc.any():  # nothing is farther apart than the corners of a box around all; a search grows with the cube of the radius
+        cutoff = min(cutoff, 1.0 + float(np.linalg.norm(np.ptp(positions, axis=0))))
     search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
     i, j, shift, distance = search.compute(points=positions, box=cell, periodic=pbc, quantities="ijSd")
     return i.astype(np.int64), j.astype(np.int64), shift.astype(float), distance
@@ -122,6 +130,23 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
             do="Exchange two lattice vectors; positions and energies stay the same.",
         )
     return np.array(cell, dtype=float)
+
+
+def _refuse_too_many_pairs(atoms: Atoms, cell: np.ndarray, cutoff: float, where: str) -> None:
+    """The number of pairs is that of a homogeneous structure: an atom sees those of a sphere, of an open structure at most all others."""
+    frame = cell if atoms.pbc.any() else np.eye(3)
+    extent = np.where(atoms.pbc, 1.0, np.ptp(atoms.positions @ np.linalg.inv(frame), axis=0) + 2.0 * TOO_CLOSE)
+    density = len(atoms) / (abs(np.linalg.det(frame)) * extent.prod())
+    in_sphere = density * 4.0 / 3.0 * np.pi * cutoff**3
+    pairs = len(atoms) * (in_sphere if atoms.pbc.any() else min(len(atoms) - 1.0, in_sphere))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if pairs * BYTES_PER_PAIR > memory:
+        raise GeometryError(
+            where,
+            expected=f"neighbours that fit into the memory of {memory / 1e9:.0f} GB",
+            found=f"about {pairs:.1e} pairs within {cutoff:g} Å, which take {pairs * BYTES_PER_PAIR / 1e9:.0f} GB",
+            do="Lower cutoff.radius, or evaluate a smaller structure.",
+        )
 
 
 def _refuse_coinciding_atoms(atoms: Atoms, center: np.ndarray, neighbor: np.ndarray, distance: np.ndarray, where: str) -> None:
