@@ -22,7 +22,7 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 import nnpx
-from nnpx.assembly import Parts, build_parts
+from nnpx.assembly import build_parts
 from nnpx.config import compose, instantiate
 from nnpx.descriptor.stored import store
 from nnpx.ensemble import Ensemble
@@ -76,20 +76,20 @@ def displaced(system: str, n: int) -> list[Atoms]:
     return structures
 
 
-def potential_for(structures: list[Atoms], overrides: list[str]) -> tuple[Potential, Parts, AtomicGraph]:
+def potential_for(structures: list[Atoms], overrides: list[str]) -> tuple[Potential, AtomicGraph]:
     """The configured potential with random weights, in float32, and the graph of the structures."""
     config, numbers = compose(overrides), sorted({int(z) for atoms in structures for z in atoms.numbers})
     parts = build_parts(config, numbers=numbers, seed=0)
     graph = graph_from_list(structures, numbers=numbers, cutoff=parts.cutoff_radius, where="benchmark")
     described = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=False)
     scales = measure_scales(described, numbers=numbers, isolated_atoms={}, feature_floor=1e-3)
-    return parts.potential(scales).to_precision(torch.float32), parts, graph
+    return parts.potential(scales).to_precision(torch.float32), graph
 
 
 def single(system: str, overrides: list[str]) -> Callable[[], None]:
     """One evaluation of energy and forces through the ASE calculator, at new positions each time."""
     structures = displaced(system, 2)
-    potential, _, _ = potential_for(structures, overrides)
+    potential, _ = potential_for(structures, overrides)
     atoms, random = structures[0].copy(), np.random.default_rng(3)
     atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32")
     rest = atoms.positions.copy()
@@ -105,11 +105,12 @@ def single(system: str, overrides: list[str]) -> Callable[[], None]:
 def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
     """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW."""
     config, structures = compose(overrides), displaced("mol27", max(64, batch))
-    potential, parts, graph = potential_for(structures, overrides)
+    potential, graph = potential_for(structures, overrides)
     if not live:
+        parts = build_parts(config, numbers=potential.numbers, seed=0)  # in float64, as what is stored is computed
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
     graph = graph.cast(torch.float32)
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=parts.numbers)
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers)
     weights = list(potential.train().parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 
