@@ -24,9 +24,8 @@ CROSSOVER: Final = 10
 class AcsfWide(Descriptor):
     """The symmetry functions G2 and G5: through moments where all ζ are whole and small, by a loop over pairs of neighbours elsewhere.
 
-    Both give the same numbers. On one core they took equally long at up to 5 neighbours for ζ ≤ 4 and one channel, at 8 for three
-    channels, at 6 and 11 for ζ = 6, and at 25 and 40 for ζ = 16; at 60 neighbours and ζ ≤ 4 moments are ten times faster. `remark` says
-    which way was taken.
+    Both give the same numbers. On one core they took equally long at 5 neighbours for ζ ≤ 4 and one channel, at 10 for three channels;
+    at 60 neighbours and ζ ≤ 4 moments are seven to ten times faster. `remark` says which way was taken.
 
     Args:
         cutoff: f_c, applied to radial functions at its own radius.

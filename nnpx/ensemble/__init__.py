@@ -17,8 +17,10 @@ from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential, forces_and_stress
 from nnpx.reduce import sum_atoms_to_structures
 
-#: centres that are evaluated together: enough to hide the cost of a call, few enough to stay in the cache
-ATOMS_AT_A_TIME: Final = 1024
+#: centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md), elsewhere
+#: many, to occupy it, though not all, to spare its memory
+ATOMS_AT_A_TIME: Final = {"cpu": 1024}
+ELSEWHERE: Final = 32768
 
 
 class Recruitment(ABC):
@@ -76,10 +78,11 @@ class Ensemble(nn.Module):
         )
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
-        """The edges in portions that stay in the cache: an atomic energy depends on the edges of its own centre only."""
-        if graph.n_atoms <= ATOMS_AT_A_TIME or graph.has_stored_features():
+        """The edges in portions: an atomic energy depends on the edges of its own centre only."""
+        atoms = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE)
+        if graph.n_atoms <= atoms or graph.has_stored_features():
             return [Block(edges, graph.species, graph.n_atoms)]
-        return edges.blocks(ATOMS_AT_A_TIME, graph.species)
+        return edges.blocks(atoms, graph.species)
 
     def _evaluate(
         self, graph: AtomicGraph, block: Block, *, spread: bool

@@ -6,6 +6,8 @@ import torch
 from numpy.polynomial import legendre
 from scipy.special import sph_harm_y
 
+from nnpx.assembly import build_parts
+from nnpx.config import compose
 from nnpx.cutoff.polynomial import Polynomial
 from nnpx.descriptor.harmonics import Harmonics, block, couplings, gaunt, harmonics
 from nnpx.descriptor.moments import Moments
@@ -130,3 +132,15 @@ def test_with_one_channel_per_element_every_pair_of_elements_has_radial_function
     assert seen.any()
     assert not seen.all()
     assert torch.equal(moved, seen if onehot else torch.ones_like(seen))
+
+
+def test_all_elements_have_as_many_features_as_two():
+    """With learned vectors neither features nor coefficients grow with the number of elements; the 118th is as good as any."""
+    chosen = compose(["descriptor=moments", "species_embedding=learned"])
+    few, all_of_them = (build_parts(chosen, numbers=numbers, seed=0) for numbers in ([1, 6], list(range(1, 119))))
+    assert all_of_them.descriptor.n_features == few.descriptor.n_features
+    assert all_of_them.descriptor.coefficients.shape == few.descriptor.coefficients.shape
+    edges = open_edges(to_tensor(cluster([1]).positions), 5.0)
+    features = all_of_them.descriptor(edges, all_of_them.embedding(torch.arange(110, 118)))
+    assert features.isfinite().all()
+    assert (features.abs().sum(1) > 0).all()

@@ -50,7 +50,7 @@ def test_blocks_of_centres_give_what_all_together_give(monkeypatch):
         graph = graph_of(structures)
         ensemble = Ensemble([potential_for(graph, seed).eval() for seed in range(2)])
         whole = ensemble(graph)
-        monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", 4)
+        monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", {"cpu": 4})
         parts = ensemble(graph)
         monkeypatch.undo()
         for name in ("energy", "forces", "stress", "atomic_energies", "energy_std", "forces_std"):
