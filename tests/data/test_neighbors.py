@@ -20,7 +20,7 @@ def test_a_cutoff_beyond_the_memory_is_refused_with_an_estimate():
 
 
 def test_a_slab_counts_by_its_thickness():
-    with pytest.raises(GeometryError, match="Lower cutoff.radius"):
+    with pytest.raises(GeometryError, match=r"Lower cutoff\.radius"):
         graph(fcc111("Cu", (1, 1, 4), vacuum=10.0, periodic=False), 100000.0)
 
 
