@@ -160,7 +160,7 @@ def test_a_sweep_trusts_and_finds_the_package_in_its_workers(tmp_path, launcher)
 def test_every_verb_takes_an_own_descriptor(tmp_path):
     write_project(tmp_path)
     words = f"--config-dir options {' '.join(TINY)} descriptor=lengths 'trusted=[mine]'"
-    short = "md=nve md.duration_ps=0.02 md.equilibration_ps=0.01 md.temperature_K=10"
+    short = "md=nve md.duration_ps=0.01 md.equilibration_ps=0.002 md.temperature_K=100"  # one epoch does not hold a molecule for long
     for command in ("train", "evaluate", f"simulate {short}"):
         done = shell(f"nnpx {command} {words} ensemble=deep ensemble.n_members=2", tmp_path)
         assert done.returncode == 0, done.stderr + done.stdout
