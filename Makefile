@@ -43,7 +43,7 @@ check: $(VENV)/.ready ## format, lint, types, dependency direction, spelling
 	$(RUN) codespell nnpx pipelines conf tests docs README.md CHANGELOG.md CONTRIBUTING.md
 
 bench: $(VENV)/.ready ## compare the speed with the committed figures; tests/benchmarks/README.md says how to time peers beside it
-	$(RUN) OMP_NUM_THREADS=2 python tests/benchmarks/regression.py
+	$(RUN) OMP_NUM_THREADS=1 python tests/benchmarks/regression.py
 
 lock: ## pin every dependency anew; torch's own CUDA packages are left to the build of torch that pip finds
 	$(LOCK) --extra test --extra check --extra sweep --extra submitit --constraint <(echo torch==2.13.0) | $(NO_CUDA) > requirements.lock

@@ -21,7 +21,7 @@ from speed import median_seconds, single, train
 #: a ratio beyond this is a regression; two runs of one code differ by up to 1.3
 LIMIT = 1.5
 FIGURES = Path(__file__).with_name("figures.json")
-BUDGET_S = 3.0
+BUDGET_S = 2.0
 
 
 def cases() -> dict[str, Callable[[], Callable[[], None]]]:
