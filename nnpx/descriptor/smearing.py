@@ -71,8 +71,8 @@ class Smeared(nn.Module):
         self.register_buffer("series", torch.from_numpy(series), persistent=False)
 
     def forward(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge order radial"]:
-        """R̃_nl(r) for distances of at most r_c."""
-        x = (distance * (2.0 / self.radius) - 1.0)[:, None]
+        """R̃_nl(r); beyond r_c, where a cutoff leaves nothing and the series would overflow, its value there."""
+        x = (distance.clamp_max(self.radius) * (2.0 / self.radius) - 1.0)[:, None]
         polynomials = torch.cat([torch.ones_like(x), x], dim=1)
         while polynomials.shape[1] < len(self.series):  # T_{m+k} = 2 T_m T_k − T_{m−k}, for all k ≤ m at once
             last = polynomials[:, -1:]

@@ -1,5 +1,6 @@
 """Laws of a descriptor: invariance, locality, smooth derivatives."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -138,8 +139,18 @@ def straight_and_flat_environments_have_derivatives(case: DescriptorCase) -> Non
         require(finite, "a straight or flat environment", expected="finite derivatives", found="NaN or infinity")
 
 
+def single_precision_agrees(case: DescriptorCase) -> None:
+    """float32 gives the features of float64 to rounding, also of atoms with few neighbours beside those with many."""
+    positions = torch.cat([_positions(), _positions()[:1] + 0.9 * case.radius])
+    wide, narrow = open_edges(positions, case.radius), open_edges(positions.float(), case.radius)
+    expected, chemistry = case.descriptor(wide, case.chemistry(9)), case.chemistry(9)
+    found = copy.deepcopy(case.descriptor).float()(narrow, chemistry.float()).double()
+    require_equal("features in float32", found, expected, within=1e-4 * (1.0 + float(expected.detach().abs().max())), unit="")
+
+
 DESCRIPTOR_LAWS: Final[tuple[Callable[[DescriptorCase], None], ...]] = (
     features_are_named_and_counted,
+    single_precision_agrees,
     rotation_and_reflection_change_no_feature,
     order_of_neighbors_changes_no_feature,
     far_neighbors_change_no_feature,
