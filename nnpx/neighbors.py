@@ -16,7 +16,7 @@ from nnpx.graph import AtomicGraph, join
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE = 0.3
-#: memory that a pair of neighbours takes in a graph and on the way to it, bytes
+#: memory that a pair of neighbours takes, bytes: 48 in the list as it is found, 48 in the graph, about as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
 
 

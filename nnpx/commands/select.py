@@ -1,6 +1,5 @@
 """Chooses the symmetry functions that are worth computing on the training data, and writes them as an option of `descriptor`."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,10 +86,11 @@ def _with_selection(overrides: list[str]) -> list[str]:
 
 
 def _select(config: "DictConfig", selection: Any, path: Path) -> None:
+    from nnpx.files import read_json
     from nnpx.schema import plain
     from nnpx.selection.pruning import explained
 
-    numbers = json.loads(Path("data/prepared/card.json").read_text(encoding="utf-8"))["numbers"]
+    numbers = read_json(Path("data/prepared/card.json"))["numbers"]
     names, features, species = _training_set(plain(config), numbers)
     pruned, overlap = selection.pruning.prune(features, species)
     if not pruned.kept:
@@ -145,8 +145,9 @@ def _elements(numbers: list[int]) -> str:
 
 
 def _write(path: Path, comment: str, node: Mapping[str, Any], functions: list[str]) -> None:
-    import yaml  # type: ignore[import-untyped]
+    import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    from nnpx.files import write_text
+
     body = yaml.safe_dump({**node, "functions": functions}, sort_keys=False, allow_unicode=True, width=200)
-    path.write_text(f"# {comment}\n{body}", encoding="utf-8")
+    write_text(path, f"# {comment}\n{body}")

@@ -49,8 +49,13 @@ class FunctionGrid(nn.Module):
 
     def only(self, functions: list[int]) -> "FunctionGrid":
         """The grid of some of the functions, and of what these need."""
-        shell, cone = self.chosen[functions] // len(self.lam), self.chosen[functions] % len(self.lam)
-        return FunctionGrid((self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone]))
+        eta, shift, lam, zeta = self.parameters_of_functions()
+        return FunctionGrid((eta[functions], shift[functions], lam[functions], zeta[functions]))
+
+    def parameters_of_functions(self) -> Parameters:
+        """η (Å⁻²), r_s (Å), λ and ζ of every function."""
+        shell, cone = self.chosen // len(self.lam), self.chosen % len(self.lam)
+        return self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone]
 
     def shells(self, squares: Float[Tensor, " row"], distances: Float[Tensor, " row"], n_sides: int) -> Float[Tensor, "row shell"]:
         """exp(−η Σ (r − r_s)²) from Σ r² and Σ r over n sides: the exponent is −η Σ r² + 2 η r_s Σ r − n η r_s²."""
@@ -72,9 +77,7 @@ class FunctionGrid(nn.Module):
 
     def names(self) -> list[str]:
         """`eta=… shift=… lambda=… zeta=…` of every function."""
-        shell, cone = self.chosen // len(self.lam), self.chosen % len(self.lam)
-        values = (self.eta[shell], self.shift[shell], self.lam[cone], self.zeta[cone])
-        functions = zip(*(value.tolist() for value in values), strict=True)
+        functions = zip(*(values.tolist() for values in self.parameters_of_functions()), strict=True)
         return [f"eta={eta:.4f} shift={s:.2f} lambda={lam:+g} zeta={z:g}" for eta, s, lam, z in functions]
 
 

@@ -12,7 +12,7 @@ from torch.func import jvp
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.density import slots, sum_of_outer_products
-from nnpx.descriptor.triplets import Triplets, chunks, sides, sum_outer_products, triplets
+from nnpx.descriptor.triplets import Triplets, chunks, sides, sum_over_triplets, triangular, triplets
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.reduce import sum_edges_to_atoms
@@ -47,7 +47,7 @@ class SymmetryFunctions(Descriptor, ABC):
         self.n_channels, self.third_side = n_channels, third_side
         self.cutoff, self.angular_cutoff = cutoff, angular_cutoff(cutoff, angular_radius)
         p, q = pairs
-        place = torch.full((n_channels * (n_channels + 1) // 2,), -1).index_copy(0, _triangular(p, q, n_channels), torch.arange(len(p)))
+        place = torch.full((n_channels * (n_channels + 1) // 2,), -1).index_copy(0, triangular(p, q, n_channels), torch.arange(len(p)))
         for name, values in {"channel_p": p, "channel_q": q, "place_of_pair": place}.items():
             self.register_buffer(name, values.clone(), persistent=False)
 
@@ -78,7 +78,7 @@ class SymmetryFunctions(Descriptor, ABC):
         layout = chunks(three, weights.dtype)
         left, right = self.factors(*sides(inside, three.where(layout.place)))
         weights = weights.index_select(0, layout.place) * layout.counts[:, None]
-        sums = sum_outer_products((weights[:, :, None] * left[:, None, :]).flatten(1), right, layout)
+        sums = sum_over_triplets((weights[:, :, None] * left[:, None, :]).flatten(1), right, layout)
         angular = self.combinations(sums.reshape(edges.n_atoms, len(self.channel_p), left.shape[1] * right.shape[1]))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
@@ -130,11 +130,6 @@ class SymmetryFunctions(Descriptor, ABC):
     ) -> Float[Tensor, "triplet function"]:
         left, right = self.factors(r_ij, r_ik, scalar)
         return self.combinations((left[:, :, None] * right[:, None, :]).flatten(1))
-
-
-def _triangular(p: Int[Tensor, " pair"], q: Int[Tensor, " pair"], n: int) -> Int[Tensor, " pair"]:
-    """The place of (p, q), p ≤ q < n, in the upper triangle."""
-    return p * n - p * (p - 1) // 2 + q - p
 
 
 def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:

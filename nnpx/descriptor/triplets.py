@@ -60,13 +60,18 @@ def triplets(edges: Edges, radius: float, kind: Int[Tensor, " edge"], n_kinds: i
     begin = torch.where(b > a, start[other], edge + 1)
     partners = torch.where(b > a, size[other], torch.where(b == a, start[own] + size[own] - edge - 1, 0))
     n_pairs = n_kinds * (n_kinds + 1) // 2
-    owner = (run // n_kinds * n_pairs)[:, None] + a * n_kinds - a * (a - 1) // 2 + b - a
+    owner = (run // n_kinds * n_pairs)[:, None] + triangular(a, b, n_kinds)
     row = torch.empty(len(run) * n_kinds, dtype=torch.long, device=run.device)
     row[(start[own] * n_kinds + b * size[own] + edge - start[own]).flatten()] = torch.arange(len(row), device=run.device)
     begin, partners, owner = begin.flatten()[row], partners.flatten()[row], owner.flatten()[row]
     which = torch.arange(len(row), device=run.device).repeat_interleave(partners)
     second = begin[which] + torch.arange(len(which), device=run.device) - (partners.cumsum(0) - partners)[which]
     return Triplets(near[(row // n_kinds)[which]], near[second], owner[which], edges.n_atoms * n_pairs)
+
+
+def triangular(p: Int[Tensor, "..."], q: Int[Tensor, "..."], n: int) -> Int[Tensor, "..."]:
+    """The place of (p, q), p ≤ q < n, in the upper triangle."""
+    return p * n - p * (p - 1) // 2 + q - p
 
 
 def sides(edges: Edges, three: Triplets) -> tuple[Float[Tensor, " triplet"], Float[Tensor, " triplet"], Float[Tensor, " triplet"]]:
@@ -87,7 +92,7 @@ class Chunks:
 
 
 def chunks(three: Triplets, dtype: torch.dtype) -> Chunks:
-    """The layout in which `sum_outer_products` adds up."""
+    """The layout in which `sum_over_triplets` adds up."""
     count = torch.bincount(three.owner, minlength=three.n_owners)
     n_rows = (count + CHUNK - 1) // CHUNK
     owner = torch.arange(three.n_owners, device=count.device).repeat_interleave(n_rows)
@@ -98,7 +103,7 @@ def chunks(three: Triplets, dtype: torch.dtype) -> Chunks:
     return Chunks(place, (within < left).to(dtype), owner, three.n_owners)
 
 
-def sum_outer_products(
+def sum_over_triplets(
     left: Float[Tensor, "place left"], right: Float[Tensor, "place right"], layout: Chunks
 ) -> Float[Tensor, "owner left right"]:
     """Σ left ⊗ right over the triplets of every owner; `left` is zero at the places that do not count."""

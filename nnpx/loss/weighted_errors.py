@@ -78,7 +78,7 @@ def _by_species(weights: Mapping[str, float], numbers: Sequence[int]) -> Float[T
         if symbol not in symbols:
             close = get_close_matches(symbol.capitalize(), symbols, n=1)
             raise ConfigError(
-                f"loss: element_weights.{symbol}",
+                f"loss.element_weights.{symbol}",
                 expected=f"an element of the data ({', '.join(symbols)})",
                 found=symbol,
                 do=f"Did you mean {close[0]}?" if close else f"Remove {symbol}.",
