@@ -17,6 +17,7 @@ from scipy.stats import spearmanr
 from nnpx.errors import DataError
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph, Prediction
+from nnpx.uncertainty.quality import quality
 
 #: work in one batch, counted in ordered pairs of neighbours of one atom; bounds the memory, changes no number
 WORK_PER_BATCH: Final = 400_000
@@ -131,6 +132,7 @@ def metrics(comparison: Comparison) -> Metrics:
     names = sorted(set(comparison.groups) - {""})
     result["by_group"] = {name: _errors(comparison, np.array([group == name for group in comparison.groups])) for name in names}
     result["spread"] = spread_quality(comparison.force_spreads(), comparison.force_errors())
+    result["uncertainty"] = _uncertainty(comparison)
     return {key: value for key, value in result.items() if value}
 
 
@@ -159,6 +161,16 @@ def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray
         "rms_ratio": float(np.sqrt((e**2).mean() / (s**2).mean())),
         "count": int(s.size),
     }
+
+
+def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
+    """Quality of the spread as a standard deviation: of the energy per atom (eV) and of the force components (eV/Å)."""
+    n_atoms = comparison.n_atoms
+    found = {
+        "energy_per_atom": quality((comparison.energy - comparison.energy_label) / n_atoms, comparison.energy_std / n_atoms),
+        "forces": quality(comparison.forces - comparison.forces_label, comparison.forces_std),
+    }
+    return {name: one for name, one in found.items() if one}
 
 
 def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
