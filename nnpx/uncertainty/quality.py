@@ -100,7 +100,7 @@ def ause(error: Samples, std: Samples) -> float:
 
 
 def auroc(score: Samples, positive: Bool[np.ndarray, " sample"]) -> float:
-    """Probability that a positive sample has a larger score than a negative one, equal scores by half; NaN where there is none of either."""
+    """Probability that a positive sample has a larger score than a negative one, ties by half; NaN without either."""
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if not n_positive or not n_negative:
         return float("nan")
