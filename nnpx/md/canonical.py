@@ -28,8 +28,8 @@ def canonical_test(trajectory: Trajectory, temperature_K: float) -> CanonicalTes
     """Compare the kinetic energies with the canonical ones: E_kin/kT follows the Γ distribution with f/2 degrees.
 
     A thermostat that holds ⟨T⟩ but narrows its fluctuations passes a test of the mean and fails this one (Merz and Shirts 2018,
-    doi:10.1371/journal.pone.0202764). So does, once it is long enough, BAOAB with a coarse time step: where positions are canonical, momenta
-    of a vibration of frequency ω are colder by a share (ωΔt)²/4.
+    doi:10.1371/journal.pone.0202764). So does, once it is long enough, BAOAB with a coarse time step: where positions are canonical,
+    momenta of a vibration of frequency ω are colder by a share (ωΔt)²/4.
 
     Args:
         trajectory: of a dynamics with a heat bath.
