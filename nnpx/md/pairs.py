@@ -73,7 +73,7 @@ def diffusion(trajectory: Trajectory) -> dict[str, Estimate]:
     centre = np.einsum("a,fai->fi", masses, trajectory.positions) / masses.sum()
     places = trajectory.positions - centre[:, None]
     length = len(places) // _BLOCKS
-    lags = np.unique(np.linspace(*(share * length for share in _LAGS), 20).astype(int))
+    lags = np.unique(np.linspace(_LAGS[0] * length, _LAGS[1] * length, 20).astype(int))
     lags = lags[lags > 0]
     found = {}
     for number in sorted({int(number) for number in trajectory.start.numbers}):
