@@ -12,7 +12,7 @@ from nnpx.data.jobs import Batch, Failure, IsolatedAtom
 from nnpx.data.labelling import Journal
 from nnpx.errors import ReferenceEngineError
 from nnpx.learning.calls import Calls
-from nnpx.learning.label_check import CheckedPoint, LabelCheck
+from nnpx.learning.label_check import NO_SLOPE, CheckedPoint, LabelCheck
 from nnpx.reference import Reference
 
 #: eV/Å; by so much two calculations of one structure may differ
@@ -69,12 +69,12 @@ class Labeller:
         lone = [IsolatedAtom(f"isolated {symbol}", symbol) for symbol in elements]
         batches = self._calls.run([*jobs, *lone])
         n_calls = sum(job.calls for job in jobs) + len(lone)
-        if any(batches[index].failures for index in examined):
-            again = [index for index in range(len(structures)) if index not in examined and batches[index].structures]
-            jobs = self._jobs(structures, set(again))
-            for index, batch in zip(again, self._calls.run([jobs[index] for index in again]), strict=True):
-                batches[index] = batch
-            n_calls += sum(jobs[index].calls for index in again)
+        if any(NO_SLOPE in failure.reason for index in examined for failure in batches[index].failures):
+            again = {k: batches[k].structures[0] for k in range(len(structures)) if k not in examined and batches[k].structures}
+            jobs = [self._check.job(f"structure {k}", labelled, examined=True) for k, labelled in again.items()]
+            for k, batch in zip(again, self._calls.run(jobs), strict=True):
+                batches[k] = batch
+            n_calls += sum(job.calls for job in jobs)
         found = self._found(batches[: len(structures)], batches[len(structures) :], n_calls)
         if structures and not found.structures:
             raise ReferenceEngineError(

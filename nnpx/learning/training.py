@@ -52,6 +52,8 @@ def train(
     wall = round(time.perf_counter() - started, 2)
     write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
     forget_graphs(task)
+    if initial is not None:
+        initial.unlink()
 
 
 def keep(before: Place, here: Place, config: DictConfig) -> None:

@@ -23,7 +23,7 @@ class Counted(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
-    def __init__(self, fault: str = "", beyond: float = -1e9) -> None:
+    def __init__(self, fault: str = "", beyond: float = -1e9, **unused: float) -> None:
         super().__init__()
         self.fault, self.beyond = fault, beyond
 
