@@ -1,0 +1,71 @@
+"""One replica of a structure on its way through phase space: what it is now, and everything that decides what it will be."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from nnpx.md.momenta import draw_momenta, remove_rigid_motion
+
+#: the arrays of a walker's structure, by their names in ASE
+_ARRAYS: Final = ("numbers", "positions", "masses", "momenta")
+
+
+@final
+@dataclass
+class Walker:
+    """The full state of one replica. Two walkers that are equal have the same future, whatever runs beside them (see `Walkers`).
+
+    Whoever moves the atoms from outside sets `forces` to None, so that they are computed before the next step.
+    """
+
+    atoms: Atoms  #: positions (Å), momenta, masses, cell; without a calculator
+    temperature_K: float  #: of the heat bath; may be changed between steps
+    random: np.random.Generator  #: the noise of this walker alone
+    step: int = 0  #: steps done
+    energy: float = float("nan")  #: V at the positions, eV
+    energy_std: float = float("nan")  #: the members' spread of V, eV; NaN where there is one member
+    forces: Float[np.ndarray, "atom 3"] | None = None  #: at the positions, eV/Å; None before they are computed
+
+    def write(self, path: Path) -> None:
+        """Everything in one file (npz), written beside and renamed so that it is whole or not there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {name: self.atoms.get_array(name) if self.atoms.has(name) else getattr(self.atoms, f"get_{name}")() for name in _ARRAYS}
+        geometry = {"cell": self.atoms.cell.array, "pbc": self.atoms.pbc}
+        forces = {} if self.forces is None else {"forces": self.forces}
+        numbers = {name: getattr(self, name) for name in ("temperature_K", "step", "energy", "energy_std")}
+        words = json.dumps({**numbers, "random": self.random.bit_generator.state})
+        beside = path.with_name(f"writing-{path.name}")
+        with beside.open("wb") as file:
+            np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **geometry, **forces)
+        beside.replace(path)
+
+
+def start_walker(start: Atoms, *, temperature_K: float, seed: int | list[int]) -> Walker:
+    """A replica of a structure with momenta of a temperature and no rigid motion.
+
+    Args:
+        start: the structure; it is copied.
+        temperature_K: of momenta and heat bath.
+        seed: of momenta and noise; for replica k of an experiment, [seed, k].
+    """
+    random = np.random.default_rng(seed)
+    atoms = Atoms(start.numbers, start.positions, masses=start.get_masses(), cell=start.cell, pbc=start.pbc)
+    draw_momenta(atoms, temperature_K, random)
+    remove_rigid_motion(atoms)
+    return Walker(atoms, temperature_K, random)
+
+
+def read_walker(path: Path) -> Walker:
+    """The walker that `Walker.write` kept, to the last bit."""
+    with np.load(path) as kept:
+        state = json.loads(str(kept["state"]))
+        atoms = Atoms(**{name: kept[name] for name in (*_ARRAYS, "cell", "pbc")})
+        forces = kept["forces"] if "forces" in kept else None
+    random = np.random.Generator(getattr(np.random, state["random"]["bit_generator"])())
+    random.bit_generator.state = state.pop("random")
+    return Walker(atoms, random=random, forces=forces, **state)
