@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Final, final
 
 from nnpx.choices import environment
@@ -72,7 +72,7 @@ class Calls:
 class _Worker:
     """A process, the line to it, and what it works on."""
 
-    process: SpawnProcess
+    process: BaseProcess
     line: Connection
     key: str
     job: Job
@@ -86,7 +86,7 @@ class _Crew:
     def __init__(self, engine: Engine, timeout_s: float, size: int) -> None:
         self._engine, self._timeout_s, self._size = engine, timeout_s, size
         self._busy: list[_Worker] = []
-        self._idle: list[tuple[SpawnProcess, Connection]] = []
+        self._idle: list[tuple[BaseProcess, Connection]] = []
 
     def results(self, waiting: Sequence[tuple[str, Job]]) -> Iterator[tuple[str, Batch]]:
         """Key and batch of every job, as they come."""
@@ -132,7 +132,7 @@ class _Crew:
         worker.line.close()
         return Batch([], [Failure(worker.job.name, reason)])
 
-    def _hire(self) -> tuple[SpawnProcess, Connection]:
+    def _hire(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         with environment(_ONE_THREAD):

@@ -12,10 +12,9 @@ class Place:
 
     folder: Path
 
-    @property
-    def state(self) -> Path:
-        """Where the walkers are: positions, momenta, random numbers."""
-        return self.folder / "walkers.npz"
+    def walker(self, number: int) -> Path:
+        """Where a walker is at the end of the round: positions, momenta, random numbers."""
+        return self.folder / "walkers" / f"{number:03d}.npz"
 
     @property
     def walk(self) -> Path:

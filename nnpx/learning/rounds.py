@@ -95,7 +95,8 @@ class Loop:
 
     def _round(self, number: int, calls_before: int) -> Row:
         here, before = self.place(number), self.place(number - 1)
-        self._phase(number, "walkers", [here.state, here.walk, here.candidates, here.drawn], partial(self._walk, before, here, number))
+        states = [here.walker(k) for k in range(len(self.settings.walkers.names))]
+        self._phase(number, "walkers", [*states, here.walk, here.candidates, here.drawn], partial(self._walk, before, here, number))
         self._phase(number, "selected", [here.selected], partial(self._select, before, here, number))
         self._phase(number, "labels", [here.labelled, here.labels], partial(self._label, before, here))
         self._phase(number, "data", dataset.files_of(here.data), partial(self._grow, before, here))
@@ -113,14 +114,13 @@ class Loop:
         write_json(here.labels, {"n_calls": found.n_calls, "level_of_theory": self.reference.level_of_theory})
 
     def _walk(self, before: Place, here: Place, number: int) -> None:
-        parts = dataset.parts_of(before.data)
-        potential = calibrated(before.potential, parts["valid"])
+        potential = calibrated(before.potential, dataset.parts_of(before.data)["valid"])
         limits = self.acquisition.band.limits(potential.spread, potential.error)
         self.settings.walkers.walk(
             potential,
             limits,
-            starts=self.settings.walkers.starts(parts["train"], self.workspace),
-            state=before.state,
+            starts=self.settings.walkers.starts(dataset.parts_of(self.place(0).data)["train"], self.workspace),
+            before=before,
             here=here,
             seed=(self.config.seed, number),
             n_drawn=self.settings.n_drawn,

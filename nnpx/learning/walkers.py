@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Final, final
 
 import numpy as np
 from annotated_types import Ge, Gt, Len
@@ -11,13 +11,17 @@ from ase import Atoms
 from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
 from nnpx.errors import GeometryError, SimulationError
-from nnpx.learning.herd import Herd
 from nnpx.learning.places import Place
-from nnpx.learning.uncertainty import Calibrated, of_structures
-from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, frame, restored, write_ways
-from nnpx.md.momenta import draw_momenta
+from nnpx.learning.uncertainty import Calibrated
+from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, write_ways
+from nnpx.md.batched import Walkers as Replicas
+from nnpx.md.momenta import draw_momenta, remove_rigid_motion
+from nnpx.md.walker import read_walker, start_walker
 from nnpx.md.watchdog import Watchdog
+from nnpx.neighbors import graph_from_list
 
+#: an uncertainty is written down as at most so many times the upper limit
+LEVEL_AT_MOST: Final = 10.0
 #: told the share of the round that has passed, and of each walker its uncertainty in units of the upper limit, and its fate
 Watch = Callable[[float, Mapping[str, tuple[float, str]]], None]
 
@@ -39,6 +43,7 @@ class Walkers:
         round_ps: every walker's way in a round.
         look_every_fs: time between two looks; rounded to whole steps.
         max_candidates: of one walker in a round.
+        skin: see `nnpx.md.batched.Walkers`.
         bond_factor: see `nnpx.md.Dynamics`.
         watchdog: what is absurd.
     """
@@ -54,12 +59,13 @@ class Walkers:
         round_ps: Annotated[float, Gt(0)],
         look_every_fs: Annotated[float, Gt(0)],
         max_candidates: Annotated[int, Ge(1)],
+        skin: Annotated[float, Ge(0)],
         bond_factor: Annotated[float, Gt(0)],
         watchdog: Watchdog,
     ) -> None:
         self.structures, self.temperatures_K, self.n_walkers = structures, temperatures_K, n_walkers
         self.timestep_fs, self.friction_per_fs, self.max_candidates = timestep_fs, friction_per_fs, max_candidates
-        self.bond_factor, self.watchdog = bond_factor, watchdog
+        self.skin, self.bond_factor, self.watchdog = skin, bond_factor, watchdog
         self.stride = max(1, round(look_every_fs / timestep_fs))
         self.n_looks = max(1, round(1000 * round_ps / (self.stride * timestep_fs)))
 
@@ -84,7 +90,7 @@ class Walkers:
         limits: Limits,
         *,
         starts: Sequence[Atoms],
-        state: Path,
+        before: Place,
         here: Place,
         seed: tuple[int, ...],
         n_drawn: int,
@@ -96,101 +102,106 @@ class Walkers:
             potential: what moves the walkers, and says how far it is to be trusted.
             limits: the band.
             starts: start structures of all walkers.
-            state: where the walkers were at the end of the round before; they begin where there is no such file.
+            before: the round before, whose walkers go on; they begin where it has none.
             here: where to write.
-            seed: of momenta and noise.
+            seed: of this round: of what is drawn, and of momenta and noise where walkers begin.
             n_drawn: frames to draw at random from the way of all.
             watch: told after every look.
         """
-        generators = [np.random.default_rng((*seed, 2, k)) for k in range(len(starts))]
-        ways = self._ways(starts, state, generators)
+        ways = self._ways(starts, before, seed)
         for way in ways:
-            if not set(way.atoms.numbers.tolist()) <= set(potential.ensemble.numbers):
+            if not set(way.walker.atoms.numbers.tolist()) <= set(potential.ensemble.numbers):
                 way.fate = UNKNOWN
-        herd = Herd(
+        replicas = Replicas(
             potential.ensemble,
-            [way.atoms for way in ways],
-            temperatures_K=[way.temperature_K for way in ways],
-            generators=generators,
+            [way.walker for way in ways],
             timestep_fs=self.timestep_fs,
             friction_per_fs=self.friction_per_fs,
+            skin=self.skin,
         )
-        for look in range(self.n_looks + 1):
+        self._first_look(ways, potential, limits)
+        for look in range(1, self.n_looks + 1):
             moving = [k for k, way in enumerate(ways) if not way.fate]
-            alive = herd.advance(moving, self.stride if look else 0)
-            uncertainty = dict.fromkeys(moving, np.inf) | self._uncertainty(herd, alive, potential)
+            spreads = dict.fromkeys(moving, np.inf) | self._advance(replicas, moving)
             for k in moving:
-                self._judge(ways[k], uncertainty[k], limits, passed_fs=self.stride * self.timestep_fs if look else 0.0)
+                ways[k].walked_fs += self.stride * self.timestep_fs
+                self._judge(ways[k], potential.factor * spreads[k], limits)
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
-        for k, way in enumerate(ways):
+        for way, start in zip(ways, starts, strict=True):
             way.fate = way.fate or ARRIVED
             if way.fate in (LOST, ABSURD):
-                self._go_back(way, starts[k], generators[k])
+                self._go_back(way, start)
         random = np.random.default_rng((*seed, 3))
         write_ways(ways, here, limits=limits, factor=potential.factor, random=random, n_drawn=n_drawn)
 
-    def _ways(self, starts: Sequence[Atoms], state: Path, generators: Sequence[np.random.Generator]) -> list[Way]:
+    @property
+    def names(self) -> list[str]:
+        """What the walkers are called: temperature and number."""
+        return [f"{kelvin:g}K-{k}" for kelvin in self.temperatures_K for k in range(self.n_walkers)]
+
+    def _ways(self, starts: Sequence[Atoms], before: Place, seed: tuple[int, ...]) -> list[Way]:
+        """Every walker where it was, or at its beginning."""
         temperatures = [kelvin for kelvin in self.temperatures_K for _ in range(self.n_walkers)]
         ways = []
-        for k, (start, kelvin) in enumerate(zip(starts, temperatures, strict=True)):
-            name = f"{kelvin:g}K-{k % self.n_walkers}"
-            kept = restored(state, k, start)
-            atoms, time = kept if kept is not None else (_bare(start), 0.0)
-            if kept is None:
-                draw_momenta(atoms, kelvin, generators[k])
-            guard = self.watchdog.guard(
-                _bare(start), bond_factor=self.bond_factor, target_K=kelvin, timestep_fs=self.timestep_fs, name=name
-            )
-            ways.append(Way(name, kelvin, atoms, guard, time))
+        for k, (name, start, kelvin) in enumerate(zip(self.names, starts, temperatures, strict=True)):
+            path = before.walker(k)
+            walker = read_walker(path) if path.is_file() else start_walker(start, temperature_K=kelvin, seed=[*seed, 2, k])
+            guard = self.watchdog.guard(start, bond_factor=self.bond_factor, target_K=kelvin, timestep_fs=self.timestep_fs, name=name)
+            ways.append(Way(name, walker, guard, self.timestep_fs))
         return ways
 
-    def _uncertainty(self, herd: Herd, alive: Sequence[int], potential: Calibrated) -> dict[int, float]:
-        """Of every walker that the potential could follow."""
-        if not alive:
-            return {}
-        graph = herd.graph(alive)
-        found = of_structures(potential.ensemble(graph).forces_std, graph, potential.factor)
-        return dict(zip(alive, found.tolist(), strict=True))
+    def _first_look(self, ways: Sequence[Way], potential: Calibrated, limits: Limits) -> None:
+        """What the new potential says of where the walkers are."""
+        waiting = [way for way in ways if not way.fate]
+        if not waiting:
+            return
+        numbers, cutoff = potential.ensemble.numbers, potential.ensemble.cutoff_radius
+        graph = graph_from_list([way.walker.atoms for way in waiting], numbers=numbers, cutoff=cutoff, where="the walkers")
+        for way, uncertainty in zip(waiting, potential.of_structures(graph).tolist(), strict=True):
+            self._judge(way, uncertainty, limits)
 
-    def _judge(self, way: Way, uncertainty: float, limits: Limits, *, passed_fs: float) -> None:
+    def _advance(self, replicas: Replicas, moving: Sequence[int]) -> dict[int, float]:
+        """The walkers that the potential could follow to the next look, with the largest spread of their forces, not calibrated."""
+        if not moving:
+            return {}
+        try:
+            course = replicas.advance(self.stride, moving, stride=self.stride, spread=True)
+        except GeometryError:  # of one of them: it must not stop the others
+            return {} if len(moving) == 1 else {k: one for each in moving for k, one in self._advance(replicas, [each]).items()}
+        return dict(zip(course.walkers, course.forces_std_max[-1].tolist(), strict=True))
+
+    def _judge(self, way: Way, uncertainty: float, limits: Limits) -> None:
         """What follows from a look at a walker."""
-        way.time_fs, way.walked_fs = way.time_fs + passed_fs, way.walked_fs + passed_fs
         if not np.isfinite(uncertainty) or self._is_absurd(way):
             way.fate = ABSURD
         elif uncertainty > limits.upper:
             way.fate = LOST
-        way.level = min(uncertainty / limits.upper, 10.0)
+        way.level = min(uncertainty / limits.upper, LEVEL_AT_MOST) if np.isfinite(uncertainty) else LEVEL_AT_MOST
         way.uncertainty.append(max(way.level * limits.upper, limits.upper if way.fate == ABSURD else 0.0))
+        if way.fate == LOST and way.frames and (not way.candidates or way.candidates[-1] is not way.frames[-1]):
+            way.candidates.append(way.frames[-1])
         if way.fate:
-            if way.fate == LOST and way.frames and (not way.candidates or way.candidates[-1] is not way.frames[-1]):
-                way.candidates.append(way.frames[-1])
             return
-        way.trusted = (way.time_fs, way.atoms.positions.copy(), way.atoms.get_momenta())
-        way.frames.append(frame(way, uncertainty))
+        way.trust(uncertainty)
         if limits.holds(uncertainty):
             way.candidates.append(way.frames[-1])
             if len(way.candidates) >= self.max_candidates:
                 way.fate = PAUSED
 
     def _is_absurd(self, way: Way) -> bool:
-        step = round(way.time_fs / self.timestep_fs)
         try:
-            way.guard.geometry(step, way.atoms)
-            way.guard.temperature(step, way.atoms, 3 * len(way.atoms))
+            way.guard.geometry(way.walker.step, way.walker.atoms)
+            way.guard.temperature(way.walker.step, way.walker.atoms, 3 * len(way.walker.atoms))
         except (SimulationError, GeometryError):
             return True
         return False
 
-    def _go_back(self, way: Way, start: Atoms, random: np.random.Generator) -> None:
-        """To the last look that was right; to the beginning where there is none but the first."""
-        if len(way.frames) > 1 and way.trusted is not None:
-            way.time_fs, way.atoms.positions, momenta = way.trusted
-            way.atoms.set_momenta(momenta)
+    def _go_back(self, way: Way, start: Atoms) -> None:
+        """To the last look that was right; to the beginning, with new momenta, where there is none but the first."""
+        if len(way.frames) > 1:
+            way.return_to_trusted()
             return
-        way.time_fs, way.atoms.positions = 0.0, start.positions.copy()
-        draw_momenta(way.atoms, way.temperature_K, random)
-
-
-def _bare(atoms: Atoms) -> Atoms:
-    """The geometry alone."""
-    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info={"group": "learned"})
+        walker = way.walker
+        walker.atoms.positions, walker.step = start.positions.copy(), 0
+        draw_momenta(walker.atoms, walker.temperature_K, walker.random)
+        remove_rigid_motion(walker.atoms)

@@ -12,6 +12,7 @@ from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
 from nnpx.data.frames import write, write_json
 from nnpx.learning.places import Place
+from nnpx.md.walker import Walker
 from nnpx.md.watchdog import Guard
 
 #: how a walker's way through a round may end
@@ -27,17 +28,29 @@ class Way:
     """One walker's way through a round."""
 
     name: str
-    temperature_K: float
-    atoms: Atoms  #: where it is, with momenta
+    walker: Walker
     guard: Guard
-    time_fs: float  #: since it began, in all rounds
-    walked_fs: float = 0.0  #: in this round
+    timestep_fs: float
     fate: str = ""  #: empty while it is on its way
+    walked_fs: float = 0.0  #: in this round
     level: float = 0.0  #: its uncertainty in units of the upper limit
     candidates: list[Atoms] = field(default_factory=list)
-    frames: list[Atoms] = field(default_factory=list)
-    uncertainty: list[float] = field(default_factory=list)
-    trusted: tuple[float, np.ndarray, np.ndarray] | None = None  #: time, positions and momenta at the last look that was right
+    frames: list[Atoms] = field(default_factory=list)  #: at every look at which it was to be trusted
+    uncertainty: list[float] = field(default_factory=list)  #: at every look, eV/Å
+    trusted: tuple[int, np.ndarray, np.ndarray] | None = None  #: step, positions and momenta at the last of the frames
+
+    def trust(self, uncertainty: float) -> None:
+        """Remember where the walker is now, and how uncertain that is (eV/Å)."""
+        atoms, step = self.walker.atoms, self.walker.step
+        self.trusted = (step, atoms.positions.copy(), atoms.get_momenta())
+        info = {"group": "learned", "walker": self.name, "time_fs": step * self.timestep_fs, "uncertainty": uncertainty}
+        self.frames.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info))
+
+    def return_to_trusted(self) -> None:
+        """Put the walker back to the last of its frames, with the momenta that it had there."""
+        if self.trusted is not None:
+            self.walker.step, self.walker.atoms.positions, momenta = self.trusted
+            self.walker.atoms.set_momenta(momenta)
 
 
 def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, factor: float, random: np.random.Generator, n_drawn: int) -> None:
@@ -54,18 +67,15 @@ def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, factor: floa
     here.folder.mkdir(parents=True, exist_ok=True)
     met = [frame for way in ways for frame in way.frames[1:]]
     drawn = [met[k] for k in sorted(random.permutation(len(met))[:n_drawn].tolist())]
-    new = [way.atoms for way in ways if way.fate == UNKNOWN]
-    for frames, why in ((drawn, "drawn"), (new, "new")):
-        for atoms in frames:
-            atoms.info["why"] = why
-    write(here.candidates, [_plain(atoms, {}) for way in ways for atoms in way.candidates])
-    write(here.drawn, [_plain(atoms, {"why": atoms.info["why"]}) for atoms in [*drawn, *new]])
+    new = [way.walker.atoms for way in ways if way.fate == UNKNOWN]
+    write(here.candidates, [atoms for way in ways for atoms in way.candidates])
+    write(here.drawn, [*(_because("drawn", atoms) for atoms in drawn), *(_because("new", atoms) for atoms in new)])
     told = [
         {
             "name": way.name,
             "fate": way.fate,
             "walked_ps": way.walked_fs / 1000,
-            "time_ps": way.time_fs / 1000,
+            "time_ps": way.walker.step * way.timestep_fs / 1000,
             "n_candidates": len(way.candidates),
         }
         for way in ways
@@ -73,23 +83,9 @@ def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, factor: floa
     uncertainty = [value for way in ways for value in way.uncertainty]
     band = {"lower": limits.lower, "upper": limits.upper, "calibration": factor}
     write_json(here.walk, {**band, "walkers": told, "uncertainty": uncertainty, "n_candidates": sum(len(way.candidates) for way in ways)})
-    _save_state(ways, here.state)
-
-
-def restored(state: Path, number: int, start: Atoms) -> tuple[Atoms, float] | None:
-    """Where a walker was, with its momenta, and how long it had walked (fs); None before the first round.
-
-    Args:
-        state: file of the round before.
-        number: of the walker.
-        start: its start structure: elements, cell, periodicity.
-    """
-    if not state.is_file():
-        return None
-    with np.load(state) as kept:
-        atoms = Atoms(start.numbers, kept[f"positions_{number}"], cell=start.cell, pbc=start.pbc)
-        atoms.set_momenta(kept[f"momenta_{number}"])
-        return atoms, float(kept["time_fs"][number])
+    for k, way in enumerate(ways):
+        way.walker.forces = None  # the next potential will have others
+        way.walker.write(here.walker(k))
 
 
 def read_frames(path: Path) -> list[Atoms]:
@@ -97,22 +93,7 @@ def read_frames(path: Path) -> list[Atoms]:
     return open_structures(path) if path.stat().st_size else []
 
 
-def frame(way: Way, uncertainty: float) -> Atoms:
-    """Where a walker is now, with what is known of it."""
-    atoms = way.atoms
-    info = {"group": "learned", "walker": way.name, "time_fs": way.time_fs, "uncertainty": uncertainty}
+def _because(why: str, atoms: Atoms) -> Atoms:
+    """The structure with a word that says why it is to be labelled."""
+    info = {"group": "learned", **atoms.info, "why": why}
     return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
-
-
-def _plain(atoms: Atoms, info: dict[str, str]) -> Atoms:
-    kept = {key: value for key, value in atoms.info.items() if key != "why"}
-    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info={**kept, **info})
-
-
-def _save_state(ways: Sequence[Way], path: Path) -> None:
-    arrays = {f"positions_{k}": way.atoms.positions for k, way in enumerate(ways)}
-    arrays |= {f"momenta_{k}": way.atoms.get_momenta() for k, way in enumerate(ways)}
-    beside = path.with_name(f"writing-{path.name}")
-    with beside.open("wb") as file:
-        np.savez(file, allow_pickle=False, time_fs=np.array([way.time_fs for way in ways]), **arrays)
-    beside.replace(path)

@@ -6,7 +6,6 @@ from typing import final
 
 import numpy as np
 import torch
-from ase import Atoms
 from jaxtyping import Float
 
 from nnpx import units
@@ -122,9 +121,7 @@ class Walkers:
         tensors = {name: tensor.detach().double() for name, tensor in vars(found).items()}
         return Prediction(**tensors)
 
-    def _keep(
-        self, chosen: list[int], positions: list[np.ndarray], momenta: list[np.ndarray], prediction: Prediction, steps: int
-    ) -> None:
+    def _keep(self, chosen: list[int], positions: list[np.ndarray], momenta: list[np.ndarray], prediction: Prediction, steps: int) -> None:
         """Write what was found into the walkers."""
         begin = 0
         for column, (k, place, momentum) in enumerate(zip(chosen, positions, momenta, strict=True)):

@@ -1,6 +1,7 @@
 """The loop ends where it would have ended, whenever it was killed; and what a round says is what happened."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -10,15 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import read
-
 from learning.loops import chosen, loop, starts
+
 from nnpx.data.labelling import Journal as CallJournal
 from nnpx.errors import ConfigError
 from nnpx.learning import dataset, training
-from nnpx.learning.herd import Herd
 from nnpx.learning.journal import Journal
+from nnpx.md.batched import Walkers
 
 PHASES = ["walkers", "selected", "labels", "data", "version", "potential", "report"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Workers that are forked: a spawned one loads its libraries anew, which takes longer than these loops (test_label_check spawns)."""
+    forking = multiprocessing.get_context("fork")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnpx.learning.calls.multiprocessing.get_context", lambda method: forking)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +163,7 @@ def in_training() -> None:
 
 
 def in_dynamics() -> None:
-    Herd.advance = after(4, Herd.advance)
+    Walkers.advance = after(4, Walkers.advance)
 
 
 def at_the_artifact() -> None:
