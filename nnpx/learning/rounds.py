@@ -16,6 +16,7 @@ from nnpx.data.frames import write, write_json
 from nnpx.data.labelling import Journal as CallJournal
 from nnpx.data.reader import read
 from nnpx.data.source import Source
+from nnpx.errors import ConfigError
 from nnpx.files import read_json
 from nnpx.learning import dataset
 from nnpx.learning.closed_loop import ClosedLoop
@@ -46,9 +47,14 @@ class Loop:
         config: the experiment.
         workspace: the project folder.
         view: is told what happens.
+
+    Raises:
+        ConfigError: an ensemble whose members cannot disagree, or a folder that holds the loop of another experiment.
     """
 
     def __init__(self, config: DictConfig, workspace: Path, view: View) -> None:
+        if len(instantiate(config.ensemble).seeds(config.seed)) < 2:
+            raise ConfigError("ensemble", expected="members that can disagree", found="a single potential", do="Choose ensemble=deep.")
         self.config, self.workspace, self.view = config, workspace, view
         self.settings: ClosedLoop = instantiate(config.learning)
         self.acquisition: Acquisition = instantiate(config.acquisition)

@@ -17,7 +17,6 @@ from jaxtyping import Float
 
 from nnpx import artifact
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ConfigError
 from nnpx.evaluation import Comparison, batches, compare, predict, spread_quality
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
@@ -61,13 +60,8 @@ def calibrated(potential: Path, structures: Sequence[Atoms]) -> Calibrated:
     Args:
         potential: its file.
         structures: labelled, not trained on.
-
-    Raises:
-        ConfigError: it has one member, which knows no spread.
     """
     ensemble = artifact.load(potential).requires_grad_(requires_grad=False)
-    if ensemble.n_members < 2:
-        raise ConfigError("ensemble", expected="members that can disagree", found="a single potential", do="Choose ensemble=deep.")
     if not structures:
         return Calibrated(ensemble, 1.0, np.zeros(0), np.zeros(0))
     comparison = compared(ensemble, structures)

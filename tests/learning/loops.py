@@ -41,7 +41,8 @@ TINY = [
 
 
 def config(*overrides: str) -> DictConfig:
-    composed = compose([*TINY, *overrides])
+    usual = [word for word in TINY if not ("ensemble=single" in overrides and word.startswith("ensemble."))]
+    composed = compose([*usual, *overrides])
     validate(composed, ["learning"])
     return composed
 

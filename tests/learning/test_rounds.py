@@ -81,7 +81,7 @@ def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(proj
 
 def test_a_single_potential_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="disagree"):
-        loop(project, ONE, "ensemble=single", "~ensemble.n_members", "~ensemble.n_processes").run(lambda rows: None)
+        loop(project, ONE, "ensemble=single")
 
 
 def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
