@@ -37,9 +37,9 @@ class Walkers:
     with c = exp(−γ Δt): BAOAB (Leimkuhler and Matthews 2013, doi:10.1063/1.4802990), which for γ = 0 is velocity Verlet. In float64.
 
     Every walker draws from its own generator and has its own list of neighbours, so it does not notice which others run beside it, apart
-    from rounding: the order in which matrix products are summed depends on their size, and the forces of one structure change by some 1e-14 of
-    their size with the company it is evaluated in (less than 1e-10 is tested). In chaotic motion such a difference grows. With the same company
-    a trajectory is the same to the last bit, also over a pause, and over a restart from files.
+    from rounding: the order in which matrix products are summed depends on their size, so the forces of one structure change in their
+    last digits with the company it is evaluated in (less than 1e-10 after 20 steps is tested). In chaotic motion such a difference grows.
+    With the same company a trajectory is the same to the last bit, also over a pause and over a restart from files.
 
     Args:
         ensemble: the potential; evaluated in its own precision.

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
 from nnpx.md.observables import Distribution, conservation
+from nnpx.md.pairs import RadialDistribution
 from nnpx.md.trajectory import Trajectory
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
@@ -67,6 +68,25 @@ def distributions(found: list[Distribution]) -> Figure:
             panel.spines["left"].set_visible(False)
         if panels:
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+def distances(found: list[RadialDistribution], reference: list[RadialDistribution]) -> Figure:
+    """Every pair of elements: g(r) or h(r) with its error as a band, over that of the reference."""
+    columns = min(3, len(found))
+    rows = math.ceil(len(found) / columns)
+    known = {one.pair: one for one in reference}
+    figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.4), layout="constrained")
+    with mpl.rc_context(STYLE):
+        for k, one in enumerate(found):
+            panel = figure.add_subplot(rows, columns, k + 1)
+            if one.pair in known:
+                other = known[one.pair]
+                panel.fill_between(other.distance, other.value, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
+            panel.fill_between(one.distance, one.value - one.error, one.value + one.error, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
+            panel.plot(one.distance, one.value, color=_POTENTIAL, linewidth=1.0, label="potential")
+            panel.set_xlabel(f"{one.pair} (Å)")
+        figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 

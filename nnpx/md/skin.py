@@ -16,9 +16,10 @@ from nnpx.neighbors import graph_from_atoms
 class SkinList:
     """The graph of several structures that move, with neighbours searched anew only when they may have changed.
 
-    Neighbours are listed a skin farther than the cutoff; two atoms can only have come within the cutoff unlisted once one of them has moved by
-    more than half the skin (Verlet 1967, doi:10.1103/PhysRev.159.98). Pairs beyond the cutoff are left out of the graph and the others sorted,
-    so a graph is a function of the positions alone: the same, in the same order, as from a list made at these positions.
+    Neighbours are listed a skin farther than the cutoff; two atoms can only have come within the cutoff unlisted once one of them has
+    moved by more than half the skin (Verlet 1967, doi:10.1103/PhysRev.159.98). Pairs beyond the cutoff are left out of the graph and the
+    others sorted, so a graph is a function of the positions alone: the same, in the same order, as from a list made at these positions.
+    Cells stay what they were in the first call.
 
     Args:
         numbers: atomic numbers that the potential knows.

@@ -16,7 +16,9 @@ from nnpx import units
 from nnpx.errors import DataError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.beside import Beside
+from nnpx.md.canonical import canonical_test
 from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
+from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
 from nnpx.md.runner import Progress, simulate
 from nnpx.md.trajectory import Trajectory
 from nnpx.reference import Reference
@@ -42,6 +44,10 @@ class Study:
         """Bond lengths and angles of the potential and the reference."""
         return distributions(self.trajectory, self.reference, self.dynamics.bond_factor)
 
+    def radial_distributions(self) -> tuple[list[RadialDistribution], list[RadialDistribution]]:
+        """Distances between elements, of the potential and of the reference; empty where there is none."""
+        return radial_distributions(self.trajectory), radial_distributions(self.reference) if self.reference is not None else []
+
     def metrics(self) -> Metrics:
         """The numbers; what could not be measured is None."""
         one = self.trajectory
@@ -62,6 +68,11 @@ class Study:
                 "drift_error_meV_per_atom_per_ps": energy.drift.error,
                 "sigma_total_meV_per_atom": energy.fluctuation,
             }
+        else:
+            canonical = canonical_test(one, self.dynamics.temperature_K)
+            found |= {"canonical_p_value": canonical.p_value, "canonical_samples": canonical.samples}
+        if one.start.pbc.all():
+            found["diffusion"] = {symbol: {"unit": "Å²/ps", **vars(estimate)} for symbol, estimate in diffusion(one).items()}
         if self.reference is not None:
             found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
             if not one.start.pbc.any():
@@ -75,10 +86,14 @@ class Study:
         if self.dynamics.conserves_energy:
             caption = f"{self.name}: potential and total energy; below, the total energy alone with its drift."
             drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory), caption)
+        beside = " and of the reference engine in the same dynamics" if self.reference else ""
         found = self.distributions()
         if found:
-            beside = " and of the reference engine in the same dynamics" if self.reference else ""
             drawn[f"{self.name}_distributions"] = (figures.distributions(found), f"{self.name}: bonds and angles of the potential{beside}.")
+        radial, reference = self.radial_distributions()
+        if radial:
+            caption = f"{self.name}: distances between elements, with standard errors, of the potential{beside}."
+            drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
         return drawn
 
     def log(self, run: Run) -> None:

@@ -65,7 +65,7 @@ def read_walker(path: Path) -> Walker:
     with np.load(path) as kept:
         state = json.loads(str(kept["state"]))
         atoms = Atoms(**{name: kept[name] for name in (*_ARRAYS, "cell", "pbc")})
-        forces = kept["forces"] if "forces" in kept else None
+        forces = kept.get("forces")
     random = np.random.Generator(getattr(np.random, state["random"]["bit_generator"])())
     random.bit_generator.state = state.pop("random")
     return Walker(atoms, random=random, forces=forces, **state)

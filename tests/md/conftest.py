@@ -10,7 +10,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.lj import LennardJones
 from md_systems import settings
+from small import CONFIG, carbons, graph_of, potential_for
 
+from nnpx.ensemble import Ensemble
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
 from nnpx.md.runner import simulate
@@ -40,3 +42,13 @@ def run(tmp_path: Path) -> Callable[..., Trajectory]:
         )
 
     return go
+
+
+@pytest.fixture(scope="session")
+def repulsion() -> Ensemble:
+    """Nothing but ZBL, out to 3 Å: in a cell the atoms have nowhere to go and form a crystal."""
+    wall = {"_target_": "nnpx.prior.zbl.ZBL", "reach_factor": 2.0, "power": 6}
+    no_angles = {**CONFIG["descriptor"], "angular_radius": 1.0}
+    potential = potential_for(graph_of(carbons(2)), config={**CONFIG, "prior": wall, "descriptor": no_angles})
+    potential.energy_scale.zero_()
+    return Ensemble([potential]).requires_grad_(requires_grad=False)

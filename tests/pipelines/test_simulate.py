@@ -70,6 +70,8 @@ def test_a_simulation_leaves_numbers(finished: Path) -> None:
     assert "drift_meV_per_atom_per_ps" not in found["langevin"]
     assert found["nve"]["spread_meV_per_atom"] > 0
     assert found["langevin"]["steps"] == 60
+    assert found["langevin"]["canonical_samples"] > 0
+    assert "canonical_p_value" not in found["nve"]
     assert set(found["langevin"]["distributions"]) == {"C-C", "C-H", "C-O", "H-O", "C-C-H", "C-C-O", "C-O-H", "H-C-H", "H-C-O"}
     assert found["langevin"]["distributions"]["C-C"]["reference_mean"] == pytest.approx(1.52, abs=0.08)
 
@@ -84,9 +86,10 @@ def test_a_simulation_leaves_its_trajectory(finished: Path) -> None:
 def test_a_simulation_leaves_pictures_and_a_page(finished: Path) -> None:
     folder = finished / "reports" / "simulation"
     drawn = {path.stem for path in folder.glob("figures/*.svg")}
-    assert drawn == {"nve_energy", "nve_temperature", "nve_distributions", "langevin_temperature", "langevin_distributions"}
+    of_each = {"temperature", "distributions", "distances"}
+    assert drawn == {"nve_energy", *(f"{run}_{kind}" for run in ("nve", "langevin") for kind in of_each)}
     page = (folder / "report.html").read_text()
-    assert page.count("<figure>") == 5
+    assert page.count("<figure>") == 7
     assert "meV/atom/ps" in page
 
 

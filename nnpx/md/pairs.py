@@ -1,0 +1,111 @@
+"""How atoms are arranged around one another, and how far they wander; with errors from the scatter of blocks of the trajectory."""
+
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from jaxtyping import Float
+from vesin import ase_neighbor_list
+
+from nnpx.md.observables import Estimate
+from nnpx.md.trajectory import Trajectory
+
+#: width of the bins of distances, Å
+_BIN: Final = 0.05
+#: blocks into which a trajectory is cut
+_BLOCKS: Final = 5
+#: frames that distances are taken of; more are correlated
+_FRAMES: Final = 500
+#: lags of a displacement in units of the length of a block: late enough to have forgotten the first velocity, early enough to be averaged
+_LAGS: Final = (0.1, 0.5)
+
+
+@dataclass(frozen=True)
+class RadialDistribution:
+    """Distances between two elements: g(r) in a cell, which is 1 where nothing is correlated; else h(r), whose integral is 1 (1/Å)."""
+
+    pair: str  #: such as `H-O`, in alphabetical order
+    distance: Float[np.ndarray, " bin"]  #: middle of the bin, Å
+    value: Float[np.ndarray, " bin"]  #: g or h
+    error: Float[np.ndarray, " bin"]  #: standard error
+
+
+def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
+    """Of every pair of elements, in a cell or in a molecule; a slab or a wire has none.
+
+        g_ab(r) = V n_ab(r) / (N_a N_b′ 4π r² Δr)          N_b′ = N_b, less 1 where a = b, so that an ideal gas has g = 1
+
+    with n_ab(r) the pairs in the bin of width Δr; in a cell up to half its smallest height.
+    """
+    start, step = trajectory.start, max(1, len(trajectory.positions) // _FRAMES)
+    frames = trajectory.positions[::step]
+    is_periodic = bool(start.pbc.all())
+    if start.pbc.any() and not is_periodic:
+        return []
+    reach = _half_height(start) if is_periodic else max(float(np.linalg.norm(np.ptp(frame, axis=0))) for frame in frames)
+    edges = np.arange(0.0, reach + (0.0 if is_periodic else _BIN), _BIN)
+    elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
+    pairs = list(combinations_with_replacement(elements, 2))
+    counts = np.array([_histograms(start, frame, edges, pairs) for frame in frames])
+    scale = np.array([_ideal(start, edges, pair) if is_periodic else np.full(len(edges) - 1, np.nan) for pair in pairs])
+    found = []
+    for (one, two), of_pair, ideal in zip(pairs, counts.transpose(1, 0, 2), scale, strict=True):
+        norm = ideal if is_periodic else np.full(len(ideal), of_pair[0].sum() * _BIN)
+        if of_pair.any():
+            blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(_BLOCKS, len(of_pair)))])
+            error = blocks.std(0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.full(len(ideal), np.nan)
+            name = f"{chemical_symbols[one]}-{chemical_symbols[two]}"
+            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, error))
+    return found
+
+
+def diffusion(trajectory: Trajectory) -> dict[str, Estimate]:
+    """Einstein's coefficient of every element, Å²/ps (10⁻⁴ cm²/s), from the slope of the squared displacements.
+
+        D = 1/6 d/dτ ⟨|r(t + τ) − r(t)|²⟩,   r relative to the centre of mass
+
+    In a solid it is zero within its error. The size of the cell lowers it by 2.837 kT/(6πηL) (Yeh and Hummer 2004, doi:10.1021/jp0477147).
+    """
+    masses = trajectory.start.get_masses()
+    centre = np.einsum("a,fai->fi", masses, trajectory.positions) / masses.sum()
+    places = trajectory.positions - centre[:, None]
+    length = len(places) // _BLOCKS
+    lags = np.unique(np.linspace(*(share * length for share in _LAGS), 20).astype(int))
+    lags = lags[lags > 0]
+    found = {}
+    for number in sorted({int(number) for number in trajectory.start.numbers}):
+        own = places[:, trajectory.start.numbers == number]
+        slopes = [_slope(own[k * length : (k + 1) * length], lags, trajectory.time_ps) for k in range(_BLOCKS)] if len(lags) > 1 else []
+        value, error = (np.mean(slopes), np.std(slopes, ddof=1) / np.sqrt(_BLOCKS)) if slopes else (np.nan, np.nan)
+        found[chemical_symbols[number]] = Estimate(float(value) / 6.0, float(error) / 6.0)
+    return found
+
+
+def _slope(places: Float[np.ndarray, "frame atom 3"], lags: np.ndarray, time_ps: Float[np.ndarray, " sample"]) -> float:
+    """Of the mean squared displacement against the lag, Å²/ps."""
+    squares = [((places[lag:] - places[:-lag]) ** 2).sum(-1).mean() for lag in lags]
+    return float(np.polyfit(lags * (time_ps[1] - time_ps[0]), squares, 1)[0])
+
+
+def _histograms(start: Atoms, frame: Float[np.ndarray, "atom 3"], edges: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
+    """Ordered pairs in every bin, by pair of elements."""
+    atoms = Atoms(start.numbers, frame, cell=start.cell, pbc=start.pbc)
+    i, j, distance = ase_neighbor_list("ijd", atoms, float(edges[-1]))
+    ends = start.numbers[i], start.numbers[j]
+    return np.array([np.histogram(distance[(ends[0] == one) & (ends[1] == two)], edges)[0] for one, two in pairs])
+
+
+def _ideal(start: Atoms, edges: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
+    """Pairs in every bin if nothing were correlated."""
+    first, second = (int((start.numbers == number).sum()) for number in pair)
+    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+    return np.asarray(max(first * (second - (pair[0] == pair[1])), 1) * shells / start.get_volume())
+
+
+def _half_height(atoms: Atoms) -> float:
+    """Half the smallest distance between two faces of the cell, Å; further away atoms meet their own images."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+    return 0.5 * float(heights.min())
