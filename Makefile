@@ -23,7 +23,7 @@ demo: $(VENV)/.ready ## label, prepare, train, evaluate and simulate the default
 	$(RUN) dvc repro
 	$(RUN) nnpx report --params params.yaml
 
-learn-demo: $(VENV)/.ready ## the closed loop in five minutes: a potential that finds its own training data
+learn-demo: $(VENV)/.ready ## the closed loop in a few minutes: a potential that finds its own training data
 	mkdir -p outputs/learn-demo && cd outputs/learn-demo && $(RUN) nnpx learn experiment=learn_demo
 
 test: $(VENV)/.ready ## the tests (under 15 minutes on 2 cores)
