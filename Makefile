@@ -7,7 +7,7 @@ LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --quiet -
 NO_CUDA = grep -vE '^(nvidia|cuda|triton)'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow test-browser check bench lock clean
+.PHONY: help setup demo learn-demo test slow test-browser check bench lock clean
 
 help: ## what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -22,6 +22,9 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: $(VENV)/.ready ## label, prepare, train, evaluate and simulate the default experiment; show the result
 	$(RUN) dvc repro
 	$(RUN) nnpx report --params params.yaml
+
+learn-demo: $(VENV)/.ready ## the closed loop in a few minutes: a potential that finds its own training data
+	mkdir -p outputs/learn-demo && cd outputs/learn-demo && $(RUN) nnpx learn experiment=learn_demo
 
 test: $(VENV)/.ready ## the tests (under 15 minutes on 2 cores)
 	$(RUN) OMP_NUM_THREADS=1 python -m pytest -q -n 2

@@ -13,6 +13,7 @@ from nnpx.assembly import Parts, build_parts
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.reader import read
 from nnpx.descriptor.stored import is_fixed, store, stored_bytes
+from nnpx.files import md5
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import forces_and_stress
@@ -38,12 +39,15 @@ class Task:
         numbers: atomic numbers, in the order of the species index.
         isolated_atoms: energies of isolated atoms (eV) by atomic number; may be empty.
         folder: where the graphs and the checkpoints of this training are kept.
+        initial: a file of weights and scales to start from, one mapping per member (`torch.save`); None starts from random weights and
+            measures the scales.
     """
 
     config: Mapping[str, Any]
     numbers: list[int]
     isolated_atoms: dict[int, float]
     folder: Path
+    initial: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -54,16 +58,23 @@ class Report:
     epoch: Epoch
 
 
-def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace: Path) -> Task:
+def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace: Path, initial: Path | None = None) -> Task:
     """The task that the configuration and the prepared data describe.
 
     Its folder is named after everything that decides the outcome, nnpx's own code included: an interrupted training is found again, and a
     different one never is.
+
+    Args:
+        config: the resolved experiment.
+        card: of the prepared data.
+        workspace: the folder that holds .nnpx/.
+        initial: see `Task`.
     """
     nodes = {node: config[node] for node in NODES}
-    key = fingerprint(nodes, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__)
+    made_of = [nodes, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__]
+    key = fingerprint(*made_of, *([] if initial is None else [md5(initial)]))
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
-    return Task(nodes, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key)
+    return Task(nodes, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key, initial)
 
 
 def describe_structures(task: Task, prepared: Path) -> str:
@@ -102,6 +113,8 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
     described = train if train.has_stored_features() else _stored(train, parts, trainer.dtype, derivatives=False)
     scales = measure_scales(described, numbers=task.numbers, isolated_atoms=task.isolated_atoms, feature_floor=trainer.feature_floor)
     potential = parts.potential(scales).to_precision(trainer.dtype)
+    if task.initial is not None:
+        potential.load_state_dict(torch.load(task.initial, weights_only=True)[member])
     potential.prior = Zero()  # its part has been taken from the labels
     objective = Objective(
         instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers),

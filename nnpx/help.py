@@ -22,14 +22,13 @@ def overview(verbs: Mapping[str, str], commands: Mapping[str, str]) -> str:
     """The screen of `nnpx --help`: what can be done."""
     shown = {name: textwrap.shorten(line, _width() - 14, placeholder=" …") for name, line in {**verbs, **commands}.items()}
     lines = "".join(f"  {name:<12}{line}\n" for name, line in shown.items())
-    example = "nnpx train descriptor=acsf_narrow network.hidden=[64,64]"
-    options = f"`nnpx train --help` lists every group and option of {_place()}"
-    return f"usage: nnpx VERB [group=option] [key=value] …  or  nnpx COMMAND …\n{lines}{_FLAGS}  {example}\n  {options}\n"
+    more = f"nnpx train network.hidden=[64,64]; `nnpx train --help` lists every group and option of {_place()}"
+    return f"usage: nnpx VERB [group=option] [key=value] …  or  nnpx COMMAND …\n{lines}{_FLAGS}  {more}\n"
 
 
 def about(verb: str, line: str, folders: Sequence[Path]) -> str:
-    """The screen of `nnpx VERB --help`: one group per line, its default first."""
-    rows = "".join(f"{row}\n" for row in _rows(folders))
+    """The screen of `nnpx VERB --help`: every group, its default first; two short ones share a line."""
+    rows = "".join(f"{row}\n" for row in _paired(list(_rows(folders))))
     usage = f"usage: nnpx {verb} [group=option] [key=value] …     what they mean: nnpx config explain KEY"
     return f"{usage}\n{textwrap.fill(line, _width())}\n{rows}{_FLAGS}"
 
@@ -49,6 +48,24 @@ def _rows(folders: Sequence[Path]) -> Iterator[str]:
     for group, options in groups(folders).items():
         lead = f"  {group:<18}"
         yield textwrap.fill(", ".join(options), _width(), initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)
+
+
+def _paired(rows: Sequence[str]) -> Iterator[str]:
+    """The rows in their order, two neighbours side by side where each fits half the screen."""
+    half, waiting = _width() // 2, ""
+    for row in rows:
+        is_short = len(row) < half
+        if waiting and is_short:
+            yield f"{waiting:<{half}}{row}"
+            waiting = ""
+            continue
+        if waiting:
+            yield waiting
+        waiting = row if is_short else ""
+        if not is_short:
+            yield row
+    if waiting:
+        yield waiting
 
 
 def _width() -> int:

@@ -29,12 +29,13 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
     "train": ("models", ".nnpx"),
     "evaluate": ("reports",),
     "simulate": ("reports",),
+    "learn": ("learn", "data", "models", ".nnpx"),
     "report": ("reports",),
 }
 #: what runs before a verb on the command line
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
-_TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train")
+_TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train", "learn")
 #: verbs that work on a trained potential
 _NEED_A_POTENTIAL: Final = ("evaluate", "simulate", "report")
 _POTENTIAL: Final = Path("models/potential.nnpx")

@@ -15,7 +15,7 @@ _BUILT_IN: Final = {
     "compose": "Writes the experiment to params.yaml, as `dvc exp run` does",
     "check": "Checks an experiment without running it, and refuses a params.yaml that is older than conf/",
 }
-_ORDER: Final = ("label", "prepare", "train", "evaluate", "simulate", "report")
+_ORDER: Final = ("label", "prepare", "train", "evaluate", "simulate", "learn", "report")
 
 
 def verbs() -> dict[str, str]:

@@ -81,5 +81,6 @@ def test_every_piece_of_code_that_a_stage_depends_on_exists():
 
 
 def test_every_verb_that_makes_something_is_a_stage_in_the_order_of_the_help():
-    shows = ("report", "compose", "check")
-    assert [verb for verb in verbs() if verb not in shows] == [stage for stage in STAGES if stage != "check"]
+    """`learn` is none: it goes through the others again and again, and keeps a journal of its own."""
+    apart = ("report", "compose", "check", "learn")
+    assert [verb for verb in verbs() if verb not in apart] == [stage for stage in STAGES if stage != "check"]

@@ -1,0 +1,113 @@
+"""The data of every round: three parts and their card, as `nnpx prepare` writes them, and one file of all that the loop has labelled."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from ase import Atoms
+
+from nnpx.data.card import describe, remarks
+from nnpx.data.duplicates import find_duplicates
+from nnpx.data.frames import write, write_json
+from nnpx.data.reader import read
+from nnpx.data.split import GIVEN, PARTS
+from nnpx.errors import WorkspaceError
+from nnpx.files import read_json
+
+#: the file in the project that grows with every round, and is versioned
+LEARNED: Final = Path("learn/dataset.extxyz")
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a prepared data set."""
+    return [*(folder / f"{name}.extxyz" for name in PARTS), folder / "card.json"]
+
+
+def copy(source: Path, target: Path) -> None:
+    """The same data set in another folder, file by file."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in files_of(source):
+        beside = target / f".{path.name}"
+        shutil.copyfile(path, beside)
+        beside.replace(target / path.name)
+
+
+def parts_of(folder: Path) -> dict[str, list[Atoms]]:
+    """The structures of every part; of an empty file, none."""
+    return {path.stem: read(path) if path.stat().st_size else [] for path in files_of(folder)[:-1]}
+
+
+def grow(
+    before: Path,
+    after: Path,
+    *,
+    train: Sequence[Atoms],
+    valid: Sequence[Atoms],
+    isolated: Mapping[str, float],
+    near_duplicate: float,
+) -> None:
+    """A data set with more structures to train on and to validate with.
+
+    Args:
+        before: the prepared folder that is added to; it stays as it is.
+        after: the prepared folder that is written.
+        train: labelled structures that were chosen.
+        valid: labelled structures that were drawn without choosing.
+        isolated: energies (eV) of isolated atoms of elements that are new.
+        near_duplicate: see `nnpx.data.source.Source`.
+    """
+    parts, old = parts_of(before), read_json(before / "card.json")
+    parts = {"train": [*parts["train"], *train], "valid": [*parts["valid"], *valid], "test": parts["test"]}
+    files = {name: after / f"{name}.extxyz" for name in PARTS}
+    for name, path in files.items():
+        write(path, parts[name])
+    everything = [atoms for name in PARTS for atoms in parts[name]]
+    card = describe(parts, files, find_duplicates(everything, tolerance=near_duplicate), {**old["isolated_atoms"], **isolated})
+    kept: Mapping[str, Any] = {key: old[key] for key in ("level_of_theory", "n_failed", "n_left_out", "config", "source_md5") if key in old}
+    write_json(after / "card.json", {**kept, **card, "remarks": remarks(everything)})
+
+
+def write_version(folder: Path, project: Path, message: str) -> None:
+    """All structures of a round as one file of the project and, where the project is under DVC, as a new version of it.
+
+    `dvc add` puts the file into DVC's cache; git commits the checksum that DVC writes beside it, and nothing else. Done again, it changes
+    nothing.
+
+    Args:
+        folder: the prepared data of a round.
+        project: the folder that holds learn/.
+        message: of the commit.
+
+    Raises:
+        WorkspaceError: DVC or git refuses.
+    """
+    structures = []
+    for name, part in parts_of(folder).items():
+        for atoms in part:
+            atoms.info[GIVEN] = name
+            structures.append(atoms)
+    write(project / LEARNED, structures)
+    if not (project / ".dvc").is_dir():
+        return
+    _call(project, sys.executable, "-m", "dvc", "add", "--quiet", str(LEARNED))
+    pointers = [f"{LEARNED}.dvc", f"{LEARNED.parent}/.gitignore"]
+    if not _succeeds(project, "git", "rev-parse", "--is-inside-work-tree"):
+        return
+    _call(project, "git", "add", "--force", "--", *pointers)
+    if not _succeeds(project, "git", "diff", "--cached", "--quiet", "--", *pointers):
+        _call(project, "git", "commit", "--quiet", "--message", message, "--", *pointers)
+
+
+def _call(project: Path, *command: str) -> None:
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    if done.returncode:
+        found, do = (done.stderr or done.stdout).strip()[-400:], "Mend what it says and run the same command again."
+        name = " ".join(word for word in command[:4] if word not in (sys.executable, "-m"))
+        raise WorkspaceError(name, expected="a new version of the data", found=found, do=do)
+
+
+def _succeeds(project: Path, *command: str) -> bool:
+    return subprocess.run(command, cwd=project, capture_output=True, check=False).returncode == 0

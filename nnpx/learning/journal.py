@@ -1,0 +1,101 @@
+"""What has been done, one line each: the only memory of a loop, and all that a rerun needs.
+
+A phase writes its files whole (beside their place, then renamed), and its line is added to the journal only when they lie there. Killed
+before the line, the phase is done again, with the same seeds and hence the same outcome; killed while the line is written, the half line
+is cut off. A phase whose files were changed or removed since counts as not done.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, final
+
+from nnpx.errors import ConfigError
+from nnpx.files import md5
+
+#: the file in the folder of a loop
+NAME: Final = "journal.jsonl"
+
+
+@final
+class Journal:
+    """The journal of one loop.
+
+    Args:
+        folder: of the loop.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / NAME
+        self._lines: list[dict[str, Any]] = []
+        self._read()
+
+    def belongs_to(self, experiment: str) -> None:
+        """Claims a new journal for an experiment, or makes sure that it is the one that it was begun for.
+
+        Raises:
+            ConfigError: the folder holds the rounds of another experiment.
+        """
+        begun = next((line["experiment"] for line in self._lines if "experiment" in line), None)
+        if begun is None:
+            self._add({"experiment": experiment})
+        elif begun != experiment:
+            do = "Move the folder away to start anew, or take back what was changed: nothing but the limits of the loop may change."
+            raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found="those of another", do=do)
+
+    def note(self, key: str) -> str | None:
+        """What was noted under this key last."""
+        return next((line["note"][key] for line in reversed(self._lines) if key in line.get("note", {})), None)
+
+    def take_note(self, key: str, value: str) -> None:
+        """Keep a word, such as the id of a run."""
+        self._add({"note": {key: value}})
+
+    def has(self, round_: int, phase: str) -> bool:
+        """Whether the phase is done and its files are what they were."""
+        made: Mapping[str, str] | None = next(
+            (line["made"] for line in reversed(self._lines) if line.get("round") == round_ and line.get("phase") == phase), None
+        )
+        return made is not None and all(self._is(name, checksum) for name, checksum in made.items())
+
+    def phase(self, round_: int, phase: str, files: Sequence[Path], work: Callable[[], None]) -> bool:
+        """Do the work of a phase unless it is done; whether it had to be done.
+
+        Args:
+            round_: number of the round.
+            phase: its name.
+            files: what the work writes, inside the loop's folder.
+            work: writes them.
+        """
+        if self.has(round_, phase):
+            return False
+        work()
+        made = {path.relative_to(self.folder).as_posix(): md5(path) for path in files}
+        self._add({"round": round_, "phase": phase, "made": made})
+        return True
+
+    def _is(self, name: str, checksum: str) -> bool:
+        path = self.folder / name
+        return path.is_file() and md5(path) == checksum
+
+    def _read(self) -> None:
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            os.truncate(self.path, len(whole))
+        self._lines = [json.loads(line) for line in whole.splitlines()]
+
+    def _add(self, line: dict[str, Any]) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = self.path.stat().st_size if self.path.is_file() else 0
+        try:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(line, sort_keys=True) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            if self.path.is_file():
+                os.truncate(self.path, before)  # a full disk takes half a line
+            raise
+        self._lines.append(line)

@@ -1,0 +1,111 @@
+"""Is a label what the reference engine claims: are its forces the slope of its energy?"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final, final
+
+import numpy as np
+from annotated_types import Ge, Gt
+from ase import Atoms
+
+from nnpx.data.frames import labels
+from nnpx.data.jobs import Batch, Engine, Failure, Job
+from nnpx.errors import ReferenceEngineError
+
+
+@final
+class LabelCheck:
+    """What a label has to satisfy before anything learns from it.
+
+        |E(R + δ u) − E(R − δ u) + 2 δ F·u| ≤ t · 2 δ |F| + E_0,   u = F/|F|
+
+    Forces of the wrong sign, of another unit, or of another structure miss this by about 4 δ |F|. It costs two energies more, so that
+    only some labels of every round are examined; every label has to be finite and its forces below a bound. E_0 = 1e-4 eV allows for
+    the convergence of the engine.
+
+    Args:
+        n_examined: labels of a round that are examined by displacement; the others share the engine with them.
+        displacement: δ, Å; that of all atoms together.
+        tolerance: t.
+        max_force: eV/Å; a larger force is no label to learn from.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_examined: Annotated[int, Ge(0)],
+        displacement: Annotated[float, Gt(0)],
+        tolerance: Annotated[float, Gt(0)],
+        max_force: Annotated[float, Gt(0)],
+    ) -> None:
+        self.n_examined, self.displacement, self.tolerance, self.max_force = n_examined, displacement, tolerance, max_force
+
+    def job(self, name: str, atoms: Atoms, *, examined: bool) -> "CheckedPoint":
+        """The labelling of one structure."""
+        step = self.displacement if examined else 0.0
+        return CheckedPoint(name, atoms, step, self.tolerance, self.max_force)
+
+
+#: eV; by so much an energy may be wrong through the convergence of the engine
+_CONVERGENCE: Final = 1e-4
+#: what is said of forces that do not belong to the energy: then no label of this engine is to be trusted
+NO_SLOPE: Final = "forces that are not the slope of the energy"
+
+
+@final
+@dataclass(frozen=True)
+class CheckedPoint(Job):
+    """One structure to label, and how its label is checked; a label that fails becomes a `Failure`.
+
+    Args:
+        name: for messages.
+        atoms: the structure; one that is labelled already is only checked.
+        displacement: see `LabelCheck`; 0 for no examination.
+        tolerance: see `LabelCheck`.
+        max_force: see `LabelCheck`.
+    """
+
+    name: str
+    atoms: Atoms
+    displacement: float
+    tolerance: float
+    max_force: float
+
+    @property
+    def size(self) -> int:
+        """One label."""
+        return 1
+
+    @property
+    def calls(self) -> int:
+        """Calculations with the reference engine."""
+        return (0 if labels(self.atoms) else 1) + (2 if self.displacement else 0)
+
+    def run(self, engine: Engine) -> Batch:
+        """Label, then check."""
+        try:
+            labelled = self.atoms if labels(self.atoms) else engine.label(self.atoms)
+            complaint = self._complaint(labelled, engine)
+        except ReferenceEngineError as error:
+            return Batch([], [Failure(self.name, str(error))])
+        return Batch([], [Failure(self.name, complaint)]) if complaint else Batch([labelled], [])
+
+    def _complaint(self, labelled: Atoms, engine: Engine) -> str:
+        """What is wrong with a label; nothing if it is right."""
+        forces = labels(labelled)["forces"]
+        strongest = float(np.linalg.norm(forces, axis=1).max())
+        if strongest > self.max_force:
+            return f"a force of {strongest:.3g} eV/Å, more than {self.max_force:g}"
+        size = float(np.linalg.norm(forces))
+        if not self.displacement or size == 0.0:
+            return ""
+        ahead, behind = (self._energy(labelled, sign * self.displacement * forces / size, engine) for sign in (1, -1))
+        expected, found = -2 * self.displacement * size, ahead - behind
+        if abs(found - expected) <= self.tolerance * abs(expected) + _CONVERGENCE:
+            return ""
+        return f"{NO_SLOPE}, which changes by {found:.4g} eV along them where they say {expected:.4g} eV"
+
+    def _energy(self, labelled: Atoms, shift: np.ndarray, engine: Engine) -> float:
+        moved = Atoms(labelled.numbers, labelled.positions + shift, cell=labelled.cell, pbc=labelled.pbc)
+        if self.atoms.has("initial_magmoms"):
+            moved.set_initial_magnetic_moments(self.atoms.get_initial_magnetic_moments())
+        return float(labels(engine.label(moved))["energy"])

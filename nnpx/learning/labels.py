@@ -1,0 +1,120 @@
+"""The labels of a round: computed, checked, and counted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from ase import Atoms
+
+from nnpx.data.frames import labels
+from nnpx.data.jobs import Batch, Failure, IsolatedAtom
+from nnpx.data.labelling import Journal
+from nnpx.errors import ReferenceEngineError
+from nnpx.learning.calls import Calls
+from nnpx.learning.label_check import NO_SLOPE, CheckedPoint, LabelCheck
+from nnpx.reference import Reference
+
+#: eV/Å; by so much two calculations of one structure may differ
+_SAME: float = 0.02
+
+
+@final
+@dataclass(frozen=True)
+class Labels:
+    """What came of the structures of a round.
+
+    Args:
+        structures: labelled and checked.
+        failures: what has no label, and why.
+        isolated: energies (eV) of isolated atoms that were asked for.
+        n_calls: calculations with the reference engine, failed ones and those of checks included.
+    """
+
+    structures: list[Atoms]
+    failures: list[Failure]
+    isolated: dict[str, float]
+    n_calls: int
+
+
+@final
+class Labeller:
+    """Labels structures in processes and checks what comes back.
+
+    Args:
+        reference: the engine.
+        check: what a label has to satisfy.
+        timeout_s: s; of one job.
+        journal: where finished jobs are kept.
+        report: called with the number of jobs done and of all.
+    """
+
+    def __init__(
+        self, *, reference: Reference, check: LabelCheck, timeout_s: float, journal: Journal, report: Callable[[int, int], None]
+    ) -> None:
+        self._check, self._theory = check, reference.level_of_theory
+        self._calls = Calls(engine=reference, n_processes=reference.n_processes, timeout_s=timeout_s, journal=journal, report=report)
+
+    def label(self, structures: Sequence[Atoms], elements: Sequence[str]) -> Labels:
+        """Labels of the structures, and the energies of isolated atoms of some elements.
+
+        Some labels are examined, evenly among the structures. Where one of them fails, the engine is not to be trusted, and all others are
+        examined as well before anything is learned from them.
+
+        Raises:
+            ReferenceEngineError: not one structure has a label that passes its check.
+        """
+        examined = set(np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int).tolist())
+        jobs = self._jobs(structures, examined)
+        lone = [IsolatedAtom(f"isolated {symbol}", symbol) for symbol in elements]
+        batches = self._calls.run([*jobs, *lone])
+        n_calls = sum(job.calls for job in jobs) + len(lone)
+        if any(NO_SLOPE in failure.reason for index in examined for failure in batches[index].failures):
+            again = {k: batches[k].structures[0] for k in range(len(structures)) if k not in examined and batches[k].structures}
+            jobs = [self._check.job(f"structure {k}", labelled, examined=True) for k, labelled in again.items()]
+            for k, batch in zip(again, self._calls.run(jobs), strict=True):
+                batches[k] = batch
+            n_calls += sum(job.calls for job in jobs)
+        found = self._found(batches[: len(structures)], batches[len(structures) :], n_calls)
+        if structures and not found.structures:
+            raise ReferenceEngineError(
+                self._theory,
+                expected=f"a label that can be learned from for at least one of {len(structures)} structures",
+                found=found.failures[0].reason,
+                do="Look at the reference engine; nothing was learned from these labels.",
+            )
+        return found
+
+    def examine(self, structures: Sequence[Atoms]) -> Labels:
+        """Labels some structures that are labelled already again: they must come from this engine, and pass the same check.
+
+        Raises:
+            ReferenceEngineError: an engine that answers otherwise, or a label that fails its check.
+        """
+        chosen = [structures[k] for k in np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int)]
+        again = self.label([_bare(atoms) for atoms in chosen], []) if chosen else Labels([], [], {}, 0)
+        if again.failures:
+            failure = again.failures[0]
+            do = "Look at the reference engine, or at the structures."
+            raise ReferenceEngineError(self._theory, expected="labels that pass their check", found=failure.reason, do=do)
+        for old, new in zip(chosen, again.structures, strict=True):
+            if "forces" not in labels(old):
+                continue
+            off = float(np.abs(labels(old)["forces"] - labels(new)["forces"]).max())
+            if off > _SAME + self._check.tolerance * float(np.abs(labels(new)["forces"]).max()):
+                found, do = f"forces that differ by {off:.3g} eV/Å", "Choose the reference engine that labelled the data."
+                raise ReferenceEngineError(self._theory, expected="the labels that the data have", found=found, do=do)
+        return again
+
+    def _jobs(self, structures: Sequence[Atoms], examined: set[int]) -> list[CheckedPoint]:
+        return [self._check.job(f"structure {k}", atoms, examined=k in examined) for k, atoms in enumerate(structures)]
+
+    def _found(self, batches: Sequence[Batch], lone: Sequence[Batch], n_calls: int) -> Labels:
+        isolated = {str(atoms.symbols[0]): float(labels(atoms)["energy"]) for batch in lone for atoms in batch.structures}
+        failures = [failure for batch in [*batches, *lone] for failure in batch.failures]
+        return Labels([atoms for batch in batches for atoms in batch.structures], failures, isolated, n_calls)
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The geometry without its labels."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))

@@ -1,0 +1,39 @@
+"""What a loop leaves in the project: its potential and its data, where the other verbs look for them."""
+
+from pathlib import Path
+from typing import Any
+
+from nnpx import artifact
+from nnpx.data.frames import write_json
+from nnpx.files import md5, read_json
+from nnpx.learning import dataset
+from nnpx.learning.places import Place
+from nnpx.outcome import measure
+
+
+def publish(last: Place, workspace: Path, run_id: str) -> Path:
+    """Copies the last round's data to data/prepared/ and its potential to models/, so that evaluate, simulate and report work on them.
+
+    Args:
+        last: the last round.
+        workspace: the project folder.
+        run_id: of the loop's run; what the other verbs find is added to it.
+
+    Returns:
+        The potential.
+    """
+    path, made_of = workspace / "models" / "potential.nnpx", md5(last.potential)
+    known = read_json(path.with_name("training.json"))
+    if known.get("learned") == made_of and path.is_file() and md5(path) == made_of:
+        return path
+    dataset.copy(last.data, workspace / "data" / "prepared")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".writing")
+    beside.write_bytes(last.potential.read_bytes())
+    beside.replace(path)
+    training: dict[str, Any] = read_json(last.training)
+    outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=training["wall_s"])
+    members = [{**member, "run_id": ""} for member in training["members"]]
+    told = {"run_id": run_id, "wall_s": training["wall_s"]}
+    write_json(path.with_name("training.json"), {**told, "outcome": outcome, "members": members, "learned": made_of})
+    return path

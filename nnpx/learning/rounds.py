@@ -1,0 +1,204 @@
+"""The loop: rounds made of phases, each of which is done once."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+from ase import Atoms
+from omegaconf import DictConfig, OmegaConf
+
+from nnpx.acquisition import Acquisition
+from nnpx.config import fingerprint, instantiate
+from nnpx.data.duplicates import find_duplicates
+from nnpx.data.frames import write, write_json
+from nnpx.data.labelling import Journal as CallJournal
+from nnpx.data.reader import read
+from nnpx.data.source import Source
+from nnpx.errors import ConfigError
+from nnpx.files import read_json
+from nnpx.learning import dataset
+from nnpx.learning.closed_loop import ClosedLoop
+from nnpx.learning.features import pool
+from nnpx.learning.journal import Journal
+from nnpx.learning.labels import Labeller
+from nnpx.learning.places import Place, place
+from nnpx.learning.reporting import first_row, row_of_round
+from nnpx.learning.training import keep, train
+from nnpx.learning.uncertainty import calibrated
+from nnpx.learning.view import View
+from nnpx.learning.ways import read_frames
+from nnpx.reference import Reference
+
+#: what of an experiment may change while its loop runs
+IDLE: Final = ("conf_hash", "name", "md", "tracking")
+#: the folder of the loop in the project
+FOLDER: Final = "learn"
+
+Row = dict[str, Any]
+
+
+@final
+class Loop:
+    """One experiment's loop in one project folder.
+
+    Args:
+        config: the experiment.
+        workspace: the project folder.
+        view: is told what happens.
+
+    Raises:
+        ConfigError: an ensemble whose members cannot disagree, or a folder that holds the loop of another experiment.
+    """
+
+    def __init__(self, config: DictConfig, workspace: Path, view: View) -> None:
+        if len(instantiate(config.ensemble).seeds(config.seed)) < 2:
+            raise ConfigError("ensemble", expected="members that can disagree", found="a single potential", do="Choose ensemble=deep.")
+        self.config, self.workspace, self.view = config, workspace, view
+        self.settings: ClosedLoop = instantiate(config.learning)
+        self.acquisition: Acquisition = instantiate(config.acquisition)
+        self.reference: Reference = instantiate(config.reference)
+        self.source: Source = instantiate(config.data)
+        self.folder = workspace / FOLDER
+        self.journal = Journal(self.folder)
+        self.journal.belongs_to(decisive(config))
+
+    @property
+    def has_data(self) -> bool:
+        """Whether it has its own copy of the data of the start."""
+        return self.journal.has(0, "data")
+
+    def run(self, tell: Callable[[list[Row]], None]) -> tuple[list[Row], str]:
+        """All rounds that are still to be done, from the data in data/prepared/.
+
+        Args:
+            tell: called with the reports of all rounds so far, after each of them.
+
+        Returns:
+            The reports of all rounds, and why the loop ended.
+        """
+        start = self._begin()
+        rows: list[Row] = []
+        self.view.show(rows)
+        while not (verdict := self.settings.stopping.verdict(rows)):
+            rows.append(self._round(len(rows) + 1, rows[-1]["n_calls"] if rows else start["n_calls"]))
+            self.view.show(rows)
+            tell(rows)
+        return rows, verdict
+
+    def place(self, number: int) -> Place:
+        """Where a round keeps its files."""
+        return place(self.folder, number)
+
+    def _begin(self) -> Row:
+        here = self.place(0)
+        self._phase(0, "data", dataset.files_of(here.data), partial(dataset.copy, self.workspace / "data" / "prepared", here.data))
+        self._phase(0, "labels", [here.labels], partial(self._examine, here))
+        self._phase(0, "potential", [here.potential, here.training], partial(self._train, 0))
+        self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self.workspace)))
+        return read_json(here.report)
+
+    def _round(self, number: int, calls_before: int) -> Row:
+        here, before = self.place(number), self.place(number - 1)
+        states = [here.walker(k) for k in range(len(self.settings.walkers.names))]
+        self._phase(number, "walkers", [*states, here.walk, here.candidates, here.drawn], partial(self._walk, before, here, number))
+        self._phase(number, "selected", [here.selected], partial(self._select, before, here, number))
+        self._phase(number, "labels", [here.labelled, here.labels], partial(self._label, before, here))
+        self._phase(number, "data", dataset.files_of(here.data), partial(self._grow, before, here))
+        self._phase(number, "version", [], partial(dataset.write_version, here.data, self.workspace, f"Learn: data of round {number}"))
+        self._phase(number, "potential", [here.potential, here.training], partial(self._train, number))
+        self._phase(number, "report", [here.report], lambda: write_json(here.report, row_of_round(number, here, before, calls_before)))
+        return read_json(here.report)
+
+    def _phase(self, number: int, name: str, files: list[Path], work: Callable[[], None]) -> None:
+        self.view.phase(number, name)
+        self.journal.phase(number, name, files, work)
+
+    def _examine(self, here: Place) -> None:
+        found = self._labeller(here).examine(dataset.parts_of(here.data)["train"])
+        write_json(here.labels, {"n_calls": found.n_calls, "level_of_theory": self.reference.level_of_theory})
+
+    def _walk(self, before: Place, here: Place, number: int) -> None:
+        potential = calibrated(before.potential, dataset.parts_of(before.data)["valid"])
+        limits = self.acquisition.band.limits(potential.spread, potential.error)
+        self.settings.walkers.walk(
+            potential,
+            limits,
+            starts=self.settings.walkers.starts(dataset.parts_of(self.place(0).data)["train"], self.workspace),
+            before=before,
+            here=here,
+            seed=(self.config.seed, number),
+            n_drawn=self.settings.n_drawn,
+            watch=self.view.walk,
+        )
+
+    def _select(self, before: Place, here: Place, number: int) -> None:
+        """The batch from the candidates, the drawn frames, and structures with elements that the potential does not know."""
+        candidates, drawn, known = read_frames(here.candidates), read_frames(here.drawn), dataset.parts_of(before.data)
+        seen = [*known["train"], *known["valid"], *known["test"], *drawn]
+        fresh = _without_duplicates(candidates, seen, self.source.near_duplicate)
+        chosen: list[Atoms] = []
+        if fresh:
+            potential = calibrated(before.potential, [])
+            random = np.random.default_rng((self.config.seed, number, 1))
+            points = pool(potential.ensemble, fresh, known["train"])
+            chosen = [_marked(fresh[index], "chosen") for index in self.acquisition.choose(points, random)]
+        novel = [atoms for atoms in drawn if atoms.info["why"] == "new"]
+        rest = [_marked(atoms, "drawn") for atoms in drawn if atoms.info["why"] != "new"]
+        write(here.selected, [*chosen, *rest, *_without_duplicates(novel, seen[: len(seen) - len(drawn)], self.source.near_duplicate)])
+
+    def _label(self, before: Place, here: Place) -> None:
+        structures, card = read_frames(here.selected), read_json(before.data / "card.json")
+        elements = {str(symbol) for atoms in structures for symbol in atoms.symbols} - set(card["elements"])
+        asked = sorted(elements) if card["isolated_atoms"] else []
+        found = self._labeller(here).label(structures, asked)
+        write(here.labelled, found.structures)
+        failures = [{"name": failure.name, "reason": failure.reason} for failure in found.failures]
+        write_json(here.labels, {"n_calls": found.n_calls, "failures": failures, "isolated_atoms": found.isolated})
+
+    def _labeller(self, here: Place) -> Labeller:
+        return Labeller(
+            reference=self.reference,
+            check=self.settings.label_check,
+            timeout_s=self.settings.timeout_s,
+            journal=CallJournal(path=here.calls),
+            report=self.view.calls,
+        )
+
+    def _grow(self, before: Place, here: Place) -> None:
+        labelled = read(here.labelled) if here.labelled.stat().st_size else []
+        valid = [atoms for atoms in labelled if atoms.info["why"] == "drawn"]
+        train = [atoms for atoms in labelled if atoms.info["why"] != "drawn"]
+        isolated = read_json(here.labels)["isolated_atoms"]
+        dataset.grow(before.data, here.data, train=train, valid=valid, isolated=isolated, near_duplicate=self.source.near_duplicate)
+
+    def _train(self, number: int) -> None:
+        here, before = self.place(number), self.place(number - 1)
+        if number and read_json(here.data / "card.json")["md5"]["train"] == read_json(before.data / "card.json")["md5"]["train"]:
+            keep(before, here, self.config)
+            return
+        epochs = self.settings.retrain_epochs
+        warm = before.potential if number and epochs is not None else None
+        train(self.config, here.folder, self.workspace, warm=warm, epochs=epochs, report=self.view.epoch)
+
+
+def decisive(config: DictConfig) -> str:
+    """A fingerprint of everything that the rounds follow from: neither their number nor that of processes is part of it."""
+    nodes = {str(key): config[key] for key in config if key not in IDLE}
+    nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
+    for key in ("reference", "ensemble"):
+        nodes[key] = OmegaConf.masked_copy(config[key], [name for name in config[key] if name != "n_processes"])
+    return fingerprint(*(nodes[key] for key in sorted(nodes)))
+
+
+def _without_duplicates(structures: list[Atoms], seen: list[Atoms], tolerance: float) -> list[Atoms]:
+    """Those that are no near duplicate of one that was seen, or of an earlier one."""
+    groups = find_duplicates([*seen, *structures], tolerance=tolerance).near
+    repeated = {index for group in groups for index in sorted(group)[1:]}
+    return [atoms for k, atoms in enumerate(structures, start=len(seen)) if k not in repeated]
+
+
+def _marked(atoms: Atoms, why: str) -> Atoms:
+    atoms.info["why"] = why
+    return atoms

@@ -1,0 +1,58 @@
+"""When a loop has learned enough, or spent enough."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, final
+
+from annotated_types import Ge, Gt
+
+
+@final
+class Stopping:
+    """Rules that are written down before the first round; null leaves one out.
+
+    A loop has learned enough when in the last `patience` rounds all three of these held: walkers hardly met anything uncertain, the
+    calibrated spread along their way was small, and so was the error on frames drawn from it at random and labelled afresh. It has spent
+    enough after `max_rounds` or `max_calls`.
+
+    Args:
+        candidate_fraction: share of the frames that may be candidates.
+        spread_q99: eV/Å; quantile 0.99 over frames of the largest calibrated spread.
+        force_rmse: eV/Å; root mean square error of the force on an atom, on frames that were drawn, not chosen.
+        patience: rounds in a row.
+        max_rounds: rounds.
+        max_calls: calculations with the reference engine, those of the start and of checks included; a round that is begun is finished.
+    """
+
+    def __init__(
+        self,
+        *,
+        candidate_fraction: Annotated[float, Ge(0)] | None,
+        spread_q99: Annotated[float, Gt(0)] | None,
+        force_rmse: Annotated[float, Gt(0)] | None,
+        patience: Annotated[int, Ge(1)],
+        max_rounds: Annotated[int, Ge(1)],
+        max_calls: Annotated[int, Ge(1)] | None,
+    ) -> None:
+        self.targets = {"candidate_fraction": candidate_fraction, "spread_q99": spread_q99, "force_rmse": force_rmse}
+        self.patience, self.max_rounds, self.max_calls = patience, max_rounds, max_calls
+
+    def verdict(self, rounds: Sequence[Mapping[str, Any]]) -> str:
+        """Why the loop ends after these rounds; nothing while it goes on.
+
+        Args:
+            rounds: report of every round that walked: `candidate_fraction`, `spread_q99`, `force_rmse` (None where unknown), `n_calls`.
+        """
+        wanted = {name: target for name, target in self.targets.items() if target is not None}
+        last = rounds[-self.patience :]
+        if wanted and len(last) == self.patience and all(_holds(row, wanted) for row in last):
+            told = ", ".join(f"{name} ≤ {target:g}" for name, target in wanted.items())
+            return f"learned: {told}" + (f" in {self.patience} rounds" if self.patience > 1 else "")
+        if len(rounds) >= self.max_rounds:
+            return f"spent: {len(rounds)} rounds"
+        if self.max_calls is not None and rounds and rounds[-1]["n_calls"] >= self.max_calls:
+            return f"spent: {rounds[-1]['n_calls']} calculations"
+        return ""
+
+
+def _holds(row: Mapping[str, Any], wanted: Mapping[str, float]) -> bool:
+    return all(row[name] is not None and row[name] <= target for name, target in wanted.items())

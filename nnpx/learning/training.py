@@ -1,0 +1,83 @@
+"""The potential of a round: trained on the data of the round, warm from the potential before where that is possible."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from nnpx import artifact
+from nnpx.config import instantiate
+from nnpx.data.frames import write_json
+from nnpx.ensemble import Ensemble
+from nnpx.files import read_json
+from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
+from nnpx.learning.places import Place
+from nnpx.members import train_members
+from nnpx.provenance import provenance
+from nnpx.trainer.loop import Trainer
+
+
+def train(
+    config: DictConfig, folder: Path, workspace: Path, *, warm: Path | None, epochs: int | None, report: Callable[[Report], None]
+) -> None:
+    """Reads `data/` of a round's folder; writes its `potential.nnpx` and `training.json`.
+
+    An interrupted training goes on from its last epoch, bit for bit. Elements that the potential before does not know make a warm start
+    impossible: the training then starts from random weights, for as many epochs as the first.
+
+    Args:
+        config: the experiment.
+        folder: of the round.
+        workspace: the folder that holds .nnpx/.
+        warm: the potential to start from; None for random weights.
+        epochs: of a warm training; None for those of the trainer.
+        report: called after every epoch of every member.
+    """
+    started, resolved = time.perf_counter(), _plain(config)
+    card, recruitment = read_json(folder / "data" / "card.json"), instantiate(config.ensemble)
+    initial = _initial_weights(warm, folder, card["numbers"])
+    if initial is not None and epochs is not None:
+        resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
+    task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
+    describe_structures(task, folder / "data")
+    potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
+    rows = [[for_json(epoch) for epoch in curve] for curve in curves]
+    members = [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]
+    last = {"last_epochs": [curve[-1] for curve in rows]}
+    made = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}
+    artifact.save(folder / "potential.nnpx", Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
+    wall = round(time.perf_counter() - started, 2)
+    write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
+    forget_graphs(task)
+    if initial is not None:
+        initial.unlink()
+
+
+def keep(before: Place, here: Place, config: DictConfig) -> None:
+    """The potential of the round before once more, where there was nothing new to train on; it knows of the new data."""
+    trainer: Trainer = instantiate(config.trainer)
+    header, card = artifact.read_header(before.potential), read_json(here.data / "card.json")
+    made = {**header["provenance"], "data_md5": card["md5"]}
+    ensemble = artifact.load(before.potential, dtype=trainer.dtype)
+    artifact.save(here.potential, ensemble, config=header["config"], card=card, provenance=made, training=header["training"])
+    write_json(here.training, read_json(before.training))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    return {str(key): value for key, value in dict(OmegaConf.to_container(config, resolve=True)).items()}  # type: ignore[arg-type]
+
+
+def _initial_weights(warm: Path | None, folder: Path, numbers: list[int]) -> Path | None:
+    """The weights and scales of a potential in a file of their own, if it knows these elements and no others."""
+    if warm is None:
+        return None
+    ensemble = artifact.load(warm)
+    if list(ensemble.numbers) != list(numbers):
+        return None
+    path = folder / "initial.weights"
+    with path.open("wb") as file:
+        torch.save([member.state_dict() for member in ensemble.members], file)
+    return path

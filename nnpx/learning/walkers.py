@@ -1,0 +1,207 @@
+"""Walkers: molecular dynamics that looks for what the ensemble does not know."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Final, final
+
+import numpy as np
+from annotated_types import Ge, Gt, Len
+from ase import Atoms
+
+from nnpx.acquisition.threshold import Limits
+from nnpx.data.files import open_structures
+from nnpx.errors import GeometryError, SimulationError
+from nnpx.learning.places import Place
+from nnpx.learning.uncertainty import Calibrated
+from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, write_ways
+from nnpx.md.batched import Walkers as Replicas
+from nnpx.md.momenta import draw_momenta, remove_rigid_motion
+from nnpx.md.walker import read_walker, start_walker
+from nnpx.md.watchdog import Watchdog
+from nnpx.neighbors import graph_from_list
+
+#: an uncertainty is written down as at most so many times the upper limit
+LEVEL_AT_MOST: Final = 10.0
+#: told the share of the round that has passed, and of each walker its uncertainty in units of the upper limit, and its fate
+Watch = Callable[[float, Mapping[str, tuple[float, str]]], None]
+
+
+@final
+class Walkers:
+    """Several structures at several temperatures, all moved together by the ensemble, each paused where it is no longer to be trusted.
+
+    At every look a structure within the band is a candidate; beyond the band the walker is lost, and beyond the watchdog's bounds absurd.
+    It then goes back to the last look at which it was neither, and waits there for the next potential; where there is none, it begins
+    anew. The last structure before a walker was lost is a candidate too: just there the potential went wrong.
+
+    Args:
+        structures: file of start structures, which the walkers take in turn; None for the training set.
+        temperatures_K: of the heat baths.
+        n_walkers: per temperature.
+        timestep_fs: Δt.
+        friction_per_fs: γ of the heat baths.
+        round_ps: every walker's way in a round.
+        look_every_fs: time between two looks; rounded to whole steps.
+        max_candidates: of one walker in a round.
+        skin: see `nnpx.md.batched.Walkers`.
+        bond_factor: see `nnpx.md.Dynamics`.
+        watchdog: what is absurd.
+    """
+
+    def __init__(
+        self,
+        *,
+        structures: str | None,
+        temperatures_K: Annotated[list[Annotated[float, Gt(0)]], Len(1)],
+        n_walkers: Annotated[int, Ge(1)],
+        timestep_fs: Annotated[float, Gt(0)],
+        friction_per_fs: Annotated[float, Gt(0)],
+        round_ps: Annotated[float, Gt(0)],
+        look_every_fs: Annotated[float, Gt(0)],
+        max_candidates: Annotated[int, Ge(1)],
+        skin: Annotated[float, Ge(0)],
+        bond_factor: Annotated[float, Gt(0)],
+        watchdog: Watchdog,
+    ) -> None:
+        self.structures, self.temperatures_K, self.n_walkers = structures, temperatures_K, n_walkers
+        self.timestep_fs, self.friction_per_fs, self.max_candidates = timestep_fs, friction_per_fs, max_candidates
+        self.skin, self.bond_factor, self.watchdog = skin, bond_factor, watchdog
+        self.stride = max(1, round(look_every_fs / timestep_fs))
+        self.n_looks = max(1, round(1000 * round_ps / (self.stride * timestep_fs)))
+
+    def starts(self, train: Sequence[Atoms], folder: Path) -> list[Atoms]:
+        """The start structure of every walker.
+
+        Args:
+            train: the training set.
+            folder: where a relative path starts.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        known = list(train) if self.structures is None else open_structures(folder / self.structures)
+        count = self.n_walkers * len(self.temperatures_K)
+        chosen = np.linspace(0, len(known) - 1, count).round().astype(int) if len(known) > count else np.arange(count) % len(known)
+        return [known[k] for k in chosen]
+
+    def walk(
+        self,
+        potential: Calibrated,
+        limits: Limits,
+        *,
+        starts: Sequence[Atoms],
+        before: Place,
+        here: Place,
+        seed: tuple[int, ...],
+        n_drawn: int,
+        watch: Watch,
+    ) -> None:
+        """One round of walking; writes state, candidates, drawn frames and what there is to tell.
+
+        Args:
+            potential: what moves the walkers, and says how far it is to be trusted.
+            limits: the band.
+            starts: start structures of all walkers.
+            before: the round before, whose walkers go on; they begin where it has none.
+            here: where to write.
+            seed: of this round: of what is drawn, and of momenta and noise where walkers begin.
+            n_drawn: frames to draw at random from the way of all.
+            watch: told after every look.
+        """
+        ways = self._ways(starts, before, seed)
+        for way in ways:
+            if not set(way.walker.atoms.numbers.tolist()) <= set(potential.ensemble.numbers):
+                way.fate = UNKNOWN
+        replicas = Replicas(
+            potential.ensemble,
+            [way.walker for way in ways],
+            timestep_fs=self.timestep_fs,
+            friction_per_fs=self.friction_per_fs,
+            skin=self.skin,
+        )
+        self._first_look(ways, potential, limits)
+        for look in range(1, self.n_looks + 1):
+            moving = [k for k, way in enumerate(ways) if not way.fate]
+            spreads = dict.fromkeys(moving, np.inf) | self._advance(replicas, moving)
+            for k in moving:
+                ways[k].walked_fs += self.stride * self.timestep_fs
+                self._judge(ways[k], potential.factor * spreads[k], limits)
+            watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
+        for way, start in zip(ways, starts, strict=True):
+            way.fate = way.fate or ARRIVED
+            if way.fate in (LOST, ABSURD):
+                self._go_back(way, start)
+        random = np.random.default_rng((*seed, 3))
+        write_ways(ways, here, limits=limits, factor=potential.factor, random=random, n_drawn=n_drawn)
+
+    @property
+    def names(self) -> list[str]:
+        """What the walkers are called: temperature and number."""
+        return [f"{kelvin:g}K-{k}" for kelvin in self.temperatures_K for k in range(self.n_walkers)]
+
+    def _ways(self, starts: Sequence[Atoms], before: Place, seed: tuple[int, ...]) -> list[Way]:
+        """Every walker where it was, or at its beginning."""
+        temperatures = [kelvin for kelvin in self.temperatures_K for _ in range(self.n_walkers)]
+        ways = []
+        for k, (name, start, kelvin) in enumerate(zip(self.names, starts, temperatures, strict=True)):
+            path = before.walker(k)
+            walker = read_walker(path) if path.is_file() else start_walker(start, temperature_K=kelvin, seed=[*seed, 2, k])
+            guard = self.watchdog.guard(start, bond_factor=self.bond_factor, target_K=kelvin, timestep_fs=self.timestep_fs, name=name)
+            ways.append(Way(name, walker, guard, self.timestep_fs))
+        return ways
+
+    def _first_look(self, ways: Sequence[Way], potential: Calibrated, limits: Limits) -> None:
+        """What the new potential says of where the walkers are."""
+        waiting = [way for way in ways if not way.fate]
+        if not waiting:
+            return
+        numbers, cutoff = potential.ensemble.numbers, potential.ensemble.cutoff_radius
+        graph = graph_from_list([way.walker.atoms for way in waiting], numbers=numbers, cutoff=cutoff, where="the walkers")
+        for way, uncertainty in zip(waiting, potential.of_structures(graph).tolist(), strict=True):
+            self._judge(way, uncertainty, limits)
+
+    def _advance(self, replicas: Replicas, moving: Sequence[int]) -> dict[int, float]:
+        """The walkers that the potential could follow to the next look, with the largest spread of their forces, not calibrated."""
+        if not moving:
+            return {}
+        try:
+            course = replicas.advance(self.stride, moving, stride=self.stride, spread=True)
+        except GeometryError:  # of one of them: it must not stop the others
+            return {} if len(moving) == 1 else {k: one for each in moving for k, one in self._advance(replicas, [each]).items()}
+        return dict(zip(course.walkers, course.forces_std_max[-1].tolist(), strict=True))
+
+    def _judge(self, way: Way, uncertainty: float, limits: Limits) -> None:
+        """What follows from a look at a walker."""
+        if not np.isfinite(uncertainty) or self._is_absurd(way):
+            way.fate = ABSURD
+        elif uncertainty > limits.upper:
+            way.fate = LOST
+        way.level = min(uncertainty / limits.upper, LEVEL_AT_MOST) if np.isfinite(uncertainty) else LEVEL_AT_MOST
+        way.uncertainty.append(max(way.level * limits.upper, limits.upper if way.fate == ABSURD else 0.0))
+        if way.fate == LOST and way.frames and (not way.candidates or way.candidates[-1] is not way.frames[-1]):
+            way.candidates.append(way.frames[-1])
+        if way.fate:
+            return
+        way.trust(uncertainty)
+        if limits.holds(uncertainty):
+            way.candidates.append(way.frames[-1])
+            if len(way.candidates) >= self.max_candidates:
+                way.fate = PAUSED
+
+    def _is_absurd(self, way: Way) -> bool:
+        try:
+            way.guard.geometry(way.walker.step, way.walker.atoms)
+            way.guard.temperature(way.walker.step, way.walker.atoms, 3 * len(way.walker.atoms))
+        except (SimulationError, GeometryError):
+            return True
+        return False
+
+    def _go_back(self, way: Way, start: Atoms) -> None:
+        """To the last look that was right; to the beginning, with new momenta, where there is none but the first."""
+        if len(way.frames) > 1:
+            way.return_to_trusted()
+            return
+        walker = way.walker
+        walker.atoms.positions, walker.step = start.positions.copy(), 0
+        draw_momenta(walker.atoms, walker.temperature_K, walker.random)
+        remove_rigid_motion(walker.atoms)

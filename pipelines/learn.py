@@ -1,0 +1,37 @@
+"""Learns from its own mistakes: walkers find what the ensemble does not know, the reference labels it, until it is enough."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+
+from nnpx.config import instantiate
+from nnpx.learning.publishing import publish
+from nnpx.learning.remembering import Memory
+from nnpx.learning.rounds import Loop
+from nnpx.learning.view import View, table_of
+from nnpx.verbs import run_verb
+
+
+def main(config: DictConfig, workspace: Path) -> None:
+    """Writes learn/, and at its end data/prepared/ and models/. The same command goes on where it was left, whenever it was killed."""
+    console = Console()
+    view = View(console)
+    loop = Loop(config, workspace, view)
+    if not loop.has_data:
+        run_verb("prepare", config, workspace, alone=False)
+    tracker = instantiate(config.tracking, workspace=workspace)
+    memory = Memory(tracker, loop)
+    with memory.run as run:
+        memory.begin(workspace)
+        with view:
+            rows, verdict = loop.run(memory.tell)
+        potential = publish(loop.place(len(rows)), workspace, run.id)
+        memory.conclude(potential, verdict)
+    if not console.is_terminal:
+        console.print(table_of(rows))
+    console.print(
+        f"learn: {verdict}; {rows[-1]['n_calls']} calculations → {potential.relative_to(workspace)}", highlight=False, soft_wrap=True
+    )
+    for line in tracker.dashboard():
+        console.print(f"dashboard  {line}", highlight=False, soft_wrap=True, markup=False)

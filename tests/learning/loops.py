@@ -1,0 +1,76 @@
+"""A loop so small that it takes seconds: six copper atoms, effective medium theory, two members of a few weights."""
+
+from pathlib import Path
+
+import numpy as np
+from ase.cluster import Octahedron
+from ase.io import write
+from omegaconf import DictConfig
+from rich.console import Console
+
+from nnpx.config import compose, validate
+from nnpx.learning.rounds import Loop
+from nnpx.learning.view import View
+from nnpx.verbs import run_verb
+
+TINY = [
+    *(
+        "data=unlabelled",
+        "data.path=start.extxyz",
+        "data.split.n_valid=3",
+        "data.split.n_test=1",
+        "reference=ase",
+        "reference.n_processes=1",
+    ),
+    *("reference.calculator=learning.engines.Counted", "reference.level_of_theory=counted", "tracking=none", "prior=zero"),
+    *("descriptor=acsf_narrow", "radial.n_functions=6", "descriptor.angular.n_widths=2", "descriptor.angular.zetas=[1]"),
+    *(
+        "network.hidden=[6]",
+        "ensemble.n_members=2",
+        "ensemble.n_processes=1",
+        "trainer.max_epochs=20",
+        "trainer.batch_size=2",
+        "schedule.warmup_steps=2",
+    ),
+    *("acquisition.n_selected=4", "acquisition.band.floor=0.0", "acquisition.band.upper_factor=50.0", "acquisition.band.error_factor=0.0"),
+    *("acquisition.band.quantile=0.3", "learning.walkers.temperatures_K=[300.0]", "learning.walkers.n_walkers=3"),
+    *("learning.walkers.timestep_fs=2.0", "learning.walkers.round_ps=0.08", "learning.walkers.look_every_fs=8.0"),
+    *("learning.walkers.watchdog.max_bond_change=2.0", "learning.n_drawn=2", "learning.retrain_epochs=5", "learning.timeout_s=60.0"),
+    *("learning.stopping.max_rounds=2", "learning.stopping.patience=1", "learning.label_check.n_examined=1"),
+]
+
+
+def config(*overrides: str) -> DictConfig:
+    usual = [word for word in TINY if not ("ensemble=single" in overrides and word.startswith("ensemble."))]
+    composed = compose([*usual, *overrides])
+    validate(composed, ["learning"])
+    return composed
+
+
+def starts(folder: Path, n: int = 14) -> None:
+    """Displaced octahedra of copper."""
+    structures = []
+    for seed in range(n):
+        atoms = Octahedron("Cu", 2)
+        atoms.positions += 0.08 * np.random.default_rng(seed).standard_normal((len(atoms), 3))
+        atoms.info["group"] = "start"
+        structures.append(atoms)
+    write(folder / "start.extxyz", structures)
+
+
+def loop(folder: Path, *overrides: str) -> Loop:
+    composed = config(*overrides)
+    one = Loop(composed, folder, View(Console(quiet=True)))
+    if not one.has_data:
+        run_verb("prepare", composed, folder, alone=False)
+    return one
+
+
+def chosen(folder: Path) -> dict[str, str]:
+    """The selected and the labelled structures of every round, as text."""
+    names = ("selected.extxyz", "labelled.extxyz", "drawn.extxyz", "candidates.extxyz")
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted((folder / "learn").glob("round_*/*.extxyz"))
+        if path.name in names
+    }

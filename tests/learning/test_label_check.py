@@ -1,0 +1,121 @@
+"""A label that is not what it claims is recognised, and an engine that fails costs one structure."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.cluster import Octahedron
+
+from nnpx.data.frames import labels
+from nnpx.data.labelling import Journal
+from nnpx.errors import ReferenceEngineError
+from nnpx.learning.label_check import LabelCheck
+from nnpx.learning.labels import Labeller
+from nnpx.reference.ase import ASE
+from nnpx.reference.emt import EMT
+from nnpx.reference.xtb import XTB
+
+CHECK = LabelCheck(n_examined=2, displacement=0.01, tolerance=0.05, max_force=50.0)
+
+
+@pytest.fixture(autouse=True)
+def trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNPX_TRUSTED", "learning")
+
+
+def copper(seed: int, shift: float = 0.0) -> Atoms:
+    """Six displaced atoms; the first lies near `shift` in x."""
+    atoms = Octahedron("Cu", 2)
+    atoms.positions += 0.1 * np.random.default_rng(seed).standard_normal((len(atoms), 3))
+    atoms.positions[:, 0] += shift - atoms.positions[0, 0]
+    return atoms
+
+
+def faulty(fault: str, beyond: float = -1e9) -> ASE:
+    parameters = {"fault": fault, "beyond": beyond}
+    return ASE(calculator="learning.engines.Counted", parameters=parameters, level_of_theory="counted", n_processes=1)
+
+
+def labeller(engine: object, folder: Path, timeout_s: float = 60.0) -> Labeller:
+    journal = Journal(path=folder / "calls.jsonl")
+    return Labeller(reference=engine, check=CHECK, timeout_s=timeout_s, journal=journal, report=lambda done, total: None)
+
+
+def test_labels_of_a_right_engine_pass_and_are_those_of_the_engine(tmp_path: Path) -> None:
+    structures = [copper(seed) for seed in range(4)]
+    found = labeller(EMT(n_processes=2), tmp_path).label(structures, ["Cu"])
+    assert found.failures == []
+    assert found.n_calls == 4 + 2 * 2 + 1
+    assert found.isolated["Cu"] == pytest.approx(EMT(n_processes=1).isolated_atom("Cu"))
+    for atoms, label in zip(structures, found.structures, strict=True):
+        assert np.array_equal(labels(label)["forces"], labels(EMT(n_processes=1).label(atoms))["forces"])
+
+
+def test_forces_of_quantum_chemistry_pass(tmp_path: Path) -> None:
+    engine = XTB(method="GFN2-xTB", accuracy=1.0, electronic_temperature_K=300.0, max_iterations=250, charge=0, n_processes=1)
+    ethanol = molecule("CH3CH2OH")
+    ethanol.rattle(0.05, seed=1)
+    assert CHECK.job("ethanol", ethanol, examined=True).run(engine).failures == []
+
+
+@pytest.mark.parametrize("fault", ["sign", "unit"])
+def test_forces_that_are_not_the_slope_of_the_energy_are_never_learned(fault: str, tmp_path: Path) -> None:
+    with pytest.raises(ReferenceEngineError, match="slope"):
+        labeller(faulty(fault), tmp_path).label([copper(seed) for seed in range(4)], [])
+
+
+def test_where_one_examined_label_is_wrong_all_are_examined(tmp_path: Path) -> None:
+    """Structures 0 and 3 of four are examined; the engine errs for 1, 2 and 3."""
+    structures = [copper(seed, shift=float(seed)) for seed in range(4)]
+    found = labeller(faulty("sign", beyond=0.5), tmp_path).label(structures, [])
+    assert len(found.structures) == 1
+    assert [failure.name for failure in found.failures] == ["structure 1", "structure 2", "structure 3"]
+
+
+def test_forces_beyond_the_bound_are_no_label(tmp_path: Path) -> None:
+    strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6)
+    (failure,) = strict.job("copper", copper(0), examined=False).run(EMT(n_processes=1)).failures
+    assert "more than 1e-06" in failure.reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("crash", "died"), ("raise", "did not converge"), ("odd", "LookupError"), ("nan", "nan or infinity")],
+)
+def test_a_failure_of_the_engine_costs_one_structure(fault: str, reason: str, tmp_path: Path) -> None:
+    structures = [copper(0), copper(1, shift=5.0), copper(2)]
+    found = labeller(faulty(fault, beyond=3.0), tmp_path).label(structures, [])
+    assert len(found.structures) == 2
+    (failure,) = found.failures
+    assert failure.name == "structure 1"
+    assert reason in failure.reason
+
+
+def test_an_engine_that_hangs_is_given_up(tmp_path: Path) -> None:
+    began = time.monotonic()
+    found = labeller(faulty("hang", beyond=3.0), tmp_path, timeout_s=1.0).label([copper(0), copper(1, shift=5.0), copper(2)], [])
+    assert time.monotonic() - began < 40
+    assert [failure.name for failure in found.failures] == ["structure 1"]
+    assert "within 1 s" in found.failures[0].reason
+
+
+def test_what_is_labelled_is_not_labelled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNPX_TEST_CALLS", str(tmp_path / "count"))
+    structures = [copper(seed) for seed in range(3)]
+    first = labeller(faulty(""), tmp_path).label(structures, [])
+    spent = len((tmp_path / "count").read_text().splitlines())
+    again = labeller(faulty(""), tmp_path).label(structures, [])
+    assert spent == first.n_calls == again.n_calls
+    assert len((tmp_path / "count").read_text().splitlines()) == spent
+
+
+def test_data_of_another_engine_are_refused(tmp_path: Path) -> None:
+    structures = [EMT(n_processes=1).label(copper(seed)) for seed in range(3)]
+    assert labeller(EMT(n_processes=1), tmp_path / "same").examine(structures).n_calls == 6
+    for atoms in structures:
+        atoms.calc.results["forces"] = 1.5 * atoms.calc.results["forces"]
+    with pytest.raises(ReferenceEngineError, match="differ"):
+        labeller(EMT(n_processes=1), tmp_path / "other").examine(structures)

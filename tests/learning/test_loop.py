@@ -1,0 +1,224 @@
+"""The loop ends where it would have ended, whenever it was killed; and what a round says is what happened."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+from learning.loops import chosen, loop, starts
+
+from nnpx.data.labelling import Journal as CallJournal
+from nnpx.errors import ConfigError
+from nnpx.learning import dataset, training
+from nnpx.learning.journal import Journal
+from nnpx.md.batched import Walkers
+
+PHASES = ["walkers", "selected", "labels", "data", "version", "potential", "report"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Workers that are forked: a spawned one loads its libraries anew, which takes longer than these loops (test_label_check spawns)."""
+    forking = multiprocessing.get_context("fork")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nnpx.learning.calls.multiprocessing.get_context", lambda method: forking)
+        yield
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project whose loop has its first potential, but has not walked; no test changes it."""
+    folder = tmp_path_factory.mktemp("begun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNPX_TRUSTED", "learning")
+        patch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
+        starts(folder)
+        loop(folder, "learning.stopping.max_rounds=1")._begin()
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def finished(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The same after two rounds that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("finished") / "project"
+    shutil.copytree(begun, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNPX_TRUSTED", "learning")
+        patch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
+        loop(folder).run(lambda rows: None)
+        yield folder
+
+
+@pytest.fixture
+def project(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to be spoiled."""
+    folder = tmp_path / "project"
+    shutil.copytree(begun, folder)
+    monkeypatch.setenv("NNPX_TRUSTED", "learning")
+    monkeypatch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
+    return folder
+
+
+def killed(folder: Path, prepare: Callable[[], None]) -> None:
+    """Runs the loop in a process that kills itself where `prepare` has told it to."""
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare()
+            loop(folder).run(lambda rows: None)
+        finally:
+            os._exit(7)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def go_on(project: Path, finished: Path, *, rounds: int) -> None:
+    """The same command again; what it chose and labelled is what an undisturbed loop did."""
+    loop(project, f"learning.stopping.max_rounds={rounds}").run(lambda rows: None)
+    undisturbed = {name: text for name, text in chosen(finished).items() if int(name.split("_")[1][:2]) <= rounds}
+    assert chosen(project) == undisturbed
+
+
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(count: int, original: Callable[..., object]) -> Callable[..., object]:
+    """The function, which dies when it is called for the last of so many times."""
+    calls = []
+
+    def counting(*words: object, **named: object) -> object:
+        calls.append(None)
+        return die() if len(calls) == count else original(*words, **named)
+
+    return counting
+
+
+def test_rounds_choose_from_the_candidates_and_learn_what_they_chose(finished: Path) -> None:
+    report = json.loads((finished / "learn/round_02/report.json").read_text())
+    before = json.loads((finished / "learn/round_01/report.json").read_text())
+    assert report["n_calls_before"] == before["n_calls"]
+    assert report["n_train"] + report["n_valid"] == before["n_train"] + before["n_valid"] + report["n_labelled"]
+    candidates = [atoms.positions.tolist() for atoms in read(finished / "learn/round_02/candidates.extxyz", ":")]
+    selected = [atoms for atoms in read(finished / "learn/round_02/selected.extxyz", ":") if atoms.info["why"] == "chosen"]
+    assert 0 < len(selected) <= 4
+    assert all(atoms.positions.tolist() in candidates for atoms in selected)
+
+
+def test_nothing_is_labelled_twice(finished: Path) -> None:
+    calls = (finished / "count").read_text().splitlines()
+    assert len(calls) > 20
+    assert len(calls) - len(set(calls)) == 1  # the label of the start that was examined, which `nnpx label` had computed
+
+
+def test_walkers_go_on_from_where_they_were(finished: Path) -> None:
+    first, second = (json.loads((finished / f"learn/round_0{k}/walkers.json").read_text())["walkers"] for k in (1, 2))
+    for one, two in zip(first, second, strict=True):
+        if {one["fate"], two["fate"]} <= {"arrived", "paused"}:
+            assert two["time_ps"] == pytest.approx(one["time_ps"] + two["walked_ps"])
+            assert two["walked_ps"] > 0
+
+
+def test_a_finished_loop_does_nothing(finished: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (finished / "learn").rglob("*") if path.is_file()}
+    loop(finished).run(lambda rows: None)
+    assert {path: path.stat().st_mtime_ns for path in (finished / "learn").rglob("*") if path.is_file()} == before
+
+
+def test_more_rounds_may_be_asked_for_but_nothing_else_may_change(project: Path) -> None:
+    loop(project, "learning.stopping.max_rounds=9", "reference.n_processes=2")
+    with pytest.raises(ConfigError, match="those of another"):
+        loop(project, "acquisition.n_selected=5")
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_at_the_end_of_a_phase(phase: str, moment: str, project: Path, finished: Path) -> None:
+    """Before: the files lie there and the journal does not know. After: it does."""
+
+    def prepare() -> None:
+        original = Journal._add
+
+        def add(journal: Journal, line: dict[str, object]) -> None:
+            its = line.get("phase") == phase and line.get("round") == 1
+            if its and moment == "before":
+                die()
+            original(journal, line)
+            if its:
+                die()
+
+        Journal._add = add
+
+    killed(project, prepare)
+    go_on(project, finished, rounds=2 if phase in ("potential", "report") else 1)
+
+
+def in_labelling() -> None:
+    CallJournal.add = after(3, CallJournal.add)
+
+
+def in_training() -> None:
+    from nnpx.trainer.state import Checkpoint
+
+    Checkpoint.save = after(3, Checkpoint.save)
+
+
+def in_dynamics() -> None:
+    Walkers.advance = after(4, Walkers.advance)
+
+
+def at_the_artifact() -> None:
+    training.artifact.save = die
+
+
+def in_the_version() -> None:
+    dataset.write = after(4, dataset.write)  # three parts, then the file that is versioned
+
+
+@pytest.mark.parametrize("prepare", [in_labelling, in_training, in_dynamics, at_the_artifact, in_the_version])
+def test_killed_within_a_phase(prepare: Callable[[], None], project: Path, finished: Path) -> None:
+    killed(project, prepare)
+    go_on(project, finished, rounds=1)
+
+
+def test_killed_while_labelling_no_more_than_the_calculation_in_flight_is_done_again(project: Path, finished: Path) -> None:
+    killed(project, in_labelling)
+    go_on(project, finished, rounds=1)
+    calls = (project / "count").read_text().splitlines()
+    assert len(calls) - len(set(calls)) <= 1 + 3  # one job with its check, beside what is examined at the start
+
+
+def test_half_a_line_of_the_journal_is_cut_off(project: Path, finished: Path) -> None:
+    with (project / "learn/journal.jsonl").open("a") as file:
+        file.write('{"round": 1, "phase": "walk')
+    go_on(project, finished, rounds=1)
+
+
+def test_a_file_that_was_lost_is_made_again(project: Path, finished: Path) -> None:
+    loop(project, "learning.stopping.max_rounds=1").run(lambda rows: None)
+    (project / "learn/round_01/selected.extxyz").unlink()
+    loop(project).run(lambda rows: None)
+    assert chosen(project) == chosen(finished)
+
+
+def test_a_full_disk_leaves_a_journal_that_can_be_continued(project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nnpx.learning.journal.os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            loop(project).run(lambda rows: None)
+    go_on(project, finished, rounds=1)
+
+
+def test_another_seed_walks_another_way(project: Path, finished: Path, tmp_path: Path) -> None:
+    shutil.rmtree(project / "learn")
+    loop(project, "seed=1", "learning.stopping.max_rounds=1").run(lambda rows: None)
+    one, two = (read(folder / "learn/round_01/drawn.extxyz", ":")[0].positions for folder in (project, finished))
+    assert not np.allclose(one, two)

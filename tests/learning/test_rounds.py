@@ -1,0 +1,159 @@
+"""What happens to walkers and data in a round that is not an ordinary one."""
+
+import json
+import multiprocessing
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.cluster import Octahedron
+from ase.io import read, write
+from learning.loops import loop, starts
+
+from nnpx.artifact import load
+from nnpx.errors import ConfigError
+from nnpx.learning.journal import Journal
+from nnpx.learning.remembering import Memory
+from nnpx.learning.stopping import Stopping
+
+ONE = "learning.stopping.max_rounds=1"
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project with start structures; workers are forked, which is quicker."""
+    forking = multiprocessing.get_context("fork")
+    monkeypatch.setattr("nnpx.learning.calls.multiprocessing.get_context", lambda method: forking)
+    monkeypatch.setenv("NNPX_TRUSTED", "learning")
+    starts(tmp_path)
+    return tmp_path
+
+
+def walked(project: Path, number: int = 1) -> dict[str, object]:
+    return json.loads((project / f"learn/round_{number:02d}/walkers.json").read_text())
+
+
+def test_a_walker_that_explodes_is_absurd_and_goes_back_and_nothing_of_it_is_labelled(project: Path) -> None:
+    """A time step of half a picosecond tears everything apart."""
+    loop(project, ONE, "learning.walkers.timestep_fs=500.0", "learning.walkers.round_ps=2.0", "learning.walkers.look_every_fs=500.0").run(
+        lambda rows: None
+    )
+    met = walked(project)
+    assert {walker["fate"] for walker in met["walkers"]} <= {"absurd", "lost"}
+    assert all(np.isfinite(met["uncertainty"]))
+    for name in ("candidates", "drawn", "selected"):
+        path = project / f"learn/round_01/{name}.extxyz"
+        for atoms in read(path, ":") if path.stat().st_size else []:
+            distances = atoms.get_all_distances() + 10 * np.eye(len(atoms))
+            assert distances.min() > 0.6
+            assert distances.min(1).max() < 5.0
+
+
+def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_was_right(project: Path) -> None:
+    loop(project, ONE, "acquisition.band.upper_factor=1.05").run(lambda rows: None)
+    lost = [k for k, walker in enumerate(walked(project)["walkers"]) if walker["fate"] == "lost"]
+    assert lost
+    report = json.loads((project / "learn/round_01/report.json").read_text())
+    assert report["fates"]["lost"] == len(lost)
+
+
+def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
+    loop(project, ONE, "learning.walkers.max_candidates=2").run(lambda rows: None)
+    assert all(walker["n_candidates"] <= 2 for walker in walked(project)["walkers"])
+    assert "paused" in {walker["fate"] for walker in walked(project)["walkers"]}
+
+
+def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(project: Path) -> None:
+    copper, gold = Octahedron("Cu", 2), Octahedron("Cu", 2)
+    gold.symbols[0] = "Au"
+    write(project / "walkers.extxyz", [copper, copper, gold])
+    loop(project, "learning.walkers.structures=walkers.extxyz").run(lambda rows: None)
+    fates = [walker["fate"] for walker in walked(project)["walkers"]]
+    assert fates[2] == "unknown element"
+    assert {atoms.info["why"] for atoms in read(project / "learn/round_01/labelled.extxyz", ":")} >= {"new"}
+    assert load(project / "learn/round_00/potential.nnpx").numbers == [29]
+    assert load(project / "learn/round_01/potential.nnpx").numbers == [29, 79]
+    assert "Au" in json.loads((project / "learn/round_01/data/card.json").read_text())["isolated_atoms"]
+    assert walked(project, 2)["walkers"][2]["fate"] != "unknown element"
+
+
+def test_a_single_potential_is_refused(project: Path) -> None:
+    with pytest.raises(ConfigError, match="disagree"):
+        loop(project, ONE, "ensemble=single")
+
+
+def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
+    for command in (
+        ["git", "init", "--quiet"],
+        ["git", "config", "user.email", "a@b.c"],
+        ["git", "config", "user.name", "a"],
+        ["git", "commit", "--quiet", "--allow-empty", "--message", "begin"],
+        ["dvc", "init", "--quiet"],
+        ["git", "commit", "--quiet", "--message", "dvc"],
+    ):
+        subprocess.run(command, cwd=project, check=True, capture_output=True)
+    (project / "mine.txt").write_text("not yet to be committed")
+    subprocess.run(["git", "add", "mine.txt"], cwd=project, check=True)
+    loop(project).run(lambda rows: None)
+    log = subprocess.run(["git", "log", "--format=%s", "--stat"], cwd=project, check=True, capture_output=True, text=True).stdout
+    assert "Learn: data of round 1" in log
+    assert "Learn: data of round 2" in log
+    assert "mine.txt" not in log
+    subprocess.run(["git", "checkout", "--quiet", "HEAD~1", "--", "learn/dataset.extxyz.dvc"], cwd=project, check=True)
+    subprocess.run(["dvc", "checkout", "--quiet", "learn/dataset.extxyz.dvc"], cwd=project, check=True, capture_output=True)
+    after = json.loads((project / "learn/round_01/data/card.json").read_text())["counts"]
+    assert len(read(project / "learn/dataset.extxyz", ":")) == sum(after.values())
+
+
+def test_every_round_is_a_run_nested_below_that_of_the_loop(workspace: Path) -> None:
+    from tracking.stores import tracker
+
+    one, store = loop(workspace), tracker(workspace)
+    memory = Memory(store, one)
+    with memory.run:
+        memory.begin(workspace)
+        rows, _ = one.run(memory.tell)
+        again = Memory(store, loop(workspace))
+        again.tell(rows)
+    runs = store.store.client.search_runs([run_experiment(store)])
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == memory.run.id]
+    assert sorted(run.info.run_name for run in children) == ["round 1", "round 2"]
+    for run in children:
+        assert run.data.metrics["n_calls"] == rows[int(run.info.run_name[-1]) - 1]["n_calls"]
+        drawn = {item.path for item in store.store.client.list_artifacts(run.info.run_id, "figures")}
+        assert {"figures/uncertainty.svg", "figures/walkers.svg", "figures/errors.svg"} <= drawn
+    (parent,) = [run for run in runs if run.info.run_id == memory.run.id]
+    assert len(store.store.client.get_metric_history(parent.info.run_id, "force_rmse")) == 2
+    assert [item.path for item in store.store.client.list_artifacts(parent.info.run_id, "figures")] == ["figures/learning_curve.svg"]
+
+
+def run_experiment(store: object) -> str:
+    return str(store.store.client.get_experiment_by_name(store.store.experiment).experiment_id)
+
+
+def test_a_loop_ends_when_all_targets_were_met_so_many_rounds_in_a_row_or_when_it_is_spent() -> None:
+    rules = {"candidate_fraction": 0.01, "spread_q99": 0.3, "force_rmse": 0.1, "patience": 2, "max_rounds": 4, "max_calls": 100}
+    good = {"candidate_fraction": 0.0, "spread_q99": 0.2, "force_rmse": 0.05, "n_calls": 10}
+    stopping = Stopping(**rules)
+    assert stopping.verdict([]) == ""
+    assert stopping.verdict([good]) == ""
+    assert stopping.verdict([good, {**good, "force_rmse": 0.2}]) == ""
+    assert stopping.verdict([good, {**good, "force_rmse": None}]) == ""
+    assert stopping.verdict([{**good, "spread_q99": 1.0}, good, good]).startswith("learned")
+    assert stopping.verdict([{**good, "n_calls": 100, "spread_q99": 1.0}]) == "spent: 100 calculations"
+    assert stopping.verdict([{**good, "spread_q99": 1.0}] * 4) == "spent: 4 rounds"
+
+
+def test_a_journal_forgets_a_phase_whose_file_was_changed(tmp_path: Path) -> None:
+    path = tmp_path / "learn" / "file"
+
+    def work() -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("made")
+
+    journal = Journal(tmp_path / "learn")
+    assert [journal.phase(1, "data", [path], work) for _ in range(2)] == [True, False]
+    path.write_text("spoiled")
+    assert not Journal(tmp_path / "learn").has(1, "data")
