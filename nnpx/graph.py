@@ -85,6 +85,8 @@ class Prediction:
     atomic_energies: Float[Tensor, " atom"]  #: E_i, eV, float64
     energy_std: Float[Tensor, " structure"]  #: spread of the members' energies, eV
     forces_std: Float[Tensor, "atom 3"]  #: spread of the members' forces, eV/Å
+    energy_noise: Float[Tensor, " structure"]  #: standard deviation of an energy label around the truth, eV
+    forces_noise: Float[Tensor, "atom 3"]  #: standard deviation of a force label around the truth, eV/Å
 
 
 def join_predictions(predictions: list[Prediction]) -> Prediction:
