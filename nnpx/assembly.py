@@ -81,7 +81,12 @@ def build_parts(config: Mapping[str, Any], *, numbers: list[int], seed: int) -> 
     descriptor = _noun("descriptor", Descriptor, config, generator=generator, **around)
     noise = _noun("noise", Noise, config) if "noise" in config else NoNoise()
     n_heads = _noun("ensemble", Recruitment, config).n_heads if "ensemble" in config else 1
-    sizes = {"n_features": descriptor.n_features, "n_channels": embedding.n_channels, "n_species": len(numbers), "n_outputs": n_heads + noise.n_outputs}
+    sizes = {
+        "n_features": descriptor.n_features,
+        "n_channels": embedding.n_channels,
+        "n_species": len(numbers),
+        "n_outputs": n_heads + noise.n_outputs,
+    }
     network = _noun("network", Network, config, generator=generator, **sizes)
     prior = _noun("prior", Prior, config, numbers=numbers)
     if prior.reach > cutoff.radius:

@@ -8,9 +8,7 @@ from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 
 
-def gradients(
-    energies: Float[Tensor, " head"], vector: Float[Tensor, "edge 3"], *, create_graph: bool
-) -> Float[Tensor, "head edge 3"]:
+def gradients(energies: Float[Tensor, " head"], vector: Float[Tensor, "edge 3"], *, create_graph: bool) -> Float[Tensor, "head edge 3"]:
     """∂V_m/∂r_ij of every energy V_m, in one batched backward pass; with `create_graph` they can be differentiated once more."""
     if len(energies) == 1:
         return torch.autograd.grad(energies[0], vector, create_graph=create_graph)[0][None]

@@ -26,7 +26,19 @@ from nnpx.trainer.loop import Objective, Trainer
 from nnpx.trainer.state import Checkpoint, Epoch
 
 #: the nodes of the configuration that decide what a member becomes, beside how many heads it has
-NODES: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise", "loss", "optimizer", "schedule", "trainer")
+NODES: Final = (
+    "cutoff",
+    "radial",
+    "species_embedding",
+    "descriptor",
+    "network",
+    "prior",
+    "noise",
+    "loss",
+    "optimizer",
+    "schedule",
+    "trainer",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,9 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
     """
     nodes = {node: config[node] for node in NODES}
     n_heads = instantiate(config["ensemble"]).n_heads
-    key = fingerprint(nodes, n_heads, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__)
+    key = fingerprint(
+        nodes, n_heads, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__
+    )
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
     return Task({**nodes, "ensemble": config["ensemble"]}, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key)
 

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nnpx.descriptor import Descriptor
 from nnpx.derivatives import gradients, joint_prediction
+from nnpx.descriptor import Descriptor
 from nnpx.descriptor.stored import stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network

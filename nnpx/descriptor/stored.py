@@ -51,7 +51,7 @@ class _StoredFeatures(torch.autograd.Function):
 
 
 class _Pull(torch.autograd.Function):
-    """(∂E/∂G_i) · (∂G_i/∂r_ij) for the slots of every atom, read in place from the derivatives of the whole set; a row for every energy E."""
+    """(∂E/∂G_i) · (∂G_i/∂r_ij) for the slots of every atom, a row for every energy E; reads the derivatives of the whole set in place."""
 
     @staticmethod
     def forward(by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
@@ -70,7 +70,7 @@ class _Pull(torch.autograd.Function):
         return by_feature, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None, None], by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: Any, by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
         return _with_more_rows(_Pull, in_dims[0], by_feature, jacobian, blocks)
 
 
@@ -93,7 +93,7 @@ class _PullTransposed(torch.autograd.Function):
         return pull, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int, None, None], pull: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: Any, pull: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
         return _with_more_rows(_PullTransposed, in_dims[0], pull, jacobian, blocks)
 
 

@@ -40,8 +40,9 @@ class Ensemble(nn.Module):
 
         V = ⟨V_m⟩,   F = ⟨F_m⟩,   σ_V² = Σ_m (V_m − V)² / (M − 1),   and likewise for every force component
 
-    The members are the heads of all potentials: V_m has as its forces F_m, and all count alike. The variance of the labels' noise is the mean
-    of what the potentials say of it (Lakshminarayanan et al. 2017, arXiv:1612.01474), and no part of σ. Where the descriptor has no trained parameters all members share its evaluation.
+    Lakshminarayanan et al. 2017, arXiv:1612.01474. Where a potential has several heads, each of them is a member. The variance of the
+    labels' noise is the mean of what the potentials say of it, and no part of σ. Where the descriptor has no trained parameters all
+    potentials share its evaluation.
 
     Args:
         members: at least one potential; all know the same elements.

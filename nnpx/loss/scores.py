@@ -1,7 +1,6 @@
 """Scores of a predicted distribution: what an error costs depends on how large an error was expected."""
 
 from abc import abstractmethod
-from typing import final
 
 import torch
 from jaxtyping import Float
@@ -45,10 +44,9 @@ class Scores(Loss):
     def score(self, error: Float[Tensor, "*label"], variance: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
         """S of errors whose expected squares are given; least, for a given error, where these are right."""
 
-    @final
     def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:
         """L of a batch, the same at any progress."""
-        width = graph.atoms_per_structure().sqrt() * self.unit
+        width = graph.atoms_per_structure().double().sqrt() * self.unit
         energy = self._mean(prediction.energy, graph.energy, (prediction.energy_std, prediction.energy_noise), width)
         forces = self._mean(prediction.forces, graph.forces, (prediction.forces_std, prediction.forces_noise), width.new_tensor(self.unit))
         return self.energy_weight * energy.to(forces.dtype) + self.forces_weight * forces

@@ -1,6 +1,6 @@
-"""Noise of the labels: how far a label lies from the truth by chance, as that of a quantum Monte Carlo calculation does (aleatoric uncertainty).
+"""Noise of the labels: how far a label lies from the truth by chance (aleatoric uncertainty), as that of a quantum Monte Carlo energy does.
 
-More data average it out of the energy surface, but out of no label; the spread of an ensemble (epistemic uncertainty) tells what more data
+More data average it out of the energy surface, but out of no label; the spread of an ensemble (epistemic uncertainty) says what more data
 would teach. Both are predicted apart and never added up by the potential. A new description is a subclass of `Noise`.
 """
 

@@ -14,6 +14,7 @@ from test_losses import FORCES_RMS, built, off_by
 from nnpx.config import compose, instantiate
 from nnpx.errors import ConfigError
 
+
 def likelihood(error: float, width: float) -> float:
     return -norm.logpdf(error, scale=width) - 0.5 * np.log(2 * np.pi)
 

@@ -10,7 +10,9 @@ from nnpx.network.per_species import STACKED_AT_MOST, PerSpecies
 
 
 def per_species(generator: torch.Generator, n_species: int = 3, n_outputs: int = 1) -> PerSpecies:
-    return PerSpecies(hidden=[8, 5], activation="tanh", output_scale=1.0, n_features=6, n_species=n_species, n_outputs=n_outputs, generator=generator)
+    return PerSpecies(
+        hidden=[8, 5], activation="tanh", output_scale=1.0, n_features=6, n_species=n_species, n_outputs=n_outputs, generator=generator
+    )
 
 
 def mlp(generator: torch.Generator, output_scale: float = 1.0) -> MLP:
