@@ -2,14 +2,19 @@
 
 import pytest
 import torch
+from ase.io import write
 from omegaconf import OmegaConf
 from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx import artifact
 from nnpx.assembly import build_parts
-from nnpx.config import conf_dir
+from nnpx.config import compose, conf_dir
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.shallow import Shallow
+from nnpx.errors import ConfigError
+from nnpx.fitting import Task, describe_structures
+from nnpx.members import train_members
+from nnpx.upstream import check_choices
 
 N_HEADS = 5
 SHALLOW = {"_target_": "nnpx.ensemble.shallow.Shallow", "n_heads": N_HEADS}
@@ -93,6 +98,33 @@ def test_a_file_that_knows_neither_heads_nor_noise_has_one_head(tmp_path):
     ensemble = Ensemble([potential_for(graph).eval()])
     artifact.save(tmp_path / "potential.nnpx", ensemble, config=CONFIG, card={}, provenance={}, training={})
     assert artifact.load(tmp_path / "potential.nnpx").n_members == 1
+
+
+def test_training_by_likelihood_fits_the_spread_to_the_errors(tmp_path):
+    """On new structures errors are as large as the spread says, within a factor of two; before the training it is five times too small."""
+    structures = ethanols(48)
+    write(tmp_path / "train.extxyz", structures[:40])
+    write(tmp_path / "valid.extxyz", structures[40:])
+    config = {**CONFIG, "ensemble": SHALLOW, "loss": dict(compose(["loss=nll"]).loss), "trainer": {**CONFIG["trainer"], "max_epochs": 40}}
+    task = Task(config, NUMBERS, {}, tmp_path / "work")
+    describe_structures(task, tmp_path)
+    (potential,), (curve,) = train_members(task, [0], n_processes=1, report=lambda row: None)
+    graph = graph_of(ethanols(20, seed=1))
+    ratios = []
+    for one in (potential_for(graph, config=config).eval(), potential.to_precision(torch.float64)):
+        found = Ensemble([one])(graph)
+        ratios.append(float((found.forces - graph.forces).square().mean().sqrt() / found.forces_std.square().mean().sqrt()))
+    assert curve[-1].valid_loss < curve[0].valid_loss
+    assert 0.5 < ratios[1] < 2.0
+    print(ratios)
+
+
+@pytest.mark.parametrize("option", ["nll", "crps"])
+def test_a_loss_that_needs_a_spread_is_refused_without_one_before_anything_runs(option):
+    for overrides in (["ensemble=shallow"], ["noise=heteroscedastic"]):
+        check_choices("label", compose([f"loss={option}", *overrides]))
+    with pytest.raises(ConfigError, match="Choose ensemble=shallow or noise=heteroscedastic"):
+        check_choices("label", compose([f"loss={option}"]))
 
 
 def test_it_is_one_potential_of_the_seed_of_the_experiment():

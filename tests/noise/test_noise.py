@@ -1,9 +1,12 @@
 """The noise of the labels: additive over atoms, the same for both of two equal axes, averaged over members, and found where it is known."""
 
+import numpy as np
+import pytest
 import torch
 from small import CONFIG, ethanols, graph_of, potential_for
 
 from nnpx import artifact
+from nnpx.calculator import Calculator
 from nnpx.config import compose
 from nnpx.ensemble import Ensemble
 from nnpx.testing.structures import rotated
@@ -64,6 +67,28 @@ def test_an_ensemble_reports_spread_and_noise_apart():
         )
         noise = torch.stack([getattr(one, f"{name}_noise") for one in each]).square().mean(0).sqrt()
         torch.testing.assert_close(getattr(found, f"{name}_noise"), noise, rtol=1e-10, atol=0)
+
+
+def test_variances_of_spread_and_noise_add_where_both_exist():
+    graph = graph_of(ethanols(2))
+    noisy, quiet = ([potential_for(graph, seed, config).eval() for seed in range(2)] for config in (NOISY, CONFIG))
+    both, spread, noise, nothing = (Ensemble(members)(graph) for members in (noisy, quiet, noisy[:1], quiet[:1]))
+    for name in ("energy", "forces"):
+        variances = getattr(both, f"{name}_std").square() + getattr(both, f"{name}_noise").square()
+        torch.testing.assert_close(getattr(both, f"{name}_total_std").square(), variances, rtol=1e-12, atol=0)
+        assert torch.equal(getattr(spread, f"{name}_total_std"), getattr(spread, f"{name}_std"))
+        assert torch.equal(getattr(noise, f"{name}_total_std"), getattr(noise, f"{name}_noise"))
+        assert getattr(nothing, f"{name}_total_std").isnan().all()
+
+
+def test_the_calculator_answers_for_the_noise_where_it_is_described():
+    atoms = ethanols(1)[0]
+    graph = graph_of([atoms])
+    ensemble = Ensemble([potential_for(graph, config=NOISY).eval()])
+    calculator, found = Calculator(ensemble), ensemble(graph)
+    assert calculator.get_property("energy_noise", atoms) == pytest.approx(float(found.energy_noise[0]), rel=1e-12)
+    np.testing.assert_allclose(calculator.get_property("forces_noise", atoms), found.forces_noise.numpy(), rtol=1e-10)
+    assert "energy_noise" not in Calculator(Ensemble([potential_for(graph).eval()])).implemented_properties
 
 
 def test_blocks_of_centres_have_the_same_noise(monkeypatch):
