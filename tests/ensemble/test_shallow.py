@@ -101,7 +101,7 @@ def test_a_file_that_knows_neither_heads_nor_noise_has_one_head(tmp_path):
 
 
 def test_training_by_likelihood_fits_the_spread_to_the_errors(tmp_path):
-    """On new structures errors are as large as the spread says, within a factor of two; before the training it is five times too small."""
+    """On new structures the errors are as large as the spread says, within a quarter, which before the training they are not."""
     structures = ethanols(48)
     write(tmp_path / "train.extxyz", structures[:40])
     write(tmp_path / "valid.extxyz", structures[40:])
@@ -115,8 +115,8 @@ def test_training_by_likelihood_fits_the_spread_to_the_errors(tmp_path):
         found = Ensemble([one])(graph)
         ratios.append(float((found.forces - graph.forces).square().mean().sqrt() / found.forces_std.square().mean().sqrt()))
     assert curve[-1].valid_loss < curve[0].valid_loss
-    assert 0.5 < ratios[1] < 2.0
-    print(ratios)
+    assert ratios[0] < 0.7
+    assert 0.8 < ratios[1] < 1.25
 
 
 @pytest.mark.parametrize("option", ["nll", "crps"])
