@@ -1,8 +1,8 @@
 """Descriptors: an atom's environment as a vector that translation, rotation, reflection and permutation cannot change.
 
 Geometry enters a potential here and nowhere else. A descriptor sees the edges within the cutoff and the embedding of every atom; it weights
-each neighbour by `chemistry[edges.neighbor]`. It is local: the features of atom i depend on the edges whose centre is i, and on no others.
-A new one is a subclass of `Descriptor`.
+each neighbour by `chemistry[edges.neighbor]`. Most are local: the features of atom i depend on the edges whose centre is i, and on no
+others. A new one is a subclass of `Descriptor`.
 """
 
 from abc import ABC, abstractmethod
@@ -17,6 +17,7 @@ class Descriptor(nn.Module, ABC):
     """Features of every atom's environment."""
 
     n_features: int  #: length of the feature vector
+    is_local: bool = True  #: whether features depend on the edges of their own centre only
     remark: str = ""  #: what the descriptor decided by itself, as one sentence for the user
 
     @abstractmethod

@@ -5,13 +5,11 @@ from typing import Annotated, final
 import torch
 from annotated_types import Ge, Le
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
-from nnpx.descriptor.density import slots, sum_of_outer_products
-from nnpx.descriptor.harmonics import Harmonics, angular_momenta
-from nnpx.descriptor.products import Products
+from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -42,12 +40,6 @@ class Moments(Descriptor):
         generator: source of the initial coefficients.
     """
 
-    angular_momentum: Tensor
-    pair: Tensor
-    coupling: Tensor
-    term: Tensor
-    gather: Tensor
-
     def __init__(
         self,
         *,
@@ -60,35 +52,23 @@ class Moments(Descriptor):
         generator: Wired[torch.Generator],
     ) -> None:
         super().__init__()
-        self.cutoff, self.radial, self.n_densities = cutoff, radial, n_densities
-        self.harmonics = Harmonics(l_max)
-        n_terms = n_channels * radial.n_functions * n_channels
-        start = torch.randn(l_max + 1, n_terms, n_densities, generator=generator, dtype=torch.float64)
-        self.coefficients = nn.Parameter(start / radial.n_functions**0.5)
-        products = Products(l_max, max_body_order)
-        tables = {name: getattr(products, name) for name in ("pair", "coupling", "term", "gather")}
-        for name, table in {**tables, "angular_momentum": angular_momenta(l_max)}.items():
-            self.register_buffer(name, table, persistent=False)
-        self.kinds = ["A0", *products.names]
-        self.n_features = len(self.kinds) * n_densities
+        self.expansion = Expansion(cutoff, radial, l_max)
+        self.density = LearnedDensity(
+            n_center_channels=n_channels,
+            n_neighbor_channels=n_channels,
+            n_shells=radial.n_functions,
+            n_densities=n_densities,
+            l_max=l_max,
+            generator=generator,
+        )
+        self.invariants = Invariants(l_max, max_body_order)
+        self.n_densities = n_densities
+        self.n_features = len(self.invariants.kinds) * n_densities
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
-        moments = self.moments(edges, chemistry).flatten(1)
-        both = moments.index_select(0, self.pair[0]) * moments.index_select(0, self.pair[1])
-        tensors = torch.cat([moments, self.coupling @ both])
-        terms = tensors.index_select(0, self.term[0]) * tensors.index_select(0, self.term[1])
-        scalars = torch.cat([moments[:1], self.gather @ terms])
-        return scalars.view(-1, edges.n_atoms, self.n_densities).transpose(0, 1).flatten(1)
-
-    def moments(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "component atom density"]:
-        """A: the moments of every learned density."""
-        inside = slots(edges, self.cutoff.radius)
-        shells = self.radial(inside.distance) * self.cutoff(inside.distance)[:, None]
-        weighted = (shells[:, :, None] * chemistry[inside.neighbor][:, None]).flatten(1)
-        density = sum_of_outer_products(self.harmonics(inside.vector / inside.distance[:, None]), weighted, edges.n_atoms)
-        of_pairs = (density[:, :, None] * chemistry[:, None, :, None]).flatten(2)
-        return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))
+        features: Tensor = self.invariants(self.density(self.expansion(edges), chemistry, chemistry))
+        return features
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij by forward differentiation."""
@@ -96,4 +76,4 @@ class Moments(Descriptor):
 
     def names(self) -> list[str]:
         """`A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`, each for every density."""
-        return [f"{kind} density {q}" for kind in self.kinds for q in range(self.n_densities)]
+        return [f"{kind} density {q}" for kind in self.invariants.kinds for q in range(self.n_densities)]

@@ -69,9 +69,10 @@ class Ensemble(nn.Module):
         return joint_prediction(graph, edges, atomic, pulls, noise.mean(0))
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
-        """The edges in portions: an atomic energy depends on the edges of its own centre only."""
+        """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
         atoms = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE)
-        if graph.n_atoms <= atoms or graph.has_stored_features():
+        is_local = all(member.descriptor.is_local for member in self.members)
+        if graph.n_atoms <= atoms or not is_local or graph.has_stored_features():
             return [Block(edges, graph.species, graph.n_atoms)]
         return edges.blocks(atoms, graph.species)
 

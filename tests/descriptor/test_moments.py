@@ -83,10 +83,10 @@ def test_features_are_sums_over_neighbours_pairs_and_triples_of_them():
     features = dict(zip(descriptor.names(), descriptor(edges, torch.ones(len(positions), 1).double())[2].tolist(), strict=True))
     own = (edges.center == 2).nonzero()[:, 0]
     unit = (edges.vector / edges.distance[:, None])[own].numpy()
-    shells = (descriptor.radial(edges.distance) * descriptor.cutoff(edges.distance)[:, None])[own]
+    shells = (descriptor.expansion.radial(edges.distance) * descriptor.expansion.cutoff(edges.distance)[:, None])[own]
     cosine = unit @ unit.T
     for q in range(3):
-        weight = [(shells @ descriptor.coefficients[order, :, q]).detach().numpy() for order in range(4)]
+        weight = [(shells @ descriptor.density.coefficients[order, :, q]).detach().numpy() for order in range(4)]
         assert features[f"A0 density {q}"] == pytest.approx(weight[0].sum(), rel=1e-12)
         for order in (1, 2, 3):
             expected = weight[order] @ legendre.legval(cosine, [0] * order + [1]) @ weight[order]
@@ -125,7 +125,7 @@ def test_with_one_channel_per_element_every_pair_of_elements_has_radial_function
     chemistry = torch.eye(3, dtype=torch.float64)[species] + (0.0 if onehot else 0.1)
     before = descriptor(edges, chemistry)
     with torch.no_grad():  # rows of the coefficients: channel of the centre, radial function, channel of the neighbour
-        descriptor.coefficients.view(4, 3, 3, 3, 3)[:, pair[0], :, pair[1]] *= 2.0
+        descriptor.density.coefficients.view(4, 3, 3, 3, 3)[:, pair[0], :, pair[1]] *= 2.0
     moved = (descriptor(edges, chemistry) - before).abs().amax(1) > 1e-9
     seen = torch.zeros(len(positions), dtype=torch.bool)
     seen[edges.center[(species[edges.center] == pair[0]) & (species[edges.neighbor] == pair[1])]] = True
@@ -139,7 +139,7 @@ def test_all_elements_have_as_many_features_as_two():
     chosen = compose(["descriptor=moments", "species_embedding=learned"])
     few, all_of_them = (build_parts(chosen, numbers=numbers, seed=0) for numbers in ([1, 6], list(range(1, 119))))
     assert all_of_them.descriptor.n_features == few.descriptor.n_features
-    assert all_of_them.descriptor.coefficients.shape == few.descriptor.coefficients.shape
+    assert all_of_them.descriptor.density.coefficients.shape == few.descriptor.density.coefficients.shape
     edges = open_edges(to_tensor(cluster([1]).positions), 5.0)
     features = all_of_them.descriptor(edges, all_of_them.embedding(torch.arange(110, 118)))
     assert features.isfinite().all()

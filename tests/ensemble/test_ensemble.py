@@ -1,7 +1,7 @@
 """An ensemble is the mean of its members, and its spread is theirs."""
 
 import torch
-from small import carbons, ethanols, graph_of, potential_for, stored
+from small import CONFIG, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.deep import Deep
@@ -60,3 +60,14 @@ def test_blocks_of_centres_give_what_all_together_give(monkeypatch):
 def test_first_member_grows_from_the_seed_of_the_single_potential():
     assert Deep(n_members=4, n_processes=2).seeds(7)[0] == Single().seeds(7)[0]
     assert len(set(Deep(n_members=4, n_processes=2).seeds(7))) == 4
+
+
+def test_atoms_that_tell_each_other_what_they_see_are_not_torn_apart(monkeypatch):
+    """With messages an energy depends on the edges of the neighbours, too: a structure stays whole, however small the blocks."""
+    sizes = {"n_densities": 3, "n_messages": 4, "l_max": 2, "max_body_order": 3}
+    descriptor = {"_target_": "nnpx.descriptor.moments_with_messages.MomentsWithMessages", **sizes}
+    graph = graph_of(ethanols(2))
+    ensemble = Ensemble([potential_for(graph, config={**CONFIG, "descriptor": descriptor}).eval()])
+    whole = ensemble(graph)
+    monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", {"cpu": 4})
+    assert torch.equal(ensemble(graph).forces, whole.forces)

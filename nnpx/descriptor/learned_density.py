@@ -1,0 +1,125 @@
+"""Densities of neighbours with learned radial functions, and the invariants of their moments."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor.density import slots, sum_of_outer_products
+from nnpx.descriptor.harmonics import Harmonics, angular_momenta
+from nnpx.descriptor.products import Products
+from nnpx.graph import Edges
+from nnpx.radial import Radial
+
+
+@dataclass(frozen=True)
+class Shells:
+    """The pairs of every centre, expanded in distance and direction; see `slots` for their layout."""
+
+    neighbor: Int[Tensor, " slot"]  #: index of atom j
+    radial: Float[Tensor, "slot shell"]  #: φ_k(r_ij) f_c(r_ij)
+    angular: Float[Tensor, "slot component"]  #: Y_lm(r̂_ij)
+    n_atoms: int
+
+
+@final
+class Expansion(nn.Module):
+    """Radial functions and spherical harmonics of the pairs within the cutoff.
+
+    Args:
+        cutoff: f_c.
+        radial: φ_k.
+        l_max: highest angular momentum.
+    """
+
+    def __init__(self, cutoff: Cutoff, radial: Radial, l_max: int) -> None:
+        super().__init__()
+        self.cutoff, self.radial, self.harmonics = cutoff, radial, Harmonics(l_max)
+
+    def forward(self, edges: Edges) -> Shells:
+        """φ_k(r_ij) f_c(r_ij) and Y_lm(r̂_ij)."""
+        inside = slots(edges, self.cutoff.radius)
+        return Shells(
+            neighbor=inside.neighbor,
+            radial=self.radial(inside.distance) * self.cutoff(inside.distance)[:, None],
+            angular=self.harmonics(inside.vector / inside.distance[:, None]),
+            n_atoms=edges.n_atoms,
+        )
+
+
+@final
+class LearnedDensity(nn.Module):
+    """Moments of densities to which each neighbour contributes with a learned radial function.
+
+        A_i,qlm = Σ_{c'kc} W^l_{q,c'kc} e_i^{c'} Σ_j s_j^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij)
+
+    Args:
+        n_center_channels: length of e_i, the vector of the centre.
+        n_neighbor_channels: length of s_j, the vector of the neighbour.
+        n_shells: how many φ_k.
+        n_densities: how many learned densities q.
+        l_max: highest angular momentum.
+        generator: source of the initial coefficients.
+    """
+
+    angular_momentum: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_center_channels: int,
+        n_neighbor_channels: int,
+        n_shells: int,
+        n_densities: int,
+        l_max: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        n_terms = n_center_channels * n_shells * n_neighbor_channels
+        start = torch.randn(l_max + 1, n_terms, n_densities, generator=generator, dtype=torch.float64)
+        self.coefficients = nn.Parameter(start / n_shells**0.5)
+        self.register_buffer("angular_momentum", angular_momenta(l_max), persistent=False)
+
+    def forward(
+        self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "atom neighbor_channel"]
+    ) -> Float[Tensor, "component atom density"]:
+        """A of every atom."""
+        weighted = (shells.radial[:, :, None] * of_neighbor[shells.neighbor][:, None]).flatten(1)
+        density = sum_of_outer_products(shells.angular, weighted, shells.n_atoms)
+        of_pairs = (density[:, :, None] * of_center[:, None, :, None]).flatten(2)
+        return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))
+
+
+@final
+class Invariants(nn.Module):
+    """What of the products of moments within one density is invariant: A_q00 and the `Products`, each for all densities.
+
+    Args:
+        l_max: highest angular momentum.
+        max_body_order: one more than the largest number of factors.
+    """
+
+    pair: Tensor
+    coupling: Tensor
+    term: Tensor
+    gather: Tensor
+
+    def __init__(self, l_max: int, max_body_order: int) -> None:
+        super().__init__()
+        products = Products(l_max, max_body_order)
+        for name in ("pair", "coupling", "term", "gather"):
+            self.register_buffer(name, getattr(products, name), persistent=False)
+        self.kinds = ["A0", *products.names]  #: `A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`
+
+    def forward(self, moments: Float[Tensor, "component atom density"]) -> Float[Tensor, "atom feature"]:
+        """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
+        _, n_atoms, n_densities = moments.shape
+        columns = moments.flatten(1)
+        both = columns.index_select(0, self.pair[0]) * columns.index_select(0, self.pair[1])
+        tensors = torch.cat([columns, self.coupling @ both])
+        terms = tensors.index_select(0, self.term[0]) * tensors.index_select(0, self.term[1])
+        scalars = torch.cat([columns[:1], self.gather @ terms])
+        return scalars.view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)

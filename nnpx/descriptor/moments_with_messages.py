@@ -1,0 +1,93 @@
+"""Moments of a neighbour density that knows what the neighbours see."""
+
+from typing import Annotated, final
+
+import torch
+from annotated_types import Ge, Le
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nnpx.cutoff import Cutoff
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
+from nnpx.graph import Edges
+from nnpx.radial import Radial
+from nnpx.wiring import Wired
+
+
+@final
+class MomentsWithMessages(Descriptor):
+    """Moments as in `Moments`, twice: the second time each neighbour counts by a vector that it has learned about its own environment.
+
+        G¹_i = invariants of A¹_i                    neighbours weighted by their species vectors e_j
+        s_j = tanh(U arsinh(G¹_j) + V e_j)           the message of an atom, invariant
+        G²_i = invariants of A²_i                    neighbours weighted by their messages s_j
+        G_i = G¹_i ⊕ G²_i
+
+    An atom thus feels atoms up to twice the cutoff away, through a neighbour that both have. Invariant messages of one round, as in the
+    models that pass scalars only (Batatia et al. 2022, arXiv:2206.07697). The arsinh tames the tails of products of four moments.
+
+    Args:
+        cutoff: f_c.
+        radial: φ_k.
+        n_channels: length of the species vector.
+        n_densities: how many learned densities, each time.
+        n_messages: length of s.
+        l_max: highest angular momentum.
+        max_body_order: 2 sees distances, 3 angles, 4 and 5 the shape of three and four neighbours.
+        generator: source of the initial coefficients.
+    """
+
+    is_local = False
+
+    def __init__(
+        self,
+        *,
+        cutoff: Wired[Cutoff],
+        radial: Wired[Radial],
+        n_channels: Wired[int],
+        n_densities: Annotated[int, Ge(1)],
+        n_messages: Annotated[int, Ge(1)],
+        l_max: Annotated[int, Ge(1), Le(6)],
+        max_body_order: Annotated[int, Ge(2), Le(5)],
+        generator: Wired[torch.Generator],
+    ) -> None:
+        super().__init__()
+        self.expansion = Expansion(cutoff, radial, l_max)
+        self.invariants = Invariants(l_max, max_body_order)
+        n_invariants = len(self.invariants.kinds) * n_densities
+        self.first, self.second = (
+            LearnedDensity(
+                n_center_channels=n_channels,
+                n_neighbor_channels=of_neighbor,
+                n_shells=radial.n_functions,
+                n_densities=n_densities,
+                l_max=l_max,
+                generator=generator,
+            )
+            for of_neighbor in (n_channels, n_messages)
+        )
+        from_geometry = torch.randn(n_invariants, n_messages, generator=generator, dtype=torch.float64)
+        self.from_geometry = nn.Parameter(from_geometry / n_invariants**0.5)
+        self.from_chemistry = nn.Parameter(torch.randn(n_channels, n_messages, generator=generator, dtype=torch.float64))
+        self.n_densities, self.n_features = n_densities, 2 * n_invariants
+
+    def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
+        """The invariants of the first and of the second density."""
+        shells = self.expansion(edges)
+        seen = self.invariants(self.first(shells, chemistry, chemistry))
+        messages = torch.tanh(torch.asinh(seen) @ self.from_geometry + chemistry @ self.from_chemistry)
+        return torch.cat([seen, self.invariants(self.second(shells, chemistry, messages))], 1)
+
+    def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
+        """Not defined: the features of an atom depend on the edges of its neighbours, too.
+
+        Raises:
+            TypeError: always; what is trained is never stored.
+        """
+        raise TypeError("MomentsWithMessages is not local: its derivatives are no array over the edges of each atom")
+
+    def names(self) -> list[str]:
+        """As `Moments`, once without and once with messages."""
+        kinds = [f"{kind}{mark}" for mark in ("", " of messages") for kind in self.invariants.kinds]
+        return [f"{kind} density {q}" for kind in kinds for q in range(self.n_densities)]
