@@ -23,8 +23,8 @@ from nnpx.errors import ArtifactError, ConfigError
 FORMAT: Final = 1
 #: key of the JSON text in the metadata
 KEY: Final = "nnpx"
-#: the nodes of the configuration that a potential is rebuilt from
-NODES: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior")
+#: the nodes of the configuration that a potential is rebuilt from; older files lack the last two
+NODES: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise", "ensemble")
 UNITS: Final = {"energy": "eV", "length": "Å", "forces": "eV/Å", "stress": "eV/Å³"}
 
 
@@ -52,7 +52,7 @@ def save(
         "version": __version__,
         "numbers": ensemble.numbers,
         "units": UNITS,
-        "n_members": ensemble.n_members,
+        "n_members": len(ensemble.members),
         "n_parameters": sum(weight.numel() for weight in ensemble.members[0].parameters()),
         "config": config,
         "card": card,
@@ -131,10 +131,8 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
     path = _local(path)
     header = read_header(path)
     try:
-        parts = [
-            build_parts({node: header["config"][node] for node in NODES}, numbers=header["numbers"], seed=0)
-            for _ in range(header["n_members"])
-        ]
+        nodes = {node: header["config"][node] for node in NODES if node in header["config"]}
+        parts = [build_parts(nodes, numbers=header["numbers"], seed=0) for _ in range(header["n_members"])]
     except (ConfigError, KeyError) as error:
         raise ArtifactError(
             str(path),

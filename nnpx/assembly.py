@@ -9,8 +9,11 @@ import torch
 from nnpx.config import instantiate
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
+from nnpx.ensemble import Recruitment
 from nnpx.errors import ConfigError
 from nnpx.network import Network
+from nnpx.noise import Noise
+from nnpx.noise.none import NoNoise
 from nnpx.potential import Potential, Scales
 from nnpx.prior import Prior
 from nnpx.radial import Radial
@@ -29,6 +32,13 @@ class Parts:
     descriptor: Descriptor
     network: Network
     prior: Prior
+    noise: Noise
+    n_heads: int
+
+    @property
+    def knows_spread(self) -> bool:
+        """Whether one potential says how far from the truth it may be: by its heads or as noise of the labels."""
+        return self.n_heads > 1 or self.noise.n_outputs > 0
 
     def potential(self, scales: Scales) -> Potential:
         """The potential made of these parts, in float64."""
@@ -39,6 +49,8 @@ class Parts:
             descriptor=self.descriptor,
             network=self.network,
             prior=self.prior,
+            noise=self.noise,
+            n_heads=self.n_heads,
             scales=scales,
         ).to(torch.float64)
 
@@ -53,7 +65,8 @@ def build_parts(config: Mapping[str, Any], *, numbers: list[int], seed: int) -> 
     """The modules that the configuration describes, with initial weights drawn from the seed.
 
     Args:
-        config: nodes cutoff, radial, species_embedding, descriptor, network and prior.
+        config: nodes cutoff, radial, species_embedding, descriptor, network and prior; ensemble where the network may have several heads,
+            noise where it may describe that of the labels.
         numbers: atomic numbers, in the order of the species index.
         seed: of the initial weights.
 
@@ -66,7 +79,14 @@ def build_parts(config: Mapping[str, Any], *, numbers: list[int], seed: int) -> 
     embedding = _noun("species_embedding", SpeciesEmbedding, config, numbers=numbers, generator=generator)
     around = {"cutoff": cutoff, "radial": radial, "n_channels": embedding.n_channels}
     descriptor = _noun("descriptor", Descriptor, config, generator=generator, **around)
-    sizes = {"n_features": descriptor.n_features, "n_channels": embedding.n_channels, "n_species": len(numbers)}
+    noise = _noun("noise", Noise, config) if "noise" in config else NoNoise()
+    n_heads = _noun("ensemble", Recruitment, config).n_heads if "ensemble" in config else 1
+    sizes = {
+        "n_features": descriptor.n_features,
+        "n_channels": embedding.n_channels,
+        "n_species": len(numbers),
+        "n_outputs": n_heads + noise.n_outputs,
+    }
     network = _noun("network", Network, config, generator=generator, **sizes)
     prior = _noun("prior", Prior, config, numbers=numbers)
     if prior.reach > cutoff.radius:
@@ -76,7 +96,7 @@ def build_parts(config: Mapping[str, Any], *, numbers: list[int], seed: int) -> 
             found=f"{cutoff.radius} Å",
             do="Raise cutoff.radius, or choose prior=zero.",
         )
-    parts = Parts(numbers, cutoff.radius, embedding, descriptor, network, prior)
+    parts = Parts(numbers, cutoff.radius, embedding, descriptor, network, prior, noise, n_heads)
     for module in (embedding, descriptor, network, prior):
         module.to(torch.float64)
     return parts

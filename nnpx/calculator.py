@@ -18,6 +18,7 @@ from nnpx.potential import Potential
 
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 _OF_AN_ENSEMBLE: Final = ("energy_std", "forces_std")
+_OF_NOISE: Final = ("energy_noise", "forces_noise")
 
 
 @final
@@ -26,7 +27,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
 
     Results in ASE's units and signs: `energy` and `free_energy` (eV), `forces` (eV/Å), `energies` of the atoms (eV), and `stress`
     (eV/Å³, Voigt order) for structures that are periodic in all three directions. An ensemble also has `energy_std` (eV) and
-    `forces_std` (eV/Å), the spread of its members: `calc.get_property("forces_std", atoms)`.
+    `forces_std` (eV/Å), the spread of its members: `calc.get_property("forces_std", atoms)`. A potential that describes the noise of its
+    labels has `energy_noise` (eV) and `forces_noise` (eV/Å).
 
     Args:
         potential: file of a potential, `models:/name@champion` of the project's registry, or a potential in memory, whose precision and
@@ -54,7 +56,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         self.device, self.spread = device, spread
         self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
-        self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *(_OF_AN_ENSEMBLE if several else ())]
+        self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
+        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ())]
+        self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *extra]
 
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
         """Evaluate the potential; called by ASE whenever a property is asked for and the structure has changed.
@@ -86,6 +90,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         }
         if is_crystal:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_numpy(prediction.stress[0]))
+        if self.knows_noise:
+            self.results["energy_noise"] = float(prediction.energy_noise[0])
+            self.results["forces_noise"] = _numpy(prediction.forces_noise)
         if self.ensemble.n_members > 1:
             self.results["energy_std"] = float(prediction.energy_std[0])
             if with_spread:

@@ -12,11 +12,11 @@ from ase.data import atomic_numbers
 from nnpx.assembly import Parts, build_parts
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.reader import read
+from nnpx.derivatives import forces_and_stress
 from nnpx.descriptor.stored import is_fixed, store, stored_bytes
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
-from nnpx.potential import forces_and_stress
 from nnpx.prior import Prior
 from nnpx.prior.zero import Zero
 from nnpx.provenance import code_fingerprint
@@ -26,8 +26,20 @@ from nnpx.targets import trusted_code
 from nnpx.trainer.loop import Objective, Trainer
 from nnpx.trainer.state import Checkpoint, Epoch
 
-#: the nodes of the configuration that decide what a member becomes
-NODES: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "loss", "optimizer", "schedule", "trainer")
+#: the nodes of the configuration that decide what a member becomes, beside how many heads it has
+NODES: Final = (
+    "cutoff",
+    "radial",
+    "species_embedding",
+    "descriptor",
+    "network",
+    "prior",
+    "noise",
+    "loss",
+    "optimizer",
+    "schedule",
+    "trainer",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class Task:
     """What a member is trained from; small, so that a worker process can be given one.
 
     Attributes:
-        config: the nodes of `NODES`.
+        config: the nodes of `NODES`, and the ensemble.
         numbers: atomic numbers, in the order of the species index.
         isolated_atoms: energies of isolated atoms (eV) by atomic number; may be empty.
         folder: where the graphs and the checkpoints of this training are kept.
@@ -71,10 +83,12 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
         initial: see `Task`.
     """
     nodes = {node: config[node] for node in NODES}
-    made_of = [nodes, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__]
+    n_heads = instantiate(config["ensemble"]).n_heads
+    made_of = [nodes, n_heads, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__]
     key = fingerprint(*made_of, *([] if initial is None else [md5(initial)]))
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
-    return Task(nodes, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key, initial)
+    ensemble = {"ensemble": config["ensemble"]}
+    return Task({**nodes, **ensemble}, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key, initial)
 
 
 def describe_structures(task: Task, prepared: Path) -> str:
@@ -117,7 +131,7 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
         potential.load_state_dict(torch.load(task.initial, weights_only=True)[member])
     potential.prior = Zero()  # its part has been taken from the labels
     objective = Objective(
-        instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers),
+        instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers, knows_spread=parts.knows_spread),
         instantiate(task.config["optimizer"]),
         instantiate(task.config["schedule"]),
     )

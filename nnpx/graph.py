@@ -85,6 +85,23 @@ class Prediction:
     atomic_energies: Float[Tensor, " atom"]  #: E_i, eV, float64
     energy_std: Float[Tensor, " structure"]  #: spread of the members' energies, eV
     forces_std: Float[Tensor, "atom 3"]  #: spread of the members' forces, eV/Å
+    energy_noise: Float[Tensor, " structure"]  #: standard deviation of an energy label around the truth, eV
+    forces_noise: Float[Tensor, "atom 3"]  #: standard deviation of a force label around the truth, eV/Å
+
+    @property
+    def energy_total_std(self) -> Float[Tensor, " structure"]:
+        """How far an energy label may lie from V, eV: spread and noise, whose variances add; NaN where neither exists."""
+        return _hypot(self.energy_std, self.energy_noise)
+
+    @property
+    def forces_total_std(self) -> Float[Tensor, "atom 3"]:
+        """How far a force label may lie from F, eV/Å: spread and noise, whose variances add; NaN where neither exists."""
+        return _hypot(self.forces_std, self.forces_noise)
+
+
+def _hypot(spread: Float[Tensor, "*label"], noise: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
+    """√(spread² + noise²) of those that exist."""
+    return torch.where(spread.isnan(), noise, torch.where(noise.isnan(), spread, torch.hypot(spread, noise)))
 
 
 def join_predictions(predictions: list[Prediction]) -> Prediction:

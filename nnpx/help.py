@@ -28,7 +28,7 @@ def overview(verbs: Mapping[str, str], commands: Mapping[str, str]) -> str:
 
 def about(verb: str, line: str, folders: Sequence[Path]) -> str:
     """The screen of `nnpx VERB --help`: every group, its default first; two short ones share a line."""
-    rows = "".join(f"{row}\n" for row in _paired(list(_rows(folders))))
+    rows = "".join(f"{row}\n" for row in _rows(folders))
     usage = f"usage: nnpx {verb} [group=option] [key=value] …     what they mean: nnpx config explain KEY"
     return f"{usage}\n{textwrap.fill(line, _width())}\n{rows}{_FLAGS}"
 
@@ -45,27 +45,25 @@ def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def _rows(folders: Sequence[Path]) -> Iterator[str]:
+    """The groups as lines; two neighbours share one where each takes less than half of it."""
+    half, left = _width() // 2, ""
+    for row in _single_rows(folders):
+        fits = len(row) < half
+        if left and fits:
+            yield left.ljust(half) + row
+        elif left:
+            yield left
+        if not fits:
+            yield row
+        left = row if fits and not left else ""
+    if left:
+        yield left
+
+
+def _single_rows(folders: Sequence[Path]) -> Iterator[str]:
     for group, options in groups(folders).items():
         lead = f"  {group:<18}"
         yield textwrap.fill(", ".join(options), _width(), initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)
-
-
-def _paired(rows: Sequence[str]) -> Iterator[str]:
-    """The rows in their order, two neighbours side by side where each fits half the screen."""
-    half, waiting = _width() // 2, ""
-    for row in rows:
-        is_short = len(row) < half
-        if waiting and is_short:
-            yield f"{waiting:<{half}}{row}"
-            waiting = ""
-            continue
-        if waiting:
-            yield waiting
-        waiting = row if is_short else ""
-        if not is_short:
-            yield row
-    if waiting:
-        yield waiting
 
 
 def _width() -> int:

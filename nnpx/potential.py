@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.stored import stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network
+from nnpx.noise import Noise
 from nnpx.prior import Prior
-from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 from nnpx.species_embedding import SpeciesEmbedding
 
 
@@ -49,6 +50,8 @@ class Potential(nn.Module):
         descriptor: edges and chemistry → geometry.
         network: geometry and chemistry → dimensionless atomic energy.
         prior: analytic part of the atomic energy, eV.
+        noise: what the last outputs of the network say about the noise of the labels.
+        n_heads: energies among the outputs of the network, 1 unless the ensemble is shallow; V and F are their means.
         scales: statistics of the training set.
     """
 
@@ -67,11 +70,14 @@ class Potential(nn.Module):
         descriptor: Descriptor,
         network: Network,
         prior: Prior,
+        noise: Noise,
+        n_heads: int,
         scales: Scales,
     ) -> None:
         super().__init__()
         self.numbers, self.cutoff_radius = numbers, cutoff_radius
         self.embedding, self.descriptor, self.network, self.prior = embedding, descriptor, network, prior
+        self.noise, self.n_heads = noise, n_heads
         self.register_buffer("feature_mean", scales.feature_mean)
         self.register_buffer("feature_std", scales.feature_std)
         self.register_buffer("energy_scale", torch.tensor(scales.energy_scale, dtype=torch.float64))
@@ -88,11 +94,12 @@ class Potential(nn.Module):
 
     def learned(
         self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
-    ) -> Float[Tensor, " atom"]:
-        """What the network has learned of each atom's energy: s · network + b, eV."""
+    ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
+        """What the network has learned of each atom: its energy, s · network + b, eV, and the variances of its noise, eV² and (eV/Å)²."""
         standardised = (geometry - self.feature_mean[species]) / self.feature_std[species]
-        energy: Tensor = self.energy_scale * self.network(standardised, chemistry, species) + self.energy_shift
-        return energy
+        outputs = self.network(standardised, chemistry, species)
+        energies, noise = outputs[:, : self.n_heads], self.noise(outputs[:, self.n_heads :])
+        return self.energy_scale * energies + self.energy_shift, self.energy_scale.square() * noise
 
     def given(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """What was known of each atom's energy before: the prior and E0, eV, float64."""
@@ -104,18 +111,10 @@ class Potential(nn.Module):
         edges = graph.edges().as_variables()
         with torch.enable_grad():
             chemistry, geometry = self.describe(graph, edges, graph.species)
-            atomic_energies = self.learned(chemistry, geometry, graph.species).double() + self.given(edges, graph.species)
-            energy = sum_atoms_to_structures(atomic_energies, graph.owner, graph.n_structures)
-            (pull,) = torch.autograd.grad(energy.sum(), edges.vector, create_graph=self.training)
-        forces, stress = forces_and_stress(graph, edges, pull)
-        return Prediction(
-            energy=energy,
-            forces=forces,
-            stress=stress,
-            atomic_energies=atomic_energies,
-            energy_std=torch.full_like(energy, torch.nan),
-            forces_std=torch.full_like(forces, torch.nan),
-        )
+            learned, noise = self.learned(chemistry, geometry, graph.species)
+            atomic_energies = (learned.double() + self.given(edges, graph.species)[:, None]).T
+            pulls = gradients(atomic_energies.sum(1), edges.vector, create_graph=self.training)
+        return joint_prediction(graph, edges, atomic_energies, pulls, noise)
 
     def to_precision(self, dtype: torch.dtype) -> "Potential":
         """The same potential with its arithmetic in `dtype`; reference energies stay in float64."""
@@ -123,29 +122,3 @@ class Potential(nn.Module):
         self.to(dtype)
         self.reference_energies = reference_energies
         return self
-
-
-def forces_and_stress(
-    graph: AtomicGraph, edges: Edges, pull: Float[Tensor, "edge 3"]
-) -> tuple[Float[Tensor, "atom 3"], Float[Tensor, "structure 3 3"]]:
-    """Forces and stress from the derivative of the energy in the edge vectors, pull_ij = ∂V/∂r_ij.
-
-        F_i = Σ_j (pull_ij − pull_ji)        stress = (1/volume) Σ_ij r_ij ⊗ pull_ij
-
-    because r_ij = r_j + S·cell − r_i moves with the positions, and under a strain as r_ij → r_ij (1 + strain).
-    """
-    forces = sum_edges_to_atoms(pull, edges.center, edges.n_atoms) - sum_edges_to_atoms(pull, edges.neighbor, edges.n_atoms)
-    if not graph.periodic:
-        return forces, torch.full_like(graph.cell, torch.nan)
-    volume = graph.volume[:, None, None]
-    # the division must not meet a NaN: what it does to a gradient, no mask can undo
-    stress = _virial(graph, edges, pull) / torch.where(volume.isnan(), 1.0, volume)
-    return forces, torch.where(volume.isnan(), volume, stress)
-
-
-def _virial(graph: AtomicGraph, edges: Edges, pull: Float[Tensor, "edge 3"]) -> Float[Tensor, "structure 3 3"]:
-    """Σ_ij r_ij ⊗ pull_ij of every structure; of a single one as one matrix product."""
-    if graph.n_structures == 1:
-        return (edges.vector.mT @ pull)[None]
-    of_atoms = sum_edges_to_atoms(edges.vector[:, :, None] * pull[:, None, :], edges.center, edges.n_atoms)
-    return sum_atoms_to_structures(of_atoms, graph.owner, graph.n_structures)

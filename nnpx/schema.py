@@ -20,7 +20,7 @@ from nnpx.wiring import WIRED
 
 #: the config groups of an experiment
 NOUNS: Final = (
-    *("data", "reference", "cutoff", "radial", "species_embedding", "descriptor", "network", "prior"),
+    *("data", "reference", "cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise"),
     *("loss", "optimizer", "schedule", "trainer", "ensemble", "md", "acquisition", "learning", "tracking"),
 )
 #: what an experiment holds beside its nouns

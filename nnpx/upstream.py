@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from omegaconf import DictConfig
 
-from nnpx.config import fingerprint
+from nnpx.config import fingerprint, instantiate
 from nnpx.errors import ArtifactError, WorkspaceError
 from nnpx.schema import plain
 
@@ -109,9 +109,12 @@ def check_choices(verb: str, config: DictConfig) -> None:
         ConfigError: if two choices contradict each other.
     """
     if verb in _TOWARDS_A_POTENTIAL:
+        from ase.data import chemical_symbols
+
         from nnpx.assembly import build_parts
 
-        build_parts(plain(config), numbers=[1], seed=0)
+        parts = build_parts(plain(config), numbers=[1], seed=0)
+        instantiate(config.loss, forces_rms=1.0, numbers=list(range(1, len(chemical_symbols))), knows_spread=parts.knows_spread)
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

@@ -38,6 +38,7 @@ CONFIG = {
     },
     "network": {"_target_": "nnpx.network.per_species.PerSpecies", "hidden": [8, 8], "activation": "tanh", "output_scale": 1.0},
     "prior": {"_target_": "nnpx.prior.zero.Zero"},
+    "noise": {"_target_": "nnpx.noise.none.NoNoise"},
     "loss": {
         "_target_": "nnpx.loss.energy_forces.EnergyForces",
         "energy_weight": 0.1,

@@ -14,8 +14,10 @@ import torch
 from ase.io import write
 from small import CONFIG, NUMBERS, ethanols
 
+from nnpx.config import compose
 from nnpx.fitting import Task, describe_structures
 from nnpx.members import train_members
+from nnpx.schema import plain
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_what_decides_the_outcome_names_the_folder(tmp_path):
     from nnpx.fitting import NODES, training_task
 
     card = {"md5": {"train": "a"}, "numbers": NUMBERS, "isolated_atoms": {}}
-    config = {**{node: CONFIG[node] for node in NODES}, "seed": 0, "tracking": {"experiment": "one"}}
+    config = {**{node: CONFIG[node] for node in NODES}, "ensemble": plain(compose().ensemble), "seed": 0, "tracking": {"experiment": "one"}}
     other = json.loads(json.dumps(config))
     other["tracking"]["experiment"] = "two"
     assert training_task(config, card, tmp_path).folder == training_task(other, card, tmp_path).folder

@@ -46,19 +46,22 @@ class _StoredFeatures(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         jacobian, place = ctx.saved_tensors
-        pull_of_slots: Tensor = _Pull.apply(grads[0], jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
+        pull_of_slots: Tensor = _Pull.apply(grads[0][:, None, :], jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
         return pull_of_slots.reshape(-1, 3).index_select(0, place), None, None, None, None
 
 
 class _Pull(torch.autograd.Function):
-    """(∂E/∂G_i) · (∂G_i/∂r_ij) for the slots of every atom, read in place from the derivatives of the whole set."""
+    """(∂E/∂G_i) · (∂G_i/∂r_ij) for the slots of every atom, a row for every energy E; reads the derivatives of the whole set in place."""
 
     @staticmethod
-    def forward(ctx: Any, by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
+    def forward(by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
+        # features as rows, which are multiplied twice as fast as columns
+        return torch.cat([torch.bmm(by_feature[atom : atom + n], jacobian[row : row + n].mT) for row, atom, n in blocks])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Blocks], output: Tensor) -> None:
+        _, jacobian, ctx.blocks = inputs
         ctx.save_for_backward(jacobian)
-        ctx.blocks = blocks
-        rows = by_feature[:, None, :]  # as rows, which are multiplied twice as fast as columns
-        return torch.cat([torch.bmm(rows[atom : atom + n], jacobian[row : row + n].mT) for row, atom, n in blocks])[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -66,22 +69,39 @@ class _Pull(torch.autograd.Function):
         by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
         return by_feature, None, None
 
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
+        return _with_more_rows(_Pull, in_dims[0], by_feature, jacobian, blocks)
+
 
 class _PullTransposed(torch.autograd.Function):
     """The adjoint of `_Pull`: from the slots back to the features."""
 
     @staticmethod
-    def forward(ctx: Any, pull: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
+    def forward(pull: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
+        return torch.cat([torch.bmm(pull[atom : atom + n], jacobian[row : row + n]) for row, atom, n in blocks])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Blocks], output: Tensor) -> None:
+        _, jacobian, ctx.blocks = inputs
         ctx.save_for_backward(jacobian)
-        ctx.blocks = blocks
-        rows = pull[:, None, :]
-        return torch.cat([torch.bmm(rows[atom : atom + n], jacobian[row : row + n]) for row, atom, n in blocks])[:, 0]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (jacobian,) = ctx.saved_tensors
         pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
         return pull, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, pull: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
+        return _with_more_rows(_PullTransposed, in_dims[0], pull, jacobian, blocks)
+
+
+def _with_more_rows(function: Any, dim: int, values: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
+    """Several energies at once: theirs are rows too, so that the derivatives are read once for all."""
+    rows = values.movedim(dim, 1)  # (atom, energy, row, column)
+    product: Tensor = function.apply(rows.flatten(1, 2), jacobian, blocks)
+    return product.unflatten(1, rows.shape[1:3]), 1
 
 
 def is_fixed(*modules: torch.nn.Module) -> bool:

@@ -1,7 +1,7 @@
 """Ensembles: several potentials that agree where they know and disagree where they do not.
 
 `Ensemble` is what is evaluated, saved and simulated with, also when it has one member only. How its members come about is the config group:
-a subclass of `Recruitment` says how many there are and which seeds they grow from.
+a subclass of `Recruitment` says how many there are, which seeds they grow from, and whether each has one head or several.
 """
 
 from abc import ABC, abstractmethod
@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
-from nnpx.potential import Potential, forces_and_stress
-from nnpx.reduce import sum_atoms_to_structures
+from nnpx.potential import Potential
 
 #: centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md), elsewhere
 #: many, to occupy it, though not all, to spare its memory
@@ -27,6 +27,7 @@ class Recruitment(ABC):
     """Which members an ensemble has, and how many of them train at a time."""
 
     n_processes: int  #: members that train at the same time
+    n_heads: int = 1  #: last layers of each member's network, which count as members themselves
 
     @abstractmethod
     def seeds(self, seed: int) -> list[int]:
@@ -39,7 +40,9 @@ class Ensemble(nn.Module):
 
         V = ⟨V_m⟩,   F = ⟨F_m⟩,   σ_V² = Σ_m (V_m − V)² / (M − 1),   and likewise for every force component
 
-    Lakshminarayanan et al. 2017, arXiv:1612.01474. Where the descriptor has no trained parameters all members share its evaluation.
+    Lakshminarayanan et al. 2017, arXiv:1612.01474. Where a potential has several heads, each of them is a member. The variance of the
+    labels' noise is the mean of what the potentials say of it, and no part of σ. Where the descriptor has no trained parameters all
+    potentials share its evaluation.
 
     Args:
         members: at least one potential; all know the same elements.
@@ -50,7 +53,7 @@ class Ensemble(nn.Module):
         self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
         self.numbers = members[0].numbers
         self.cutoff_radius = members[0].cutoff_radius
-        self.n_members = len(members)
+        self.n_members = sum(member.n_heads for member in members)
         self.shares_descriptor = all(is_fixed(member.embedding, member.descriptor) for member in members)
 
     @property
@@ -62,20 +65,8 @@ class Ensemble(nn.Module):
         """Means over the members; with `spread`, also how far their forces lie apart, for one backward pass per member."""
         edges = graph.edges()
         parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
-        atomic, pulls = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        energies = torch.stack([sum_atoms_to_structures(of_member, graph.owner, graph.n_structures) for of_member in atomic])
-        forces, stress = forces_and_stress(graph, edges, pulls.mean(0))
-        forces_std = torch.full_like(forces, torch.nan)
-        if len(pulls) > 1:
-            forces_std = torch.stack([forces_and_stress(graph, edges, pull)[0] for pull in pulls]).std(0)
-        return Prediction(
-            energy=energies.mean(0),
-            forces=forces,
-            stress=stress,
-            atomic_energies=atomic.mean(0),
-            energy_std=energies.std(0) if self.n_members > 1 else torch.full_like(energies[0], torch.nan),
-            forces_std=forces_std,
-        )
+        atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        return joint_prediction(graph, edges, atomic, pulls, noise.mean(0))
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
@@ -87,33 +78,29 @@ class Ensemble(nn.Module):
 
     def _evaluate(
         self, graph: AtomicGraph, block: Block, *, spread: bool
-    ) -> tuple[Float[Tensor, "member center"], Float[Tensor, "pull edge 3"]]:
-        """E_i of the centres (eV, float64) and ∂V/∂r_ij of their edges: of every member, or without `spread` the mean of the members."""
+    ) -> tuple[Float[Tensor, "member center"], Float[Tensor, "pull edge 3"], Float[Tensor, "potential center 2"]]:
+        """E_i of the centres (eV, float64), ∂V/∂r_ij of their edges and the variances of the noise.
+
+        The gradients are those of every member, or without `spread` their mean.
+        """
         edges = block.edges.as_variables()
         with torch.enable_grad():
-            atomic = torch.stack(self._atomic_energies(graph, edges, block.species))[:, : block.n_centers]
+            atomic, noise = (torch.cat(part)[:, : block.n_centers] for part in self._learned(graph, edges, block.species))
             energies = atomic.sum(1)
-            if spread and self.n_members > 1:
-                pulls = _gradients(energies, edges.vector, batched=not graph.has_stored_features())
-            else:
-                pulls = torch.autograd.grad(energies.mean(), edges.vector)[0][None]
-        return atomic.detach(), pulls
+            pulls = gradients(energies if spread else energies.mean()[None], edges.vector, create_graph=False)
+        return atomic.detach(), pulls, noise.detach()
 
-    def _atomic_energies(self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]) -> list[Float[Tensor, " atom"]]:
-        """E_i of every member, eV, float64."""
+    def _learned(
+        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]
+    ) -> tuple[list[Float[Tensor, "head atom"]], list[Float[Tensor, "1 atom 2"]]]:
+        """E_i (eV, float64) of every head, and the variances of the noise (eV² and (eV/Å)²), of every potential."""
         first = self.members[0]
         given = first.given(edges, species)
         shared = first.describe(graph, edges, species) if self.shares_descriptor else None
-        energies = []
+        energies, noises = [], []
         for member in self.members:
             chemistry, geometry = shared if shared is not None else member.describe(graph, edges, species)
-            energies.append(member.learned(chemistry, geometry, species).double() + given)
-        return energies
-
-
-def _gradients(energies: Float[Tensor, " member"], vector: Float[Tensor, "edge 3"], *, batched: bool) -> Float[Tensor, "member edge 3"]:
-    """∂V_m/∂r_ij of every member, in one batched backward pass where that is possible."""
-    if batched:
-        one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
-        return torch.autograd.grad(energies, vector, one_each, is_grads_batched=True)[0]
-    return torch.stack([torch.autograd.grad(energy, vector, retain_graph=True)[0] for energy in energies])
+            learned, noise = member.learned(chemistry, geometry, species)
+            energies.append(learned.double().T + given)
+            noises.append(noise[None])
+        return energies, noises

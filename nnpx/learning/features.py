@@ -65,7 +65,7 @@ def _piece(member: Potential, graph: AtomicGraph) -> tuple[np.ndarray, np.ndarra
     with torch.no_grad():
         chemistry, geometry = member.describe(graph, graph.edges(), graph.species)
     with torch.enable_grad():
-        atomic = member.learned(chemistry, geometry, graph.species).reshape(graph.n_atoms, -1).sum(1)
+        atomic = member.learned(chemistry, geometry, graph.species)[0].mean(1)
         energy = torch.zeros(graph.n_structures, dtype=atomic.dtype).index_add(0, graph.owner, atomic)
         (gradient,) = torch.autograd.grad(energy, weight, torch.eye(graph.n_structures, dtype=energy.dtype), is_grads_batched=True)
     weight.requires_grad_(False)

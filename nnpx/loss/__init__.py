@@ -19,7 +19,7 @@ class Loss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:
-        """The loss of a batch; zero where prediction and labels agree.
+        """The loss of a batch; least where prediction and labels agree, and zero there unless it also judges a predicted width.
 
         Args:
             prediction: what the potential says.

@@ -1,6 +1,7 @@
 """Networks: from features and species to the energy of an atom.
 
-Locality holds: the energy of an atom depends on its own row and on no other. A new one is a subclass of `Network`.
+Locality holds: the energy of an atom depends on its own row and on no other. One trunk may have several outputs: the heads of a shallow
+ensemble, each of which is an energy, and what describes the noise of the labels. A new network is a subclass of `Network`.
 """
 
 from abc import ABC, abstractmethod
@@ -18,5 +19,5 @@ class Network(nn.Module, ABC):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> Float[Tensor, " atom"]:
-        """One dimensionless energy per atom."""
+    ) -> Float[Tensor, "atom output"]:
+        """The outputs of every atom, dimensionless: at first energies, one for each head."""

@@ -30,6 +30,7 @@ class Blocks(nn.Module):
         n_blocks: number of blocks.
         activation: of `Residual`.
         output_scale: factor on the initial weights of the last layer.
+        n_outputs: numbers per atom.
         generator: source of the initial weights.
     """
 
@@ -41,6 +42,7 @@ class Blocks(nn.Module):
         n_blocks: int,
         activation: Literal["tanh", "silu"],
         output_scale: float,
+        n_outputs: int,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -48,14 +50,14 @@ class Blocks(nn.Module):
         self.inner, self.outer = (
             nn.ParameterList(nn.Parameter(lecun_normal((width, width), width, generator)) for _ in range(n_blocks)) for _ in range(2)
         )
-        self.leave = nn.Parameter(lecun_normal((width,), width, generator) * output_scale)
+        self.leave = nn.Parameter(lecun_normal((width, n_outputs), width, generator) * output_scale)
         self.bias = nn.Parameter(torch.zeros(width, dtype=torch.float64))
-        self.offset = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        self.offset = nn.Parameter(torch.zeros(n_outputs, dtype=torch.float64))
         self.activation = torch.tanh if activation == "tanh" else functional.silu
 
-    def forward(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, " atom"]:
-        """E of every row."""
+    def forward(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom output"]:
+        """The outputs of every row."""
         signal = torch.addmm(self.bias, inputs, self.enter)
         for k, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             signal = torch.addmm(signal, self.activation(before(k, signal, inner)), outer)
-        return torch.addmv(self.offset, signal, self.leave)
+        return torch.addmm(self.offset, signal, self.leave)

@@ -32,6 +32,7 @@ class Film(Network):
         output_scale: factor on the initial weights of the last layer.
         n_features: length of the geometry.
         n_channels: length of the chemistry.
+        n_outputs: numbers per atom.
         generator: source of the initial weights.
     """
 
@@ -44,11 +45,18 @@ class Film(Network):
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_channels: Wired[int],
+        n_outputs: Wired[int],
         generator: Wired[torch.Generator],
     ) -> None:
         super().__init__()
         self.blocks = Blocks(
-            n_inputs=n_features, width=width, n_blocks=n_blocks, activation=activation, output_scale=output_scale, generator=generator
+            n_inputs=n_features,
+            width=width,
+            n_blocks=n_blocks,
+            activation=activation,
+            output_scale=output_scale,
+            n_outputs=n_outputs,
+            generator=generator,
         )
         self.n_blocks = n_blocks
         # the rows of all γ, then those of all β
@@ -62,9 +70,9 @@ class Film(Network):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> Float[Tensor, " atom"]:
+    ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
         modulation = functional.linear(chemistry, self.slope, self.start).chunk(2 * self.n_blocks, dim=-1)
         gain, shift = modulation[: self.n_blocks], modulation[self.n_blocks :]
-        energies: Tensor = self.blocks(geometry, lambda k, signal, weight: torch.addcmul(shift[k], gain[k], signal @ weight))
-        return energies
+        outputs: Tensor = self.blocks(geometry, lambda k, signal, weight: torch.addcmul(shift[k], gain[k], signal @ weight))
+        return outputs

@@ -25,21 +25,28 @@ class Linear(Network):
         output_scale: factor on the initial coefficients, drawn as LeCun normals.
         n_features: length of the geometry.
         n_species: number of elements.
+        n_outputs: numbers per atom.
         generator: source of the initial coefficients.
     """
 
     def __init__(
-        self, *, output_scale: Annotated[float, Gt(0)], n_features: Wired[int], n_species: Wired[int], generator: Wired[torch.Generator]
+        self,
+        *,
+        output_scale: Annotated[float, Gt(0)],
+        n_features: Wired[int],
+        n_species: Wired[int],
+        n_outputs: Wired[int],
+        generator: Wired[torch.Generator],
     ) -> None:
         super().__init__()
-        self.weights = nn.Parameter(output_scale * lecun_normal((n_species, n_features), n_features, generator))
-        self.biases = nn.Parameter(torch.zeros(n_species, dtype=torch.float64))
+        self.weights = nn.Parameter(output_scale * lecun_normal((n_species, n_outputs, n_features), n_features, generator))
+        self.biases = nn.Parameter(torch.zeros(n_species, n_outputs, dtype=torch.float64))
 
     def forward(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> Float[Tensor, " atom"]:
+    ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone, by the coefficients of its element."""
-        return (geometry * self.weights.index_select(0, species)).sum(-1) + self.biases.index_select(0, species)
+        return (geometry[:, None, :] * self.weights.index_select(0, species)).sum(-1) + self.biases.index_select(0, species)

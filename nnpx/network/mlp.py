@@ -29,6 +29,7 @@ class MLP(Network):
         output_scale: factor on the initial weights of the last layer.
         n_features: length of the geometry.
         n_channels: length of the chemistry.
+        n_outputs: numbers per atom.
         generator: source of the initial weights.
     """
 
@@ -40,10 +41,11 @@ class MLP(Network):
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_channels: Wired[int],
+        n_outputs: Wired[int],
         generator: Wired[torch.Generator],
     ) -> None:
         super().__init__()
-        widths = [n_features + n_channels, *hidden, 1]
+        widths = [n_features + n_channels, *hidden, n_outputs]
         pairs = list(pairwise(widths))
         self.weights = nn.ParameterList(nn.Parameter(lecun_normal((n_out, n_in), n_in, generator)) for n_in, n_out in pairs)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_out, dtype=torch.float64)) for _, n_out in pairs)
@@ -56,11 +58,11 @@ class MLP(Network):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> Float[Tensor, " atom"]:
+    ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
         *weights, last = self.weights
         *biases, offset = self.biases
         signal = torch.cat((geometry, chemistry), dim=-1)
         for weight, bias in zip(weights, biases, strict=True):
             signal = self.activation(functional.linear(signal, weight, bias))
-        return functional.linear(signal, last, offset)[:, 0]
+        return functional.linear(signal, last, offset)

@@ -34,6 +34,7 @@ class PerSpecies(Network):
         output_scale: factor on the initial weights of the last layer.
         n_features: length of the geometry.
         n_species: number of elements.
+        n_outputs: numbers per atom.
         generator: source of the initial weights.
     """
 
@@ -45,10 +46,11 @@ class PerSpecies(Network):
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_species: Wired[int],
+        n_outputs: Wired[int],
         generator: Wired[torch.Generator],
     ) -> None:
         super().__init__()
-        widths = [n_features, *hidden, 1]
+        widths = [n_features, *hidden, n_outputs]
         pairs = list(pairwise(widths))
         self.n_species = n_species
         self.weights = nn.ParameterList(nn.Parameter(lecun_normal((n_species, n_in, n_out), n_in, generator)) for n_in, n_out in pairs)
@@ -62,31 +64,32 @@ class PerSpecies(Network):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> Float[Tensor, " atom"]:
+    ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone, by the network of its element."""
         if geometry.shape[0] * self.n_species <= STACKED_AT_MOST:
             return self.stacked(geometry, species)
         return self.sorted_by_species(geometry, species)
 
-    def stacked(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+    def stacked(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """All networks at all atoms, of which each atom takes one."""
         *weights, last = self.weights
         *biases, offset = self.biases
         signal = geometry.expand(self.n_species, -1, -1)
         for weight, bias in zip(weights, biases, strict=True):
             signal = self.activation(torch.baddbmm(bias, signal, weight))
-        return torch.baddbmm(offset, signal, last)[:, :, 0].gather(0, species[None])[0]
+        outputs = torch.baddbmm(offset, signal, last)
+        return outputs.gather(0, species[None, :, None].expand(1, -1, outputs.shape[2]))[0]
 
-    def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+    def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """Atoms grouped by element, each group through its own network."""
         order = torch.argsort(species)
         groups = torch.split(geometry[order], torch.bincount(species, minlength=self.n_species).tolist())
         *weights, last = self.weights
         *biases, offset = self.biases
-        energies = []
+        outputs = []
         for element, group in enumerate(groups):
             signal = group
             for weight, bias in zip(weights, biases, strict=True):
                 signal = self.activation(torch.addmm(bias[element], signal, weight[element]))
-            energies.append(torch.addmm(offset[element], signal, last[element])[:, 0])
-        return torch.cat(energies)[torch.argsort(order)]
+            outputs.append(torch.addmm(offset[element], signal, last[element]))
+        return torch.cat(outputs)[torch.argsort(order)]

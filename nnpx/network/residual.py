@@ -29,6 +29,7 @@ class Residual(Network):
         output_scale: factor on the initial weights of the last layer.
         n_features: length of the geometry.
         n_channels: length of the chemistry.
+        n_outputs: numbers per atom.
         generator: source of the initial weights.
     """
 
@@ -41,6 +42,7 @@ class Residual(Network):
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_channels: Wired[int],
+        n_outputs: Wired[int],
         generator: Wired[torch.Generator],
     ) -> None:
         super().__init__()
@@ -50,6 +52,7 @@ class Residual(Network):
             n_blocks=n_blocks,
             activation=activation,
             output_scale=output_scale,
+            n_outputs=n_outputs,
             generator=generator,
         )
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(width, dtype=torch.float64)) for _ in range(n_blocks))
@@ -59,10 +62,10 @@ class Residual(Network):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> Float[Tensor, " atom"]:
+    ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
         biases = list(self.biases)
-        energies: Tensor = self.blocks(
+        outputs: Tensor = self.blocks(
             torch.cat((geometry, chemistry), dim=-1), lambda k, signal, weight: torch.addmm(biases[k], signal, weight)
         )
-        return energies
+        return outputs

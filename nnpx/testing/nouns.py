@@ -129,7 +129,7 @@ def atomic_energy_depends_on_own_row_only(case: NetworkCase) -> None:
     """∂E_i/∂G_j = 0 unless i = j."""
     geometry, chemistry, species = case.inputs(7)
     geometry.requires_grad_()
-    (slope,) = torch.autograd.grad(case.network(geometry, chemistry, species)[2], geometry)
+    (slope,) = torch.autograd.grad(case.network(geometry, chemistry, species)[2].sum(), geometry)
     require(bool(slope[2].abs().max() > 0), "the network", expected="a slope in its features", found="none")
     foreign = torch.cat([slope[:2], slope[3:]])
     require_equal("locality of the network", foreign, torch.zeros_like(foreign), within=0.0, unit="")

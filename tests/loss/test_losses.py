@@ -18,14 +18,12 @@ OPTIONS = sorted(path.stem for path in (conf_dir() / "loss").glob("*.yaml"))
 
 
 def built(option: str = "energy_forces", **changed) -> Loss:
-    return instantiate({**compose([f"loss={option}"]).loss, **changed}, forces_rms=FORCES_RMS, numbers=NUMBERS)
+    return instantiate({**compose([f"loss={option}"]).loss, **changed}, forces_rms=FORCES_RMS, numbers=NUMBERS, knows_spread=True)
 
 
 def truth(graph: AtomicGraph) -> Prediction:
-    nothing = torch.full_like(graph.energy, torch.nan)
-    return Prediction(
-        graph.energy, graph.forces, graph.stress, torch.zeros(graph.n_atoms), nothing, torch.full_like(graph.forces, torch.nan)
-    )
+    nothing = torch.full_like(graph.energy, torch.nan), torch.full_like(graph.forces, torch.nan)
+    return Prediction(graph.energy, graph.forces, graph.stress, torch.zeros(graph.n_atoms), *nothing, *nothing)
 
 
 def off_by(graph: AtomicGraph, size: float) -> Prediction:
@@ -61,7 +59,7 @@ def mixed() -> AtomicGraph:
     return graph_of([*ethanols(2), *carbons(2)])
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", sorted({*OPTIONS} - {"nll", "crps"}))
 @pytest.mark.parametrize("progress", [0.0, 0.9, 1.0])
 def test_it_is_zero_with_a_zero_gradient_at_the_truth_and_positive_elsewhere(option, progress, mixed):
     loss, right = built(option), truth(mixed)
@@ -144,7 +142,7 @@ def test_it_does_not_depend_on_the_unit_of_stiffness(mixed):
     wrong, tenfold = off_by(mixed, 0.3), mixed.with_(energy=10 * mixed.energy, forces=10 * mixed.forces, stress=10 * mixed.stress)
     larger = replace(wrong, energy=10 * wrong.energy, forces=10 * wrong.forces, stress=10 * wrong.stress)
     for option in OPTIONS:
-        stiff = instantiate(compose([f"loss={option}"]).loss, forces_rms=10 * FORCES_RMS, numbers=NUMBERS)
+        stiff = instantiate(compose([f"loss={option}"]).loss, forces_rms=10 * FORCES_RMS, numbers=NUMBERS, knows_spread=True)
         torch.testing.assert_close(stiff(larger, tenfold, 0.0), built(option)(wrong, mixed, 0.0), rtol=1e-9, atol=0)
 
 

@@ -9,12 +9,14 @@ from nnpx.network.mlp import MLP
 from nnpx.network.per_species import STACKED_AT_MOST, PerSpecies
 
 
-def per_species(generator: torch.Generator, n_species: int = 3) -> PerSpecies:
-    return PerSpecies(hidden=[8, 5], activation="tanh", output_scale=1.0, n_features=6, n_species=n_species, generator=generator)
+def per_species(generator: torch.Generator, n_species: int = 3, n_outputs: int = 1) -> PerSpecies:
+    return PerSpecies(
+        hidden=[8, 5], activation="tanh", output_scale=1.0, n_features=6, n_species=n_species, n_outputs=n_outputs, generator=generator
+    )
 
 
 def mlp(generator: torch.Generator, output_scale: float = 1.0) -> MLP:
-    return MLP(hidden=[8, 5], activation="silu", output_scale=output_scale, n_features=6, n_channels=2, generator=generator)
+    return MLP(hidden=[8, 5], activation="silu", output_scale=output_scale, n_features=6, n_channels=2, n_outputs=1, generator=generator)
 
 
 def test_lecun_weights_have_variance_one_over_the_number_of_inputs(generator):
@@ -52,16 +54,16 @@ def test_mlp_is_the_formula_written_out(generator):
         before = weight @ signal + bias
         signal = before / (1.0 + torch.exp(-before))
     expected = network.weights[-1] @ signal + network.biases[-1]
-    torch.testing.assert_close(network(geometry, chemistry, torch.tensor([0])), expected, rtol=1e-13, atol=0.0)
+    torch.testing.assert_close(network(geometry, chemistry, torch.tensor([0]))[0], expected, rtol=1e-13, atol=0.0)
 
 
 def test_a_linear_network_is_a_weighted_sum_for_each_element(generator):
-    network = Linear(output_scale=0.5, n_features=3, n_species=2, generator=generator)
+    network = Linear(output_scale=0.5, n_features=3, n_species=2, n_outputs=1, generator=generator)
     with torch.no_grad():
-        network.weights.copy_(torch.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]))
-        network.biases.copy_(torch.tensor([0.5, -0.5]))
+        network.weights.copy_(torch.tensor([[[1.0, 2.0, 3.0]], [[10.0, 20.0, 30.0]]]))
+        network.biases.copy_(torch.tensor([[0.5], [-0.5]]))
     geometry = torch.tensor([[1.0, 0.0, -1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
-    assert network(geometry, geometry[:, :1], torch.tensor([0, 1])).tolist() == [-1.5, 59.5]
+    assert network(geometry, geometry[:, :1], torch.tensor([0, 1])).tolist() == [[-1.5], [59.5]]
 
 
 def test_stacked_and_sorted_evaluation_agree(generator):
@@ -85,7 +87,7 @@ def test_each_element_has_a_network_of_its_own(generator):
     network = per_species(generator)
     geometry = torch.randn(1, 6, generator=generator, dtype=torch.float64).expand(3, -1)
     energies = network(geometry, torch.zeros(3, 1, dtype=torch.float64), torch.arange(3))
-    assert torch.pdist(energies[:, None]).min() > 1e-3
+    assert torch.pdist(energies).min() > 1e-3
 
 
 def test_chemistry_is_not_an_input_of_the_classic_method(generator):

@@ -16,7 +16,7 @@ ACTIVATION = {"tanh": torch.tanh, "silu": lambda x: x / (1.0 + torch.exp(-x))}
 def build(kind, activation="silu", output_scale=1.0, n_channels=N_CHANNELS):
     numbers = {"width": WIDTH, "n_blocks": N_BLOCKS, "activation": activation, "output_scale": output_scale}
     generator = torch.Generator().manual_seed(4)
-    return kind(**numbers, n_features=N_FEATURES, n_channels=n_channels, generator=generator)
+    return kind(**numbers, n_features=N_FEATURES, n_channels=n_channels, n_outputs=1, generator=generator)
 
 
 def shuffled(network, generator):
@@ -44,7 +44,7 @@ def test_residual_is_the_formula_written_out(generator, atoms, activation):
         h = row @ blocks.enter + blocks.bias
         for bias, inner, outer in zip(network.biases, blocks.inner, blocks.outer, strict=True):
             h = h + ACTIVATION[activation](h @ inner + bias) @ outer
-        expected.append(h @ blocks.leave + blocks.offset[0])
+        expected.append(h @ blocks.leave + blocks.offset)
     torch.testing.assert_close(network(*atoms), torch.stack(expected), rtol=1e-12, atol=1e-12)
 
 
@@ -59,7 +59,7 @@ def test_film_is_the_formula_written_out(generator, atoms, activation):
         for k, (inner, outer) in enumerate(zip(blocks.inner, blocks.outer, strict=True)):
             gain, shift = (rows[part, k] @ element + start[part, k, :, 0] for part in (0, 1))
             h = h + ACTIVATION[activation](gain * (h @ inner) + shift) @ outer
-        expected.append(h @ blocks.leave + blocks.offset[0])
+        expected.append(h @ blocks.leave + blocks.offset)
     torch.testing.assert_close(network(*atoms), torch.stack(expected), rtol=1e-12, atol=1e-12)
 
 
@@ -109,7 +109,7 @@ def test_output_scale_multiplies_the_initial_energy(atoms, kind):
 def test_weights_start_as_lecun_normals(kind):
     numbers = {"width": 300, "n_blocks": 2, "activation": "silu", "output_scale": 1.0}
     generator = torch.Generator().manual_seed(1)
-    blocks = KINDS[kind](**numbers, n_features=40, n_channels=0, generator=generator).blocks
+    blocks = KINDS[kind](**numbers, n_features=40, n_channels=0, n_outputs=1, generator=generator).blocks
     for weight in (blocks.enter, *blocks.inner, *blocks.outer):
         assert float(weight.detach().var()) == pytest.approx(1.0 / weight.shape[0], rel=0.05)
     assert all(not torch.equal(one, other) for one, other in itertools.combinations([*blocks.inner, *blocks.outer], 2))

@@ -24,6 +24,7 @@ USUAL = {
     "descriptor": "acsf",
     "network": "mlp",
     "prior": "zero",
+    "noise": "none",
 }
 
 
@@ -75,4 +76,6 @@ def case_of(noun: str, option: str) -> Case:
 
 
 #: all options of all nouns of a potential, the usual combination once
-CHOICES = [("cutoff", USUAL["cutoff"])] + [(noun, option) for noun in USUAL for option in options(noun) if option != USUAL[noun]]
+CHOICES = [("cutoff", USUAL["cutoff"]), ("ensemble", "shallow")] + [
+    (noun, option) for noun in USUAL for option in options(noun) if option != USUAL[noun]
+]

@@ -46,8 +46,9 @@ def test_descriptor_obeys(option, law):
 @pytest.mark.parametrize("law", NETWORK_LAWS, ids=named)
 @pytest.mark.parametrize("option", options("network"))
 def test_network_obeys(option, law):
-    sizes = {"n_features": 9, "n_channels": 4, "n_species": 3}
-    law(NetworkCase(instantiate(node("network", option), **sizes, generator=torch.Generator().manual_seed(3)), **sizes))
+    sizes = {"n_features": 9, "n_channels": 4, "n_species": 3, "n_outputs": 2}
+    network = instantiate(node("network", option), **sizes, generator=torch.Generator().manual_seed(3))
+    law(NetworkCase(network, **{key: size for key, size in sizes.items() if key != "n_outputs"}))
 
 
 @pytest.mark.parametrize("law", PRIOR_LAWS, ids=named)

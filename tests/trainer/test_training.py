@@ -44,11 +44,11 @@ def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None
     config, dtype = {**CONFIG, **(chosen or {})}, DTYPES[trainer.get("precision", "float32")]
     structures = structures or ethanols(14)
     graph = graph_of(structures)
-    potential = potential_for(graph)
+    potential = potential_for(graph, config=config)
     graph = stored(graph, potential, dtype)
     potential.to_precision(dtype)
     train, valid = graph.select(torch.arange(10)), graph.select(torch.arange(10, len(structures)))
-    loss = instantiate(config["loss"], forces_rms=float(potential.energy_scale), numbers=NUMBERS)
+    loss = instantiate(config["loss"], forces_rms=float(potential.energy_scale), numbers=NUMBERS, knows_spread=potential.n_heads > 1)
     objective = Objective(wrap(loss), instantiate(config["optimizer"]), instantiate(config["schedule"]))
     curve = instantiate({**CONFIG["trainer"], **trainer}).fit(
         potential, train=train, valid=valid, objective=objective, seed=3, checkpoint=Checkpoint(folder / "member.checkpoint"), report=report
@@ -121,7 +121,8 @@ def test_n_epochs_resumed_for_n_more_equal_2n_epochs_exactly(choice, tmp_path):
             raise KeyboardInterrupt
 
     noun = choice.partition("=")[0]
-    chosen = {noun: plain(compose([choice])[noun])}
+    heads = {"ensemble": plain(compose(["ensemble=shallow"]).ensemble)} if choice in ("loss=nll", "loss=crps") else {}
+    chosen = {noun: plain(compose([choice])[noun]), **heads}
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "interrupted", report=interrupt, chosen=chosen)
     assert identical(fit(tmp_path / "interrupted", chosen=chosen), fit(tmp_path / "straight", chosen=chosen))
