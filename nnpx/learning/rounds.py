@@ -53,7 +53,8 @@ class Loop:
     """
 
     def __init__(self, config: DictConfig, workspace: Path, view: View) -> None:
-        if len(instantiate(config.ensemble).seeds(config.seed)) < 2:
+        recruitment = instantiate(config.ensemble)
+        if len(recruitment.seeds(config.seed)) * recruitment.n_heads < 2:
             raise ConfigError("ensemble", expected="members that can disagree", found="a single potential", do="Choose ensemble=deep.")
         self.config, self.workspace, self.view = config, workspace, view
         self.settings: ClosedLoop = instantiate(config.learning)
