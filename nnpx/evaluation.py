@@ -80,6 +80,14 @@ class Comparison:
         """Spread of the members' forces on each atom, √Σσ², eV/Å."""
         return np.asarray(np.linalg.norm(self.forces_std, axis=1))
 
+    def deviations(self) -> dict[str, tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]]:
+        """Errors and spreads: of the energy per atom (eV) and of the force components (eV/Å)."""
+        n_atoms = self.n_atoms
+        return {
+            "energy_per_atom": ((self.energy - self.energy_label) / n_atoms, self.energy_std / n_atoms),
+            "forces": (self.forces - self.forces_label, self.forces_std),
+        }
+
 
 def batches(graph: AtomicGraph) -> Iterator[AtomicGraph]:
     """A graph in pieces whose memory is bounded, in order."""
@@ -164,12 +172,8 @@ def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray
 
 
 def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
-    """Quality of the spread as a standard deviation: of the energy per atom (eV) and of the force components (eV/Å)."""
-    n_atoms = comparison.n_atoms
-    found = {
-        "energy_per_atom": quality((comparison.energy - comparison.energy_label) / n_atoms, comparison.energy_std / n_atoms),
-        "forces": quality(comparison.forces - comparison.forces_label, comparison.forces_std),
-    }
+    """Quality of the spread as a standard deviation, by quantity."""
+    found = {name: quality(error, std) for name, (error, std) in comparison.deviations().items()}
     return {name: one for name, one in found.items() if one}
 
 

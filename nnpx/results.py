@@ -10,7 +10,7 @@ from ase.data import chemical_symbols
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
-from nnpx import figures
+from nnpx import figures, reliability
 from nnpx.evaluation import Comparison, Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
 
@@ -23,6 +23,8 @@ ORDER: Final = (
     "force_errors",
     "force_errors_by_element",
     "spread_against_error",
+    "reliability",
+    "sparsification",
 )
 #: name, key in the metrics, unit of a thousandth of the metric
 QUANTITIES: Final = (
@@ -81,20 +83,9 @@ def group_table(found: Metrics) -> Table:
     return Table("MAE by group", ("group", "energy (meV/atom)", "forces (meV/Å)", "structures"), rows)
 
 
-def spread_table(found: Metrics) -> Table:
-    """How well the ensemble knows its error of the forces."""
-    one = found.get("spread", {})
-    names = {
-        "spearman": "rank correlation of spread and error",
-        "slope": "slope of error over spread",
-        "rms_ratio": "RMS error / RMS spread (1 if calibrated)",
-    }
-    return Table("Ensemble spread of the forces", ("", ""), [(name, one[key]) for key, name in names.items() if key in one])
-
-
 def detail_tables(found: Metrics) -> list[Table]:
     """Errors by element and group, and the quality of the spread, as far as they exist."""
-    return [table for table in (element_table(found), group_table(found), spread_table(found)) if table.rows]
+    return [*(table for table in (element_table(found), group_table(found)) if table.rows), *reliability.tables(found)]
 
 
 def evaluation_sections(header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture]) -> list[Section]:
@@ -145,7 +136,7 @@ def pictures(comparison: Comparison, members: Sequence[Sequence[Mapping[str, flo
     if (np.isfinite(spread) & np.isfinite(error) & (spread > 0) & (error > 0)).any():
         caption = "Does the ensemble know where it is wrong? Error of the force on every atom against the spread of the members."
         drawn["spread_against_error"] = (figures.spread_against_error(spread, error, unit="eV/Å"), caption)
-    return drawn
+    return {**drawn, **reliability.pictures(comparison)}
 
 
 def background(header: Mapping[str, Any]) -> Section:

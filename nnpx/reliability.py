@@ -1,0 +1,55 @@
+"""What a report says of the spread of an ensemble: is it as large as the errors, and does it know where they are large?"""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from nnpx import figures
+from nnpx.evaluation import Comparison, Metrics
+from nnpx.report import Table
+from nnpx.uncertainty.quality import FEWEST, LEVELS, both, observed_coverage, sparsification
+
+#: names of the quantities whose spread is judged
+_QUANTITIES = {"energy_per_atom": "energy per atom", "forces": "force components"}
+#: names of the numbers of `nnpx.uncertainty.quality` that need no unit
+_NUMBERS = {
+    "miscalibration_area": "miscalibration area (0 if calibrated, 0.5 at worst)",
+    "rmsce": "RMS calibration error (0 if calibrated)",
+    "spearman": "rank correlation of spread and error (1 if it sorts them)",
+    "ause": "area under the sparsification error (0 if it sorts them)",
+    "auroc_large_errors": "AUROC for the worst tenth of the errors (0.5 if it knows nothing)",
+}
+#: points of a drawn curve
+_POINTS = 200
+
+
+def tables(found: Metrics) -> list[Table]:
+    """The quality of the spread taken for a standard deviation, and its size beside that of the errors; without a spread, nothing."""
+    judged = {name: one for name, one in found.get("uncertainty", {}).items() if name in _QUANTITIES}
+    rows = [(label, *(one.get(key) for one in judged.values())) for key, label in _NUMBERS.items()]
+    if not judged:
+        return []
+    ratio = found.get("spread", {}).get("rms_ratio")
+    size = [Table("Size of the spread", ("", ""), [("RMS force error / RMS spread (1 if calibrated)", ratio)])] if ratio else []
+    return [Table("Spread of the ensemble as a standard deviation", ("", *(_QUANTITIES[name] for name in judged)), rows), *size]
+
+
+def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
+    """Reliability and sparsification under their file names, with captions; without a spread, nothing."""
+    pairs = {_QUANTITIES[name]: both(*pair) for name, pair in comparison.deviations().items()}
+    pairs = {name: pair for name, pair in pairs.items() if len(pair[0]) >= FEWEST}
+    if not pairs:
+        return {}
+    coverage = {name: (LEVELS, observed_coverage(*pair)) for name, pair in pairs.items()}
+    error, std = pairs[max(pairs, key=lambda name: len(pairs[name][0]))]
+    kept = {"by spread": sparsification(error, std), "by the error itself": sparsification(error, np.abs(error))}
+    chosen = np.linspace(0, len(error) - 1, min(_POINTS, len(error))).astype(int)
+    sparse = {name: (chosen / len(error), curve[chosen]) for name, curve in kept.items()}
+    captions = (
+        "Is the spread as large as the errors? Share of the errors inside the central interval of a Gaussian of this width; "
+        "below the diagonal the ensemble is too sure.",
+        "Does the spread know where the errors are? Mean absolute error of what is left when the most uncertain samples are removed.",
+    )
+    axes = (("expected coverage", "observed coverage"), ("share removed", "error of the rest / of all"))
+    drawn = ({"calibrated": (LEVELS, LEVELS), **coverage}, sparse)
+    made = [figures.lines(series, xlabel=x, ylabel=y, xlog=False, ylog=False) for series, (x, y) in zip(drawn, axes, strict=True)]
+    return dict(zip(("reliability", "sparsification"), zip(made, captions, strict=True), strict=True))
