@@ -137,7 +137,7 @@ def test_more_rounds_may_be_asked_for_but_nothing_else_may_change(project: Path)
 
 
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", [pytest.param("before", marks=pytest.mark.slow), "after"])
 def test_killed_at_the_end_of_a_phase(phase: str, moment: str, project: Path, finished: Path) -> None:
     """Before: the files lie there and the journal does not know. After: it does."""
 
