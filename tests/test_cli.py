@@ -10,7 +10,7 @@ from conf_stubs import use_tree
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 
-from nnpx import assembly, cli, resolvers
+from nnpx import cli, resolvers, upstream
 from nnpx.config import compose, load_params
 from nnpx.upstream import stamp
 
@@ -40,7 +40,7 @@ def project(tmp_path, monkeypatch):
     for verb in ("label", "prepare", "train", "evaluate"):
         (folder / f"{verb}.py").write_text(VERB.format(doc=f"Does {verb}.", verb=verb, log=log))
     monkeypatch.setattr(resolvers, "pipelines_dir", lambda: folder)
-    monkeypatch.setattr(assembly, "build_parts", lambda config, **sizes: None)  # a small conf/ describes no potential
+    monkeypatch.setattr(upstream, "_TOWARDS_A_POTENTIAL", ())  # a small conf/ describes no potential
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path
 

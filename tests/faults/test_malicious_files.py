@@ -257,6 +257,7 @@ def test_nothing_of_this_machine_enters_an_experiment(nnpx, tmp_path, monkeypatc
 def test_a_saved_potential_cannot_name_a_command(tmp_path, monkeypatch, node, place):
     monkeypatch.chdir(tmp_path)
     config = {name: {"_target_": f"nnpx.{name}.none.None"} for name in artifact.NODES}
+    config.update({"noise": {"_target_": "nnpx.noise.none.NoNoise"}, "ensemble": {"_target_": "nnpx.ensemble.single.Single"}})
     config.update({"cutoff": {"_target_": "nnpx.cutoff.cosine.Cosine", "radius": 5.0}})
     config.update({"radial": {"_target_": "nnpx.radial.bessel.Bessel", "n_functions": 2}})
     config.update({"species_embedding": {"_target_": "nnpx.species_embedding.onehot.OneHot"}})
