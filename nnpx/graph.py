@@ -233,8 +233,8 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
 
 def join(graphs: list[AtomicGraph]) -> AtomicGraph:
     """Several graphs as one; no edge connects them, and nothing that was stored is kept."""
-    atom_start = _starts(torch.cat([graph.atom_start.diff() for graph in graphs]))
-    edge_start = _starts(torch.cat([graph.edge_start.diff() for graph in graphs]))
+    atom_start = starts(torch.cat([graph.atom_start.diff() for graph in graphs]))
+    edge_start = starts(torch.cat([graph.edge_start.diff() for graph in graphs]))
     structures = [graph.n_structures for graph in graphs]
     atoms_before = [0]
     for graph in graphs[:-1]:
@@ -259,7 +259,7 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
     )
 
 
-def _starts(counts: Int[Tensor, " structure"]) -> Int[Tensor, " structure_plus_one"]:
+def starts(counts: Int[Tensor, " structure"]) -> Int[Tensor, " structure_plus_one"]:
     """0 and the running sums of the counts."""
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
@@ -269,6 +269,6 @@ def _rows(
 ) -> tuple[Int[Tensor, " row"], Int[Tensor, " chosen_plus_one"]]:
     """Rows that belong to the chosen structures, and where each of these will begin."""
     counts = start[structures + 1] - start[structures]
-    new_start = _starts(counts)
+    new_start = starts(counts)
     rows = torch.arange(int(new_start[-1]), device=start.device)
     return rows + (start[structures] - new_start[:-1]).repeat_interleave(counts), new_start

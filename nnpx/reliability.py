@@ -1,5 +1,7 @@
 """What a report says of the spread of an ensemble: is it as large as the errors, and does it know where they are large?"""
 
+from typing import Final
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -9,9 +11,9 @@ from nnpx.report import Table
 from nnpx.uncertainty.quality import FEWEST, LEVELS, both, observed_coverage, sparsification
 
 #: names of the quantities whose spread is judged
-_QUANTITIES = {"energy_per_atom": "energy per atom", "forces": "force components"}
+_QUANTITIES: Final = {"energy_per_atom": "energy per atom", "forces": "force components"}
 #: names of the numbers of `nnpx.uncertainty.quality` that need no unit
-_NUMBERS = {
+_NUMBERS: Final = {
     "miscalibration_area": "miscalibration area (0 if calibrated, 0.5 at worst)",
     "rmsce": "RMS calibration error (0 if calibrated)",
     "spearman": "rank correlation of spread and error (1 if it sorts them)",
@@ -19,7 +21,7 @@ _NUMBERS = {
     "auroc_large_errors": "AUROC for the worst tenth of the errors (0.5 if it knows nothing)",
 }
 #: points of a drawn curve
-_POINTS = 200
+_POINTS: Final = 200
 
 
 def tables(found: Metrics) -> list[Table]:

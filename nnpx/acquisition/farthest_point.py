@@ -1,13 +1,11 @@
 """As different from each other as the descriptor can tell: a baseline that asks no network."""
 
-from typing import Annotated, final
+from typing import final
 
 import numpy as np
-from annotated_types import Ge
 
 from nnpx.acquisition import Acquisition, Pool
 from nnpx.acquisition.distances import farthest
-from nnpx.acquisition.threshold import Threshold
 
 
 @final
@@ -15,14 +13,7 @@ class FarthestPoint(Acquisition):
     """Farthest-point sampling of the mean descriptors by element (Imbalzano et al. 2018, doi:10.1063/1.5024611).
 
     What tells structures apart here is the descriptor alone, whether or not it matters for the energy: compare with `max_dist`.
-
-    Args:
-        n_selected: see `Acquisition`.
-        band: see `Acquisition`.
     """
-
-    def __init__(self, *, n_selected: Annotated[int, Ge(1)], band: Threshold) -> None:
-        super().__init__(n_selected=n_selected, band=band)
 
     def choose(self, pool: Pool, random: np.random.Generator) -> list[int]:
         """The farthest first."""

@@ -1,14 +1,12 @@
 """Different from each other, and standing for many."""
 
-from typing import Annotated, final
+from typing import final
 
 import numpy as np
-from annotated_types import Ge
 from jaxtyping import Float
 
 from nnpx.acquisition import Acquisition, Pool
 from nnpx.acquisition.distances import farthest, squared_distances
-from nnpx.acquisition.threshold import Threshold
 
 
 @final
@@ -19,14 +17,7 @@ class LCMD(Acquisition):
         next = the candidate farthest from its centre in the largest cluster               Holzmüller et al. 2023, arXiv:2203.09410
 
     Where `max_dist` goes to the rim of what was met, this goes where most of what was met is badly represented.
-
-    Args:
-        n_selected: see `Acquisition`.
-        band: see `Acquisition`.
     """
-
-    def __init__(self, *, n_selected: Annotated[int, Ge(1)], band: Threshold) -> None:
-        super().__init__(n_selected=n_selected, band=band)
 
     def choose(self, pool: Pool, random: np.random.Generator) -> list[int]:
         """One from the largest cluster, then from what is then the largest."""

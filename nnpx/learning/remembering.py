@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
-from omegaconf import DictConfig, OmegaConf
-
 from nnpx import choices
 from nnpx.figures import svg
 from nnpx.files import md5, write_text
@@ -13,6 +11,7 @@ from nnpx.learning import figures
 from nnpx.learning.reporting import draw, metrics
 from nnpx.learning.rounds import Loop
 from nnpx.lineage import record_lineage
+from nnpx.schema import plain
 from nnpx.tracking import Run, Tracker
 
 
@@ -28,7 +27,7 @@ class Memory:
     def __init__(self, tracker: Tracker, loop: Loop) -> None:
         self._tracker, self._loop = tracker, loop
         tracker.prepare()
-        self.run = self._opened("run", choices.run_name(_plain(loop.config)), None)
+        self.run = self._opened("run", choices.run_name(plain(loop.config)), None)
 
     def tell(self, rows: Sequence[dict[str, Any]]) -> None:
         """The last of these rounds as a nested run, and the whole loop so far as pictures of the parent. Told twice, it changes nothing."""
@@ -51,7 +50,7 @@ class Memory:
     def begin(self, workspace: Path) -> None:
         """What the loop came from, once its first data are there."""
         if not self._loop.journal.note("lineage"):
-            self.run.log_params(_plain(self._loop.config))
+            self.run.log_params(plain(self._loop.config))
             record_lineage(self.run, self._loop.config, workspace)
             self._loop.journal.take_note("lineage", "yes")
 
@@ -66,11 +65,7 @@ class Memory:
         known = self._loop.journal.note(key)
         if known:
             return self._tracker.resume(known)
-        run = self._tracker.start(name, parent=parent, tags={"kind": "learn", **choices.run_tags(_plain(self._loop.config))})
+        run = self._tracker.start(name, parent=parent, tags={"kind": "learn", **choices.run_tags(plain(self._loop.config))})
         if run.id:
             self._loop.journal.take_note(key, run.id)
         return run
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]

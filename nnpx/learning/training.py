@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.config import instantiate
@@ -17,6 +16,7 @@ from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, t
 from nnpx.learning.places import Place
 from nnpx.members import train_members
 from nnpx.provenance import provenance
+from nnpx.schema import plain
 from nnpx.trainer.loop import Trainer
 
 
@@ -36,7 +36,7 @@ def train(
         epochs: of a warm training; None for those of the trainer.
         report: called after every epoch of every member.
     """
-    started, resolved = time.perf_counter(), _plain(config)
+    started, resolved = time.perf_counter(), plain(config)
     card, recruitment = read_json(folder / "data" / "card.json"), instantiate(config.ensemble)
     initial = _initial_weights(warm, folder, card["numbers"])
     if initial is not None and epochs is not None:
@@ -64,10 +64,6 @@ def keep(before: Place, here: Place, config: DictConfig) -> None:
     ensemble = artifact.load(before.potential, dtype=trainer.dtype)
     artifact.save(here.potential, ensemble, config=header["config"], card=card, provenance=made, training=header["training"])
     write_json(here.training, read_json(before.training))
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    return {str(key): value for key, value in dict(OmegaConf.to_container(config, resolve=True)).items()}  # type: ignore[arg-type]
 
 
 def _initial_weights(warm: Path | None, folder: Path, numbers: list[int]) -> Path | None:

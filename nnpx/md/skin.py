@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Float
 
-from nnpx.graph import AtomicGraph, join
+from nnpx.graph import AtomicGraph, join, starts
 from nnpx.neighbors import graph_from_atoms
 
 
@@ -72,8 +72,7 @@ def _within(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
     """The graph without the pairs beyond the cutoff."""
     inside = (graph.edges().distance < cutoff).nonzero()[:, 0]
     center = graph.center[inside]
-    per_atom = torch.bincount(center, minlength=graph.n_atoms)
-    before = torch.cat([per_atom.new_zeros(1), per_atom.cumsum(0)])
+    before = starts(torch.bincount(center, minlength=graph.n_atoms))
     return graph.with_(
         center=center,
         neighbor=graph.neighbor[inside],

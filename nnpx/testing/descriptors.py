@@ -97,11 +97,17 @@ def features_depend_on_own_edges_only(case: DescriptorCase) -> None:
 
 
 def jacobian_is_the_derivative(case: DescriptorCase) -> None:
-    """`jacobian` gives ∂G_i/∂r_ij, as reverse differentiation does; of a descriptor that is not local there is none."""
-    if not case.descriptor.is_local:
-        return
+    """`jacobian` gives ∂G_i/∂r_ij, as reverse differentiation does; of a descriptor that is not local there is none, which it says."""
     edges = open_edges(_positions(), case.radius)
     chemistry = case.chemistry(8)
+    if not case.descriptor.is_local:
+        refused = False
+        try:
+            case.descriptor.jacobian(edges, chemistry)
+        except TypeError:
+            refused = True
+        require(refused, "jacobian", expected="a TypeError, since features depend on edges of other centres", found="an array")
+        return
     pull = torch.rand(8, case.descriptor.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(8))
     vector = edges.vector.clone().requires_grad_()
     (slope,) = torch.autograd.grad(case.descriptor(edges.moved(vector), chemistry), vector, pull)
