@@ -118,10 +118,11 @@ def test_nothing_is_labelled_twice(finished: Path) -> None:
 
 def test_walkers_go_on_from_where_they_were(finished: Path) -> None:
     first, second = (json.loads((finished / f"learn/round_0{k}/walkers.json").read_text())["walkers"] for k in (1, 2))
-    for one, two in zip(first, second, strict=True):
-        if {one["fate"], two["fate"]} <= {"arrived", "paused"}:
-            assert two["time_ps"] == pytest.approx(one["time_ps"] + two["walked_ps"])
-            assert two["walked_ps"] > 0
+    undisturbed = [pair for pair in zip(first, second, strict=True) if {walker["fate"] for walker in pair} <= {"arrived", "paused"}]
+    assert undisturbed
+    for one, two in undisturbed:
+        assert two["time_ps"] == pytest.approx(one["time_ps"] + two["walked_ps"])
+        assert two["walked_ps"] > 0
 
 
 def test_a_finished_loop_does_nothing(finished: Path) -> None:

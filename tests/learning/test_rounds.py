@@ -52,9 +52,12 @@ def test_a_walker_that_explodes_is_absurd_and_goes_back_and_nothing_of_it_is_lab
 
 
 def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_was_right(project: Path) -> None:
-    loop(project, ONE, "acquisition.band.upper_factor=1.05").run(lambda rows: None)
-    lost = [k for k, walker in enumerate(walked(project)["walkers"]) if walker["fate"] == "lost"]
-    assert lost
+    """8 fs before the look at which they were lost; at the beginning, where that was the first."""
+    loop(project, ONE, "acquisition.band.upper_factor=2.0").run(lambda rows: None)
+    lost = [walker for walker in walked(project)["walkers"] if walker["fate"] == "lost"]
+    assert any(walker["walked_ps"] > 0 for walker in lost)
+    for walker in lost:
+        assert walker["time_ps"] == pytest.approx(max(0.0, walker["walked_ps"] - 0.008))
     report = json.loads((project / "learn/round_01/report.json").read_text())
     assert report["fates"]["lost"] == len(lost)
 
