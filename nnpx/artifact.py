@@ -1,4 +1,4 @@
-"""A trained potential in one file: weights, configuration, elements, units, provenance. Loading it executes nothing from the file.
+"""A trained potential in one file: weights, configuration, elements, units, calibration and provenance. Loading executes nothing from it.
 
 The file is a safetensors file: tensors `member.<k>.<name>` and one JSON text in its metadata. The classes named in the configuration are
 built through the same door as everywhere, which opens for nnpx's own classes only.
@@ -18,6 +18,7 @@ from nnpx import __version__
 from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError
+from nnpx.uncertainty import Calibration
 
 #: raised whenever the meaning of the file changes; older formats stay readable
 FORMAT: Final = 1
@@ -58,6 +59,7 @@ def save(
         "card": card,
         "provenance": provenance,
         "training": training,
+        "calibration": ensemble.calibration.for_json(),
     }
     tensors = {
         f"member.{k}.{name}": value.detach().cpu().contiguous().clone()
@@ -147,7 +149,8 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118
             _fill(member, weights, str(path))
             member.to_precision(dtype)
-    return Ensemble(members).to(device).eval()
+    calibration = Calibration.from_json(header.get("calibration", {}))
+    return Ensemble(members, calibration).to(device).eval()
 
 
 def _local(path: str | Path) -> Path:

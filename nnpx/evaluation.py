@@ -4,7 +4,7 @@ MAE = ⟨|Δ|⟩, RMSE = √⟨Δ²⟩, max = max|Δ| with Δ = prediction − l
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -17,7 +17,8 @@ from scipy.stats import spearmanr
 from nnpx.errors import DataError
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph, Prediction
-from nnpx.uncertainty.quality import quality
+from nnpx.uncertainty import Calibration, Uncertainty
+from nnpx.uncertainty.quality import FEWEST, auroc_between, quality
 
 #: work in one batch, counted in ordered pairs of neighbours of one atom; bounds the memory, changes no number
 WORK_PER_BATCH: Final = 400_000
@@ -52,6 +53,22 @@ def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
 
 @final
 @dataclass(frozen=True)
+class Deviations:
+    """Errors of a quantity beside what the potential says of them; what it does not say is NaN."""
+
+    error: Float[np.ndarray, "*sample"]  #: prediction minus label
+    spread: Float[np.ndarray, "*sample"]  #: epistemic: what more data would teach
+    noise: Float[np.ndarray, "*sample"]  #: aleatoric: what no data would
+
+    @property
+    def total(self) -> Float[np.ndarray, "*sample"]:
+        """√(spread² + noise²) of those that exist."""
+        nothing = np.isnan(self.spread) & np.isnan(self.noise)
+        return np.where(nothing, np.nan, np.hypot(np.nan_to_num(self.spread), np.nan_to_num(self.noise)))
+
+
+@final
+@dataclass(frozen=True)
 class Comparison:
     """Labels and predictions of a set of structures, side by side. What does not exist is NaN."""
 
@@ -60,12 +77,14 @@ class Comparison:
     groups: list[str]  #: the group of each structure; empty text where it has none
     energy_label: Float[np.ndarray, " structure"]  #: eV
     energy: Float[np.ndarray, " structure"]  #: eV
-    energy_std: Float[np.ndarray, " structure"]  #: spread of the members, eV
+    energy_std: Float[np.ndarray, " structure"]  #: spread of the members, calibrated where the potential is, eV
     forces_label: Float[np.ndarray, "atom 3"]  #: eV/Å
     forces: Float[np.ndarray, "atom 3"]  #: eV/Å
-    forces_std: Float[np.ndarray, "atom 3"]  #: spread of the members, eV/Å
+    forces_std: Float[np.ndarray, "atom 3"]  #: spread of the members, calibrated where the potential is, eV/Å
     stress_label: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
     stress: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
+    energy_noise: Float[np.ndarray, " structure"]  #: standard deviation of the labels around the truth, eV
+    forces_noise: Float[np.ndarray, "atom 3"]  #: standard deviation of the labels around the truth, eV/Å
 
     @property
     def n_atoms(self) -> Int[np.ndarray, " structure"]:
@@ -80,12 +99,19 @@ class Comparison:
         """Spread of the members' forces on each atom, √Σσ², eV/Å."""
         return np.asarray(np.linalg.norm(self.forces_std, axis=1))
 
-    def deviations(self) -> dict[str, tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]]:
-        """Errors and spreads: of the energy per atom (eV) and of the force components (eV/Å)."""
+    def largest_spreads(self) -> Float[np.ndarray, " structure"]:
+        """Of each structure the largest spread of the members' forces on an atom, eV/Å."""
+        largest = np.zeros(len(self.groups))
+        np.maximum.at(largest, self.owner, self.force_spreads())
+        return largest
+
+    def deviations(self) -> dict[str, Deviations]:
+        """Errors, spreads and noise: of the energy per atom (eV) and of the force components (eV/Å)."""
         n_atoms = self.n_atoms
+        energy = (self.energy - self.energy_label, self.energy_std, self.energy_noise)
         return {
-            "energy_per_atom": ((self.energy - self.energy_label) / n_atoms, self.energy_std / n_atoms),
-            "forces": (self.forces - self.forces_label, self.forces_std),
+            "energy_per_atom": Deviations(*(values / n_atoms for values in energy)),
+            "forces": Deviations(self.forces - self.forces_label, self.forces_std, self.forces_noise),
         }
 
 
@@ -126,7 +152,30 @@ def compare(graph: AtomicGraph, prediction: Prediction, numbers: Sequence[int], 
         forces_std=_array(prediction.forces_std),
         stress_label=_array(graph.stress),
         stress=_array(prediction.stress),
+        energy_noise=_array(prediction.energy_noise),
+        forces_noise=_array(prediction.forces_noise),
     )
+
+
+def calibrate(comparison: Comparison, uncertainty: Uncertainty) -> Calibration:
+    """Curves from the errors of an ensemble that has none yet, on structures that it was not trained on; too few errors give none."""
+    deviations = comparison.deviations()
+    energy, forces = deviations["energy_per_atom"], deviations["forces"]
+    of_atoms = np.sqrt((forces.spread**2).mean(axis=1, keepdims=True))
+    curves = {}
+    for name, one in {"energy": energy, "forces": replace(forces, spread=np.broadcast_to(of_atoms, forces.error.shape))}.items():
+        good = np.isfinite(one.error) & np.isfinite(one.spread) & (one.spread > 0)
+        if good.sum() >= FEWEST:
+            curves[name] = uncertainty.curve(one.error[good], one.spread[good], np.nan_to_num(one.noise)[good])
+    return Calibration({name: curve for name, curve in curves.items() if curve is not None})
+
+
+def measured(parts: Mapping[str, Comparison]) -> dict[str, Metrics]:
+    """`metrics` of every part of the data; of the test set also how well the spread tells it from the validation set."""
+    found = {part: metrics(one) for part, one in parts.items()}
+    if {"test", "valid"} <= set(parts) and (apart := _told_apart(parts["test"], parts["valid"])):
+        found["test"]["told_apart"] = apart
+    return found
 
 
 def metrics(comparison: Comparison) -> Metrics:
@@ -156,8 +205,8 @@ def statistics(differences: Float[np.ndarray, "..."]) -> dict[str, float | int]:
 def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray, " sample"]) -> dict[str, float | int]:
     """Whether the ensemble knows where it is wrong.
 
-    `spearman` is the rank correlation of spread and error: 1 if the spread sorts the atoms by their error. `slope` is that of the line
-    through the origin, Σ e s / Σ s². `rms_ratio` = √(⟨e²⟩/⟨s²⟩) is the factor by which the spread is too small: 1 if calibrated.
+    `spearman` is the rank correlation of spread and error: 1 if the spread sorts the atoms by their error. `rms_ratio` = √(⟨e²⟩/⟨s²⟩) is
+    the factor by which the spread is too small: 1 if calibrated.
     """
     both = np.isfinite(spread) & np.isfinite(error)
     s, e = spread[both], error[both]
@@ -165,16 +214,33 @@ def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray
         return {}
     return {
         "spearman": float(spearmanr(s, e).statistic),
-        "slope": float((s * e).sum() / (s**2).sum()),
         "rms_ratio": float(np.sqrt((e**2).mean() / (s**2).mean())),
         "count": int(s.size),
     }
 
 
+def _told_apart(comparison: Comparison, familiar: Comparison) -> dict[str, float]:
+    """By group: the probability that the largest force spread of a frame exceeds that of a familiar frame; 1/2 if nothing is noticed."""
+    inside, outside = familiar.largest_spreads(), comparison.largest_spreads()
+    if not np.isfinite(outside).all() or not len(inside):
+        return {}
+    members = {name: np.array([group == name for group in comparison.groups]) for name in sorted(set(comparison.groups))}
+    return {name or "all": auroc_between(inside, outside[chosen]) for name, chosen in members.items()}
+
+
 def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
-    """Quality of the spread as a standard deviation, by quantity."""
-    found = {name: quality(error, std) for name, (error, std) in comparison.deviations().items()}
-    return {name: one for name, one in found.items() if one}
+    """Quality of spread and noise together as a standard deviation, and the size of both (root mean square), by quantity."""
+    found = {}
+    for name, one in comparison.deviations().items():
+        sizes = {"epistemic": _root_mean_square(one.spread), "aleatoric": _root_mean_square(one.noise)}
+        if judged := quality(one.error, one.total):
+            found[name] = {**judged, **{kind: size for kind, size in sizes.items() if size is not None}}
+    return found
+
+
+def _root_mean_square(values: Float[np.ndarray, "*sample"]) -> float | None:
+    finite = values[np.isfinite(values)]
+    return float(np.sqrt((finite**2).mean())) if finite.size else None
 
 
 def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:

@@ -15,7 +15,7 @@ from nnpx.config import instantiate
 from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import UNITS, Comparison, batches, check_same_data, compare, metrics, predict
+from nnpx.evaluation import UNITS, Comparison, batches, check_same_data, compare, measured, predict
 from nnpx.neighbors import graph_from_list
 from nnpx.report import as_rich, write_page
 
@@ -31,7 +31,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     if "test" not in parts:
         console.print("evaluate: there is no test set (data.split.n_test=0); errors are those of the validation set")
     compared = {part: _compare(ensemble, prepared / f"{part}.extxyz") for part in parts}
-    errors = {part: metrics(one) for part, one in compared.items()}
+    errors = measured(compared)
     training = files.read_json(workspace / "models" / "training.json")
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)

@@ -30,7 +30,19 @@ def comparison(n: int) -> Comparison:
     nothing, stress = np.full(n, np.nan), np.full((n, 3, 3), np.nan)
     numbers = np.ones(2 * n, dtype=int)
     return Comparison(
-        numbers, owner, [""] * n, label, label + 1, nothing, np.zeros_like(forces), forces, np.zeros_like(forces), stress, stress
+        numbers,
+        owner,
+        [""] * n,
+        label,
+        label + 1,
+        nothing,
+        np.zeros_like(forces),
+        forces,
+        np.zeros_like(forces),
+        stress,
+        stress,
+        nothing,
+        np.full_like(forces, np.nan),
     )
 
 

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from ase.io import write
 from small import NUMBERS, ethanols, graph_of, potential_for
 
@@ -14,6 +15,7 @@ from nnpx.data.frames import write as write_frames
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import compare, metrics, predict
 from nnpx.results import metric_names
+from nnpx.uncertainty.scale import Scale
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,18 @@ def test_cost_is_time_per_atom_parameters_of_all_members_and_the_time_of_trainin
     assert found["us_per_atom"] == pytest.approx(1e6 / 45, rel=1e-4)
     assert found["n_parameters"] == 2 * sum(weight.numel() for weight in ensemble.members[0].parameters())
     assert found["train_wall_s"] == 3.0
+
+
+def test_spreads_are_calibrated_on_the_validation_set_and_those_of_one_potential_are_not(ensemble, prepared, tmp_path):
+    found = outcome.calibrated(ensemble, Scale(score="nll", largest=1e6), prepared).calibration.curves["forces"].std[1]
+    prediction = ensemble(graph_of(ethanols(5, seed=1)))
+    error = prediction.forces - torch.from_numpy(np.concatenate([atoms.get_forces() for atoms in ethanols(5, seed=1)]))
+    of_atoms = prediction.forces_std.square().mean(1, keepdim=True).sqrt()
+    assert found == pytest.approx((error / of_atoms).square().mean().sqrt().item(), rel=1e-4)
+    alone = Ensemble([*ensemble.members][:1])
+    assert outcome.calibrated(alone, Scale(score="nll", largest=1e6), prepared) is alone
+    (prepared / "valid.extxyz").write_text("")
+    assert outcome.calibrated(ensemble, Scale(score="nll", largest=1e6), prepared) is ensemble
 
 
 def test_without_a_validation_set_there_is_the_cost_of_training_only(ensemble, tmp_path):

@@ -26,6 +26,8 @@ def comparison(scale):
         forces_std=scale * width,
         stress_label=nothing,
         stress=nothing,
+        energy_noise=np.full(1, np.nan),
+        forces_noise=np.full((N, 3), np.nan),
     )
 
 
