@@ -85,6 +85,7 @@ class Comparison:
     stress: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
     energy_noise: Float[np.ndarray, " structure"]  #: standard deviation of the labels around the truth, eV
     forces_noise: Float[np.ndarray, "atom 3"]  #: standard deviation of the labels around the truth, eV/Å
+    excess: Float[np.ndarray, " atom"]  #: how far the most foreign feature lies beyond its range in training, in standard deviations
 
     @property
     def n_atoms(self) -> Int[np.ndarray, " structure"]:
@@ -99,10 +100,13 @@ class Comparison:
         """Spread of the members' forces on each atom, √Σσ², eV/Å."""
         return np.asarray(np.linalg.norm(self.forces_std, axis=1))
 
-    def largest_spreads(self) -> Float[np.ndarray, " structure"]:
-        """Of each structure the largest spread of the members' forces on an atom, eV/Å."""
-        largest = np.zeros(len(self.groups))
-        np.maximum.at(largest, self.owner, self.force_spreads())
+    def strangeness(self) -> dict[str, Float[np.ndarray, " structure"]]:
+        """Of each structure the largest spread of the members' forces on an atom (eV/Å), and the largest excess of a feature."""
+        known = {"spread": self.force_spreads(), "extrapolation": self.excess}
+        known = {name: values for name, values in known.items() if not np.isnan(values).any()}
+        largest = {name: np.zeros(len(self.groups)) for name in known}
+        for name, values in known.items():
+            np.maximum.at(largest[name], self.owner, values)
         return largest
 
     def deviations(self) -> dict[str, Deviations]:
@@ -130,8 +134,21 @@ def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[Ato
     return Prediction(**{key: torch.cat([getattr(one, key) for one in predictions]) for key in Prediction.__dataclass_fields__})
 
 
-def compare(graph: AtomicGraph, prediction: Prediction, numbers: Sequence[int], groups: Sequence[str]) -> Comparison:
-    """Labels of `graph` beside `prediction`; `numbers` are the potential's elements, `groups` one name per structure.
+def compare(
+    graph: AtomicGraph,
+    prediction: Prediction,
+    numbers: Sequence[int],
+    groups: Sequence[str],
+    excess: Float[torch.Tensor, " atom"] | None = None,
+) -> Comparison:
+    """Labels of `graph` beside `prediction`.
+
+    Args:
+        graph: structures with labels.
+        prediction: for the same structures.
+        numbers: the potential's elements.
+        groups: one name per structure.
+        excess: how far each atom lies beyond the ranges of training, where that is of interest.
 
     Raises:
         DataError: the prediction or the groups belong to another set of structures, or a prediction is not finite.
@@ -154,6 +171,7 @@ def compare(graph: AtomicGraph, prediction: Prediction, numbers: Sequence[int], 
         stress=_array(prediction.stress),
         energy_noise=_array(prediction.energy_noise),
         forces_noise=_array(prediction.forces_noise),
+        excess=_array(torch.full((graph.n_atoms,), torch.nan) if excess is None else excess),
     )
 
 
@@ -171,7 +189,7 @@ def calibrate(comparison: Comparison, uncertainty: Uncertainty) -> Calibration:
 
 
 def measured(parts: Mapping[str, Comparison]) -> dict[str, Metrics]:
-    """`metrics` of every part of the data; of the test set also how well the spread tells it from the validation set."""
+    """`metrics` of every part of the data; of the test set also how well it is told from the validation set."""
     found = {part: metrics(one) for part, one in parts.items()}
     if {"test", "valid"} <= set(parts) and (apart := _told_apart(parts["test"], parts["valid"])):
         found["test"]["told_apart"] = apart
@@ -219,13 +237,15 @@ def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray
     }
 
 
-def _told_apart(comparison: Comparison, familiar: Comparison) -> dict[str, float]:
-    """By group: the probability that the largest force spread of a frame exceeds that of a familiar frame; 1/2 if nothing is noticed."""
-    inside, outside = familiar.largest_spreads(), comparison.largest_spreads()
-    if not np.isfinite(outside).all() or not len(inside):
-        return {}
+def _told_apart(comparison: Comparison, familiar: Comparison) -> dict[str, dict[str, float]]:
+    """By what tells and by group: the probability that a frame is stranger than a familiar one; 1/2 if nothing is noticed."""
     members = {name: np.array([group == name for group in comparison.groups]) for name in sorted(set(comparison.groups))}
-    return {name or "all": auroc_between(inside, outside[chosen]) for name, chosen in members.items()}
+    inside, outside = familiar.strangeness(), comparison.strangeness()
+    return {
+        kind: {name or "all": auroc_between(inside[kind], outside[kind][chosen]) for name, chosen in members.items()}
+        for kind in inside
+        if kind in outside
+    }
 
 
 def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
@@ -267,7 +287,9 @@ def _errors(comparison: Comparison, chosen: Bool[np.ndarray, " structure"]) -> M
         "forces": statistics((comparison.forces - comparison.forces_label)[atoms]),
         "stress": statistics(stress[:, upper[0], upper[1]]),
     }
-    return {key: value for key, value in found.items() if value}
+    known = comparison.excess[atoms]
+    share = {} if np.isnan(known).any() else {"extrapolating_atoms": float((known > 0).mean())}
+    return {**{key: value for key, value in found.items() if value}, **share}
 
 
 def _detached(prediction: Prediction) -> Prediction:

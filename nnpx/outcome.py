@@ -13,6 +13,7 @@ import torch
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, calibrate, compare, metrics, predict
+from nnpx.extrapolation import measure_ranges
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.uncertainty import Uncertainty
@@ -24,18 +25,20 @@ TIMED_STRUCTURES: Final = 64
 REPEATS: Final = 5
 
 
-def calibrated(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path) -> Ensemble:
-    """The same members with their spread calibrated on the validation set, as far as they have a spread and it has enough structures.
+def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path) -> Ensemble:
+    """The same members with what they know of their limits: the ranges of the features in training, and a calibrated spread.
+
+    The spread is calibrated on the validation set, as far as there are a spread and enough structures.
 
     Args:
         ensemble: what was trained, not calibrated.
         uncertainty: the way to find the curves.
-        prepared: the folder that holds valid.extxyz.
+        prepared: the folder that holds train.extxyz and valid.extxyz.
     """
-    graph = _validation(ensemble, prepared)
-    if graph is None or ensemble.n_members < 2:
-        return ensemble
-    return Ensemble([*ensemble.members], calibrate(_compared(ensemble, graph), uncertainty)).eval()
+    train, valid = (_graph(ensemble, prepared / f"{part}.extxyz") for part in ("train", "valid"))
+    ranges = None if train is None else measure_ranges(ensemble, batches(train))
+    calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
+    return Ensemble([*ensemble.members], calibration, ranges).eval()
 
 
 def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[str, float]:
@@ -50,7 +53,7 @@ def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[
         `valid/energy_per_atom_mae` (eV), `valid/forces_mae` (eV/Å), `valid/stress_mae` (eV/Å³), as far as there are labels;
         `us_per_atom` (µs; energy and forces of the ensemble, neighbours known), `n_parameters` (of all members) and `train_wall_s`.
     """
-    graph = _validation(ensemble, prepared)
+    graph = _graph(ensemble, prepared / "valid.extxyz")
     cost = {"n_parameters": float(sum(weight.numel() for weight in ensemble.parameters())), "train_wall_s": train_wall_s}
     if graph is None:
         return cost
@@ -59,9 +62,8 @@ def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[
     return {**errors, "us_per_atom": round(microseconds_per_atom(ensemble, graph), 3), **cost}
 
 
-def _validation(ensemble: Ensemble, prepared: Path) -> AtomicGraph | None:
-    """The validation set, in the precision of the potential; None without one."""
-    path = prepared / "valid.extxyz"
+def _graph(ensemble: Ensemble, path: Path) -> AtomicGraph | None:
+    """The structures of a file, in the precision of the potential; None without any."""
     if not path.stat().st_size:
         return None
     return graph_from_list(read(path), numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name).cast(ensemble.dtype)

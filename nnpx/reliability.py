@@ -40,13 +40,14 @@ def tables(found: Metrics) -> list[Table]:
     sizes = [(label, *(1e3 * one[key] if key in one else None for one in judged.values())) for key, label in _SIZES.items()]
     ratio = found.get("spread", {}).get("rms_ratio")
     size = [Table("Size of the spread", ("", ""), [("RMS force error / RMS spread (1 if calibrated)", ratio)])] if ratio else []
-    foreign = [(name, value) for name, value in found.get("told_apart", {}).items()]
-    apart = [Table("Told apart from the validation set by the largest force spread (AUROC, 0.5 if not)", ("group", ""), foreign)]
+    apart = found.get("told_apart", {})
+    groups = sorted({name for one in apart.values() for name in one})
+    foreign = [(name, *(one.get(name) for one in apart.values())) for name in groups]
     return [
         Table("Predicted standard deviations against errors", columns, rows),
         Table("What is uncertain (root mean square)", columns, [row for row in sizes if any(cell is not None for cell in row[1:])]),
         *size,
-        *(apart if foreign else []),
+        *([Table("Told apart from the validation set (AUROC, 0.5 if not)", ("group", *apart), foreign)] if foreign else []),
     ]
 
 

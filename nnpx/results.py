@@ -77,10 +77,10 @@ def element_table(found: Metrics) -> Table:
 def group_table(found: Metrics) -> Table:
     """Mean absolute errors by group, in meV/atom and meV/Å."""
     rows = [
-        (name, _milli(one.get("energy_per_atom")), _milli(one.get("forces")), one["structures"])
+        (name, _milli(one.get("energy_per_atom")), _milli(one.get("forces")), one.get("extrapolating_atoms"), one["structures"])
         for name, one in found.get("by_group", {}).items()
     ]
-    return Table("MAE by group", ("group", "energy (meV/atom)", "forces (meV/Å)", "structures"), rows)
+    return Table("MAE by group", ("group", "energy (meV/atom)", "forces (meV/Å)", "atoms off known ground", "structures"), rows)
 
 
 def detail_tables(found: Metrics) -> list[Table]:

@@ -135,7 +135,7 @@ def test_hot_frames_are_told_from_the_familiar_by_their_largest_force_spread():
     spread = np.full((18, 3), 0.1)
     spread[::6] = 0.5  # the first atom of frames 0, 2, 4
     found = measured({"test": replace(mixed, forces_std=spread), "valid": replace(cold, forces_std=np.full((12, 3), 0.1))})
-    assert found["test"]["told_apart"] == {"cold": 0.5, "hot": 1.0}
+    assert found["test"]["told_apart"] == {"spread": {"cold": 0.5, "hot": 1.0}}
 
 
 def test_what_is_not_known_and_what_cannot_be_known_are_told_apart_from_their_sum():

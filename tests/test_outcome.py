@@ -15,6 +15,7 @@ from nnpx.data.frames import write as write_frames
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import compare, metrics, predict
 from nnpx.results import metric_names
+from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.scale import Scale
 
 
@@ -26,6 +27,7 @@ def ensemble():
 
 @pytest.fixture
 def prepared(tmp_path):
+    write_frames(tmp_path / "train.extxyz", ethanols(6))
     write_frames(tmp_path / "valid.extxyz", ethanols(5, seed=1))
     return tmp_path
 
@@ -62,15 +64,15 @@ def test_cost_is_time_per_atom_parameters_of_all_members_and_the_time_of_trainin
 
 
 def test_spreads_are_calibrated_on_the_validation_set_and_those_of_one_potential_are_not(ensemble, prepared, tmp_path):
-    found = outcome.calibrated(ensemble, Scale(score="nll", largest=1e6), prepared).calibration.curves["forces"].std[1]
+    found = outcome.knowing_itself(ensemble, Scale(score="nll", largest=1e6), prepared).calibration.curves["forces"].std[1]
     prediction = ensemble(graph_of(ethanols(5, seed=1)))
     error = prediction.forces - torch.from_numpy(np.concatenate([atoms.get_forces() for atoms in ethanols(5, seed=1)]))
     of_atoms = prediction.forces_std.square().mean(1, keepdim=True).sqrt()
     assert found == pytest.approx((error / of_atoms).square().mean().sqrt().item(), rel=1e-4)
     alone = Ensemble([*ensemble.members][:1])
-    assert outcome.calibrated(alone, Scale(score="nll", largest=1e6), prepared) is alone
+    assert outcome.knowing_itself(alone, Scale(score="nll", largest=1e6), prepared).calibration == Calibration()
     (prepared / "valid.extxyz").write_text("")
-    assert outcome.calibrated(ensemble, Scale(score="nll", largest=1e6), prepared) is ensemble
+    assert outcome.knowing_itself(ensemble, Scale(score="nll", largest=1e6), prepared).calibration == Calibration()
 
 
 def test_without_a_validation_set_there_is_the_cost_of_training_only(ensemble, tmp_path):
