@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     training = files.read_json(workspace / "models" / "training.json")
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)
-    np.savez(
-        out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in asdict(one).items()}
-    )
+    np.savez(out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in vars(one).items()})
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2)}
     (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
