@@ -22,9 +22,32 @@ from nnpx.files import read_json
 from nnpx.learning.uncertainty import compared, force_rmse
 
 #: the size of the experiment
-COMMON = ["experiment=learn_demo", "tracking=none", "data.n_displaced=26", "data.split.n_train=20", "data.split.n_valid=4", "data.split.n_test=2", "ensemble.n_members=3", "ensemble.n_processes=1", "reference.n_processes=1", "acquisition.n_selected=12", "learning.n_drawn=4", "learning.retrain_epochs=40", "learning.walkers.n_walkers=2", "learning.walkers.round_ps=0.5", "learning.stopping.max_rounds=8", "learning.stopping.force_rmse=0.001"]
+COMMON = [
+    "experiment=learn_demo",
+    "tracking=none",
+    "data.n_displaced=26",
+    "data.split.n_train=20",
+    "data.split.n_valid=4",
+    "data.split.n_test=2",
+    "ensemble.n_members=3",
+    "ensemble.n_processes=1",
+    "reference.n_processes=1",
+    "acquisition.n_selected=12",
+    "learning.n_drawn=4",
+    "learning.retrain_epochs=40",
+    "learning.walkers.n_walkers=2",
+    "learning.walkers.round_ps=0.5",
+    "learning.stopping.max_rounds=8",
+    "learning.stopping.force_rmse=0.001",
+]
 #: a band in which every frame is
-EVERYTHING = ["acquisition.band.error_factor=0", "acquisition.band.quantile=0", "acquisition.band.floor=0", "acquisition.band.upper_factor=1e9", "learning.walkers.max_candidates=1000"]
+EVERYTHING = [
+    "acquisition.band.error_factor=0",
+    "acquisition.band.quantile=0",
+    "acquisition.band.floor=0",
+    "acquisition.band.upper_factor=1e9",
+    "learning.walkers.max_candidates=1000",
+]
 #: the frames that all are judged by
 TEST = ["tracking=none", "seed=12345", "data.n_trajectories=2", "data.n_frames=25", "data.n_displaced=0", "data.stride=40"]
 
