@@ -119,3 +119,24 @@ def test_data_of_another_engine_are_refused(tmp_path: Path) -> None:
         atoms.calc.results["forces"] = 1.5 * atoms.calc.results["forces"]
     with pytest.raises(ReferenceEngineError, match="differ"):
         labeller(EMT(n_processes=1), tmp_path / "other").examine(structures)
+
+
+@pytest.mark.parametrize("fault", ["raise", "sign"])
+def test_an_outage_is_forgotten_so_that_the_mended_engine_is_asked_again(fault: str, tmp_path: Path) -> None:
+    """Nothing of an engine that gave no label to learn from is kept: its unexamined labels were no better."""
+    structures = [copper(seed) for seed in range(4)]
+    with pytest.raises(ReferenceEngineError, match="at least one"):
+        labeller(faulty(fault), tmp_path).label(structures, ["Cu"])
+    found = labeller(faulty(""), tmp_path).label(structures, ["Cu"])
+    assert found.failures == []
+    for atoms, label in zip(structures, found.structures, strict=True):
+        assert np.array_equal(labels(label)["forces"], labels(faulty("").label(atoms))["forces"])
+
+
+def test_an_outage_while_the_start_is_examined_is_forgotten(tmp_path: Path) -> None:
+    """Also where one of the two examined structures has its label already."""
+    structures = [faulty("").label(copper(seed, shift=5.0 * seed)) for seed in range(2)]
+    for beyond in (-1e9, 3.0):
+        with pytest.raises(ReferenceEngineError):
+            labeller(faulty("raise", beyond), tmp_path).examine(structures)
+    assert labeller(faulty(""), tmp_path).examine(structures).n_calls == 6

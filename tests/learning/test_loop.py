@@ -14,7 +14,7 @@ from ase.io import read
 from learning.loops import chosen, loop, starts
 
 from nnpx.data.labelling import Journal as CallJournal
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
 from nnpx.md.batched import Walkers
@@ -223,3 +223,13 @@ def test_another_seed_walks_another_way(project: Path, finished: Path, tmp_path:
     loop(project, "seed=1", "learning.stopping.max_rounds=1").run(lambda rows: None)
     one, two = (read(folder / "learn/round_01/drawn.extxyz", ":")[0].positions for folder in (project, finished))
     assert not np.allclose(one, two)
+
+
+def test_after_an_outage_of_the_engine_the_same_command_goes_on(project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outage = project / "outage"
+    outage.touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("NNPX_TEST_OUTAGE", str(outage))
+        with pytest.raises(ReferenceEngineError, match="no licence"):
+            loop(project).run(lambda rows: None)
+    go_on(project, finished, rounds=1)
