@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import read
-from learning.loops import chosen, loop, starts
+from learning.loops import chosen, config, loop, starts
 
 from nnpx.data.labelling import Journal as CallJournal
 from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
+from nnpx.learning.publishing import publish
 from nnpx.md.batched import Walkers
+from nnpx.upstream import is_current
+from nnpx.verbs import run_verb
 
 PHASES = ["walkers", "selected", "labels", "data", "version", "potential", "report"]
 
@@ -233,3 +236,15 @@ def test_after_an_outage_of_the_engine_the_same_command_goes_on(project: Path, f
         with pytest.raises(ReferenceEngineError, match="no licence"):
             loop(project).run(lambda rows: None)
     go_on(project, finished, rounds=1)
+
+
+def test_what_a_loop_leaves_is_not_taken_for_the_data_of_the_experiment(finished: Path, tmp_path: Path) -> None:
+    """`nnpx prepare` makes the data of the start anew; the same loop again puts what it learned back."""
+    project, last, files = tmp_path / "project", "learn/round_02/data", ("train.extxyz", "valid.extxyz", "test.extxyz")
+    shutil.copytree(finished, project)
+    for _ in range(2):
+        publish(loop(project).place(2), project, "")
+        assert all((project / "data/prepared" / name).read_text() == (project / last / name).read_text() for name in files)
+        assert not is_current("prepare", config(), project)
+        run_verb("prepare", config(), project, alone=True)
+        assert all((project / "data/prepared" / name).read_text() == (project / "learn/round_00/data" / name).read_text() for name in files)
