@@ -68,6 +68,12 @@ def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
     assert "paused" in {walker["fate"] for walker in walked(project)["walkers"]}
 
 
+def test_a_walker_on_which_a_force_is_beyond_the_bound_is_absurd(project: Path) -> None:
+    loop(project, ONE, "learning.walkers.watchdog.max_force=0.001").run(lambda rows: None)
+    assert {walker["fate"] for walker in walked(project)["walkers"]} == {"absurd"}
+    assert walked(project)["n_candidates"] == 0
+
+
 def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(project: Path) -> None:
     copper, gold = Octahedron("Cu", 2), Octahedron("Cu", 2)
     gold.symbols[0] = "Au"
