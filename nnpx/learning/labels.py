@@ -15,9 +15,6 @@ from nnpx.learning.calls import Calls
 from nnpx.learning.label_check import NO_SLOPE, CheckedPoint, LabelCheck
 from nnpx.reference import Reference
 
-#: eV/Å; by so much two calculations of one structure may differ
-_SAME: float = 0.02
-
 
 @final
 @dataclass(frozen=True)
@@ -95,12 +92,9 @@ class Labeller:
             do = "Look at the reference engine, or at the structures, and run the same command again."
             raise self._refusal("labels that pass their check", again.failures[0].reason, do)
         for old, new in zip(chosen, again.structures, strict=True):
-            if "forces" not in labels(old):
-                continue
-            off = float(np.abs(labels(old)["forces"] - labels(new)["forces"]).max())
-            if off > _SAME + self._check.tolerance * float(np.abs(labels(new)["forces"]).max()):
-                do = "Choose the reference engine that labelled the data."
-                raise self._refusal("the labels that the data have", f"forces that differ by {off:.3g} eV/Å", do)
+            if found := self._check.difference(old, new):
+                do = "Choose the reference engine that labelled the data, or give these its unit and its zero of energy."
+                raise self._refusal("the labels that the data have", found, do)
         return again
 
     def _refusal(self, expected: str, found: str, do: str) -> ReferenceEngineError:

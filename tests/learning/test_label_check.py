@@ -18,7 +18,7 @@ from nnpx.reference.ase import ASE
 from nnpx.reference.emt import EMT
 from nnpx.reference.xtb import XTB
 
-CHECK = LabelCheck(n_examined=2, displacement=0.01, tolerance=0.05, max_force=50.0)
+CHECK = LabelCheck(n_examined=2, displacement=0.01, tolerance=0.05, max_force=50.0, same_force=0.02, same_energy=0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_where_one_examined_label_is_wrong_all_are_examined(tmp_path: Path) -> N
 
 
 def test_forces_beyond_the_bound_are_no_label(tmp_path: Path) -> None:
-    strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6)
+    strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6, same_force=0.02, same_energy=0.001)
     (failure,) = strict.job("copper", copper(0), examined=False).run(EMT(n_processes=1)).failures
     assert "more than 1e-06" in failure.reason
 
@@ -140,3 +140,12 @@ def test_an_outage_while_the_start_is_examined_is_forgotten(tmp_path: Path) -> N
         with pytest.raises(ReferenceEngineError):
             labeller(faulty("raise", beyond), tmp_path).examine(structures)
     assert labeller(faulty(""), tmp_path).examine(structures).n_calls == 6
+
+
+@pytest.mark.parametrize(("factor", "zero"), [(1.0, 1.0), (1 / 27.2114, 0.0)])
+def test_data_with_another_zero_or_unit_of_energy_are_refused(factor: float, zero: float, tmp_path: Path) -> None:
+    structures = [EMT(n_processes=1).label(copper(seed)) for seed in range(3)]
+    for atoms in structures:
+        atoms.calc.results["energy"] = factor * atoms.calc.results["energy"] + zero
+    with pytest.raises(ReferenceEngineError, match="energies that differ"):
+        labeller(EMT(n_processes=1), tmp_path).examine(structures)
