@@ -135,10 +135,14 @@ class Loop:
         )
 
     def _select(self, before: Place, here: Place, number: int) -> None:
-        """The batch from the candidates, the drawn frames, and structures with elements that the potential does not know."""
+        """The batch from the candidates, the drawn frames, and structures with elements that the potential does not know.
+
+        What a round before has tried is not taken again, whether or not it got a label.
+        """
         candidates, drawn, known = read_frames(here.candidates), read_frames(here.drawn), dataset.parts_of(before.data)
-        seen = [*known["train"], *known["valid"], *known["test"], *drawn]
-        fresh = _without_duplicates(candidates, seen, self.source.near_duplicate)
+        tried = [atoms for earlier in range(1, number) for atoms in read_frames(self.place(earlier).selected)]
+        seen = [*known["train"], *known["valid"], *known["test"], *tried]
+        fresh = _without_duplicates(candidates, [*seen, *drawn], self.source.near_duplicate)
         chosen: list[Atoms] = []
         if fresh:
             potential = calibrated(before.potential, [])
@@ -147,7 +151,7 @@ class Loop:
             chosen = [_marked(fresh[index], "chosen") for index in self.acquisition.choose(points, random)]
         novel = [atoms for atoms in drawn if atoms.info["why"] == "new"]
         rest = [_marked(atoms, "drawn") for atoms in drawn if atoms.info["why"] != "new"]
-        write(here.selected, [*chosen, *rest, *_without_duplicates(novel, seen[: len(seen) - len(drawn)], self.source.near_duplicate)])
+        write(here.selected, [*chosen, *rest, *_without_duplicates(novel, seen, self.source.near_duplicate)])
 
     def _label(self, before: Place, here: Place) -> None:
         structures, card = read_frames(here.selected), read_json(before.data / "card.json")

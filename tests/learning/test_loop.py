@@ -13,11 +13,13 @@ import pytest
 from ase.io import read
 from learning.loops import chosen, config, loop, starts
 
+from nnpx.data.frames import write
 from nnpx.data.labelling import Journal as CallJournal
 from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
 from nnpx.learning.publishing import publish
+from nnpx.learning.ways import read_frames
 from nnpx.md.batched import Walkers
 from nnpx.upstream import is_current
 from nnpx.verbs import run_verb
@@ -248,3 +250,17 @@ def test_what_a_loop_leaves_is_not_taken_for_the_data_of_the_experiment(finished
         assert not is_current("prepare", config(), project)
         run_verb("prepare", config(), project, alone=True)
         assert all((project / "data/prepared" / name).read_text() == (project / "learn/round_00/data" / name).read_text() for name in files)
+
+
+def test_a_structure_that_has_failed_is_not_chosen_again(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    one = loop(project)
+    before, here = one.place(1), one.place(2)
+    candidates = read(here.candidates, ":")
+    write(here.drawn, [])
+    write(here.candidates, candidates[:1])
+    for tried in ([], candidates[:1]):
+        write(before.selected, tried)
+        one._select(before, here, 2)
+        assert len(read_frames(here.selected)) == 1 - len(tried)
