@@ -2,7 +2,10 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +13,15 @@ import numpy as np
 import pytest
 from ase.cluster import Octahedron
 from ase.io import read, write
-from learning.loops import loop, starts
+from learning.loops import config, loop, starts
 
 from nnpx.artifact import load
 from nnpx.errors import ConfigError
 from nnpx.learning.journal import Journal
 from nnpx.learning.remembering import Memory
 from nnpx.learning.stopping import Stopping
+from nnpx.locks import alone
+from nnpx.verbs import run_verb
 
 ONE = "learning.stopping.max_rounds=1"
 
@@ -91,6 +96,29 @@ def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(proj
 def test_a_single_potential_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="disagree"):
         loop(project, ONE, "ensemble=single")
+
+
+def test_two_loops_do_not_work_in_one_folder(project: Path) -> None:
+    """The lock of a process that was killed is gone with it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with alone(project / "learn", on="this loop", do=""):
+                (project / "locked").touch()
+                time.sleep(60)
+        finally:
+            os._exit(0)
+    try:
+        while not (project / "locked").is_file():
+            time.sleep(0.05)
+        with pytest.raises(ConfigError, match="one that runs"):
+            run_verb("learn", config(ONE), project, alone=True)
+        assert not (project / "learn/journal.jsonl").exists()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    with alone(project / "learn", on="this loop", do=""):
+        pass
 
 
 def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
