@@ -25,6 +25,7 @@ def _learn(config: DictConfig, workspace: Path, console: Console) -> None:
     loop = Loop(config, workspace, view)
     if not loop.has_data:
         run_verb("prepare", config, workspace, alone=False)
+    loop.claim()
     tracker = instantiate(config.tracking, workspace=workspace)
     memory = Memory(tracker, loop)
     with memory.run as run:

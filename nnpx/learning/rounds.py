@@ -63,15 +63,21 @@ class Loop:
         self.source: Source = instantiate(config.data)
         self.folder = workspace / FOLDER
         self.journal = Journal(self.folder)
-        self.journal.belongs_to(decisive(config))
+        self.journal.belongs_to(decisive(config), is_worth_keeping=self.place(0).calls.is_file())
 
     @property
     def has_data(self) -> bool:
         """Whether it has its own copy of the data of the start."""
         return self.journal.has(0, "data")
 
+    def claim(self) -> None:
+        """Copies the data of the start from data/prepared/; from now on the folder is that of this experiment."""
+        here = self.place(0)
+        self.journal.claim(decisive(self.config))
+        self._phase(0, "data", dataset.files_of(here.data), partial(dataset.copy, self.workspace / "data" / "prepared", here.data))
+
     def run(self, tell: Callable[[list[Row]], None]) -> tuple[list[Row], str]:
-        """All rounds that are still to be done, from the data in data/prepared/.
+        """All rounds that are still to be done, from the data that it has claimed.
 
         Args:
             tell: called with the reports of all rounds so far, after each of them.
@@ -94,7 +100,6 @@ class Loop:
 
     def _begin(self) -> Row:
         here = self.place(0)
-        self._phase(0, "data", dataset.files_of(here.data), partial(dataset.copy, self.workspace / "data" / "prepared", here.data))
         self._phase(0, "labels", [here.labels], partial(self._examine, here))
         self._phase(0, "potential", [here.potential, here.training], partial(self._train, 0))
         self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self.workspace)))

@@ -16,7 +16,7 @@ from ase.io import read, write
 from learning.loops import config, loop, starts
 
 from nnpx.artifact import load
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, DataError, ReferenceEngineError
 from nnpx.learning.journal import Journal
 from nnpx.learning.remembering import Memory
 from nnpx.learning.stopping import Stopping
@@ -96,6 +96,21 @@ def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(proj
 def test_a_single_potential_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="disagree"):
         loop(project, ONE, "ensemble=single")
+
+
+def test_a_mistake_that_is_found_before_anything_was_computed_may_be_corrected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First a file that is not there, then an engine that fails when the start is examined."""
+    with pytest.raises(DataError):
+        loop(project, ONE, "data.path=strat.extxyz")
+    one = loop(project, ONE)
+    (project / "outage").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("NNPX_TEST_OUTAGE", str(project / "outage"))
+        with pytest.raises(ReferenceEngineError, match="no licence"):
+            one.run(lambda rows: None)
+    loop(project, ONE, "seed=1")._begin()
+    with pytest.raises(ConfigError, match="those of another"):
+        loop(project, ONE)
 
 
 def test_two_loops_do_not_work_in_one_folder(project: Path) -> None:
