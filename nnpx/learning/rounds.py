@@ -194,11 +194,13 @@ class Loop:
 
 
 def decisive(config: DictConfig) -> str:
-    """A fingerprint of everything that the rounds follow from: neither their number nor that of processes is part of it."""
+    """A fingerprint of everything that the rounds follow from: neither their number nor that of the reference's processes is part of it.
+
+    How many members train at once is: it decides how many threads each has, and so the order of its sums.
+    """
     nodes = {str(key): config[key] for key in config if key not in IDLE}
     nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
-    for key in ("reference", "ensemble"):
-        nodes[key] = OmegaConf.masked_copy(config[key], [name for name in config[key] if name != "n_processes"])
+    nodes["reference"] = OmegaConf.masked_copy(config.reference, [name for name in config.reference if name != "n_processes"])
     return fingerprint(*(nodes[key] for key in sorted(nodes)))
 
 
