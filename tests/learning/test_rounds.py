@@ -21,6 +21,7 @@ from nnpx.learning.journal import Journal
 from nnpx.learning.remembering import Memory
 from nnpx.learning.stopping import Stopping
 from nnpx.locks import alone
+from nnpx.tracking import Silent
 from nnpx.verbs import run_verb
 
 ONE = "learning.stopping.max_rounds=1"
@@ -134,6 +135,22 @@ def test_two_loops_do_not_work_in_one_folder(project: Path) -> None:
         os.waitpid(child, 0)
     with alone(project / "learn", on="this loop", do=""):
         pass
+
+
+def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) -> None:
+    from tracking.stores import tracker
+
+    forgetful = Memory(Silent(workspace=workspace), loop(workspace, ONE))
+    forgetful.begin(workspace)
+    forgetful._loop.run(forgetful.tell)
+    store = tracker(workspace)
+    memory = Memory(store, loop(workspace, ONE))
+    with memory.run:
+        memory.begin(workspace)
+        memory._loop.run(memory.tell)
+    runs = store.store.client.search_runs([run_experiment(store)])
+    assert "round 1" in {run.info.run_name for run in runs}
+    assert all(run.data.params for run in runs if run.info.run_id == memory.run.id)
 
 
 def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
