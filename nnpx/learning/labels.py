@@ -62,7 +62,7 @@ class Labeller:
             ReferenceEngineError: not one structure has a label that passes its check. Nothing of them is kept, so that the same command
                 asks an engine that was mended again.
         """
-        examined = set(np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int).tolist())
+        examined = set(self._examined(structures))
         jobs = self._jobs(structures, examined)
         lone = [IsolatedAtom(f"isolated {symbol}", symbol) for symbol in elements]
         batches = self._calls.run([*jobs, *lone])
@@ -86,16 +86,25 @@ class Labeller:
         Raises:
             ReferenceEngineError: an engine that answers otherwise, or a label that fails its check.
         """
-        chosen = [structures[k] for k in np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int)]
-        again = self.label([_bare(atoms) for atoms in chosen], []) if chosen else Labels([], [], {}, 0)
+        chosen = self._examined(structures)
+        again = self.label([_bare(structures[k]) for k in chosen], []) if chosen else Labels([], [], {}, 0)
         if again.failures:
             do = "Look at the reference engine, or at the structures, and run the same command again."
             raise self._refusal("labels that pass their check", again.failures[0].reason, do)
-        for old, new in zip(chosen, again.structures, strict=True):
+        for old, new in zip([structures[k] for k in chosen], again.structures, strict=True):
             if found := self._check.difference(old, new):
                 do = "Choose the reference engine that labelled the data, or give these its unit and its zero of energy."
                 raise self._refusal("the labels that the data have", found, do)
         return again
+
+    def n_calls_of_examination(self, structures: Sequence[Atoms]) -> int:
+        """Calculations that `examine` takes."""
+        return sum(self._check.job("", _bare(structures[k]), examined=True).calls for k in self._examined(structures))
+
+    def _examined(self, structures: Sequence[Atoms]) -> list[int]:
+        """Which of the structures are examined: evenly among them."""
+        chosen: list[int] = np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int).tolist()
+        return chosen
 
     def _refusal(self, expected: str, found: str, do: str) -> ReferenceEngineError:
         """The error that ends a labelling; what the engine answered is forgotten, for no answer of it was to be trusted."""

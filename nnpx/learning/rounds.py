@@ -24,7 +24,7 @@ from nnpx.learning.features import pool
 from nnpx.learning.journal import Journal
 from nnpx.learning.labels import Labeller
 from nnpx.learning.places import Place, place
-from nnpx.learning.reporting import first_row, row_of_round
+from nnpx.learning.reporting import calls_of_start, first_row, row_of_round
 from nnpx.learning.training import keep, train
 from nnpx.learning.uncertainty import calibrated
 from nnpx.learning.view import View
@@ -92,6 +92,8 @@ class Loop:
             rows.append(self._round(len(rows) + 1, rows[-1]["n_calls"] if rows else start["n_calls"]))
             self.view.show(rows)
             tell(rows)
+        if rows and not (self.workspace / dataset.LEARNED).is_file():
+            self._keep_version(len(rows))
         return rows, verdict
 
     def place(self, number: int) -> Place:
@@ -100,10 +102,15 @@ class Loop:
 
     def _begin(self) -> Row:
         here = self.place(0)
+        if not self.journal.has(0, "labels"):
+            examination = self._labeller(here).n_calls_of_examination(dataset.parts_of(here.data)["train"])
+            self._afford(calls_of_start(here, self.workspace) + examination)
         self._phase(0, "labels", [here.labels], partial(self._examine, here))
         self._phase(0, "potential", [here.potential, here.training], partial(self._train, 0))
         self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self.workspace)))
-        return read_json(here.report)
+        start = read_json(here.report)
+        self._afford(start["n_calls"])
+        return start
 
     def _round(self, number: int, calls_before: int) -> Row:
         here, before = self.place(number), self.place(number - 1)
@@ -112,7 +119,7 @@ class Loop:
         self._phase(number, "selected", [here.selected], partial(self._select, before, here, number))
         self._phase(number, "labels", [here.labelled, here.labels], partial(self._label, before, here))
         self._phase(number, "data", dataset.files_of(here.data), partial(self._grow, before, here))
-        self._phase(number, "version", [], partial(dataset.write_version, here.data, self.workspace, f"Learn: data of round {number}"))
+        self._phase(number, "version", [], partial(self._keep_version, number))
         self._phase(number, "potential", [here.potential, here.training], partial(self._train, number))
         self._phase(number, "report", [here.report], lambda: write_json(here.report, row_of_round(number, here, before, calls_before)))
         return read_json(here.report)
@@ -120,6 +127,13 @@ class Loop:
     def _phase(self, number: int, name: str, files: list[Path], work: Callable[[], None]) -> None:
         self.view.phase(number, name)
         self.journal.phase(number, name, files, work)
+
+    def _afford(self, n_calls: int) -> None:
+        """Refuses a start that takes all calculations before a round begins."""
+        allowed = self.settings.stopping.max_calls
+        if allowed is not None and n_calls >= allowed:
+            expected = f"more than the {n_calls} calculations of the start and its examination"
+            raise ConfigError("learning.stopping.max_calls", expected=expected, found=f"{allowed}", do="Allow more, or begin with less.")
 
     def _examine(self, here: Place) -> None:
         found = self._labeller(here).examine(dataset.parts_of(here.data)["train"])
@@ -136,7 +150,7 @@ class Loop:
             here=here,
             seed=(self.config.seed, number),
             n_drawn=self.settings.n_drawn,
-            watch=self.view.walk,
+            watch=partial(self.view.walk, certain=1 / self.acquisition.band.upper_factor),
         )
 
     def _select(self, before: Place, here: Place, number: int) -> None:
@@ -182,6 +196,9 @@ class Loop:
         train = [atoms for atoms in labelled if atoms.info["why"] != "drawn"]
         isolated = read_json(here.labels)["isolated_atoms"]
         dataset.grow(before.data, here.data, train=train, valid=valid, isolated=isolated, near_duplicate=self.source.near_duplicate)
+
+    def _keep_version(self, number: int) -> None:
+        dataset.write_version(self.place(number).data, self.workspace, f"Learn: data of round {number}")
 
     def _train(self, number: int) -> None:
         here, before = self.place(number), self.place(number - 1)

@@ -265,3 +265,12 @@ def test_a_structure_that_has_failed_is_not_chosen_again(finished: Path, tmp_pat
         write(before.selected, tried)
         one._select(before, here, 2)
         assert len(read_frames(here.selected)) == 1 - len(tried)
+
+
+def test_the_file_of_all_structures_is_made_again_where_it_is_missing(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    whole = (project / dataset.LEARNED).read_text()
+    (project / dataset.LEARNED).unlink()
+    loop(project).run(lambda rows: None)
+    assert (project / dataset.LEARNED).read_text() == whole

@@ -14,12 +14,14 @@ import pytest
 from ase.cluster import Octahedron
 from ase.io import read, write
 from learning.loops import config, loop, starts
+from rich.console import Console
 
 from nnpx.artifact import load
 from nnpx.errors import ConfigError, DataError, ReferenceEngineError
 from nnpx.learning.journal import Journal
 from nnpx.learning.remembering import Memory
 from nnpx.learning.stopping import Stopping
+from nnpx.learning.view import View
 from nnpx.locks import alone
 from nnpx.tracking import Silent
 from nnpx.verbs import run_verb
@@ -137,6 +139,17 @@ def test_two_loops_do_not_work_in_one_folder(project: Path) -> None:
         pass
 
 
+def test_a_loop_that_cannot_pay_for_its_start_is_refused_before_a_calculation(project: Path) -> None:
+    """14 structures and a lone atom are labelled; one structure is labelled again and displaced twice."""
+    for max_calls in (1, 18):
+        with pytest.raises(ConfigError, match="18 calculations"):
+            loop(project, f"learning.stopping.max_calls={max_calls}").run(lambda rows: None)
+    assert not (project / "learn/round_00/calls.jsonl").exists()
+    rows, verdict = loop(project, "learning.stopping.max_calls=19").run(lambda rows: None)
+    assert len(rows) == 1
+    assert verdict == f"spent: {rows[0]['n_calls']} calculations"
+
+
 def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) -> None:
     from tracking.stores import tracker
 
@@ -226,3 +239,12 @@ def test_a_journal_forgets_a_phase_whose_file_was_changed(tmp_path: Path) -> Non
     assert [journal.phase(1, "data", [path], work) for _ in range(2)] == [True, False]
     path.write_text("spoiled")
     assert not Journal(tmp_path / "learn").has(1, "data")
+
+
+@pytest.mark.parametrize(("certain", "colours"), [(0.1, ["green", "yellow", "red"]), (0.4, ["green", "green", "red"])])
+def test_a_walker_is_shown_green_up_to_the_lower_end_of_the_band(certain: float, colours: list[str]) -> None:
+    view = View(Console(quiet=True))
+    for level in (0.05, 0.3, 2.0):
+        view.walk(0.5, {"300K-0": (level, "")}, certain=certain)
+    (line,) = view._walkers().columns[1].cells
+    assert [str(span.style) for span in line.spans] == colours
