@@ -104,7 +104,7 @@ def test_a_single_potential_is_refused(project: Path) -> None:
 def test_a_mistake_that_is_found_before_anything_was_computed_may_be_corrected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First a file that is not there, then an engine that fails when the start is examined."""
     with pytest.raises(DataError):
-        loop(project, ONE, "data.path=strat.extxyz")
+        loop(project, ONE, "data.path=missing.extxyz")
     one = loop(project, ONE)
     (project / "outage").touch()
     with monkeypatch.context() as patch:
