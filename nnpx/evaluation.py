@@ -1,37 +1,22 @@
-"""How wrong a potential is: errors against reference labels, by quantity, element and group, and whether its spread knows.
-
-MAE = ⟨|Δ|⟩, RMSE = √⟨Δ²⟩, max = max|Δ| with Δ = prediction − label. Labels that are NaN are skipped.
-"""
+"""Labels and predictions side by side, and the calibration of a spread by what they differ by."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
-from jaxtyping import Bool, Float, Int
-from scipy.stats import spearmanr
+from jaxtyping import Float, Int
 
 from nnpx.errors import DataError
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph, Prediction
 from nnpx.uncertainty import Calibration, Uncertainty
-from nnpx.uncertainty.quality import FEWEST, auroc_between, quality
+from nnpx.uncertainty.quality import FEWEST
 
 #: work in one batch, counted in ordered pairs of neighbours of one atom; bounds the memory, changes no number
 WORK_PER_BATCH: Final = 400_000
-#: units of the metrics
-UNITS: Final = {
-    "energy_per_atom": "eV/atom",
-    "energy": "eV",
-    "forces": "eV/Å",
-    "stress": "eV/Å³",
-    "spread": "eV/Å",
-}
-
-Metrics = dict[str, Any]
 
 
 def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
@@ -169,7 +154,7 @@ def compare(
         forces_std=_array(prediction.forces_std),
         stress_label=_array(graph.stress),
         stress=_array(prediction.stress),
-        energy_noise=_array(prediction.energy_noise),
+        energy_noise=_array(_of_both(prediction.energy_noise, graph.energy_noise)),
         forces_noise=_array(prediction.forces_noise),
         excess=_array(torch.full((graph.n_atoms,), torch.nan) if excess is None else excess),
     )
@@ -188,81 +173,6 @@ def calibrate(comparison: Comparison, uncertainty: Uncertainty) -> Calibration:
     return Calibration({name: curve for name, curve in curves.items() if curve is not None})
 
 
-def measured(parts: Mapping[str, Comparison]) -> dict[str, Metrics]:
-    """`metrics` of every part of the data; of the test set also how well it is told from the validation set."""
-    found = {part: metrics(one) for part, one in parts.items()}
-    if {"test", "valid"} <= set(parts) and (apart := _told_apart(parts["test"], parts["valid"])):
-        found["test"]["told_apart"] = apart
-    return found
-
-
-def metrics(comparison: Comparison) -> Metrics:
-    """All errors as nested numbers in eV and Å; a quantity without labels is left out, since JSON knows no NaN."""
-    result = _errors(comparison, np.ones(len(comparison.groups), dtype=bool))
-    result["forces_by_element"] = {
-        chemical_symbols[z]: found
-        for z in np.unique(comparison.numbers)
-        if (found := statistics((comparison.forces - comparison.forces_label)[comparison.numbers == z]))
-    }
-    names = sorted(set(comparison.groups) - {""})
-    result["by_group"] = {name: _errors(comparison, np.array([group == name for group in comparison.groups])) for name in names}
-    result["spread"] = spread_quality(comparison.force_spreads(), comparison.force_errors())
-    result["uncertainty"] = _uncertainty(comparison)
-    return {key: value for key, value in result.items() if value}
-
-
-def statistics(differences: Float[np.ndarray, "..."]) -> dict[str, float | int]:
-    """MAE, RMSE, maximum and count of the differences that exist; empty where none does."""
-    finite = differences[~np.isnan(differences)]
-    if finite.size == 0:
-        return {}
-    size = np.abs(finite)
-    return {"mae": float(size.mean()), "rmse": float(np.sqrt((finite**2).mean())), "max": float(size.max()), "count": int(finite.size)}
-
-
-def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray, " sample"]) -> dict[str, float | int]:
-    """Whether the ensemble knows where it is wrong.
-
-    `spearman` is the rank correlation of spread and error: 1 if the spread sorts the atoms by their error. `rms_ratio` = √(⟨e²⟩/⟨s²⟩) is
-    the factor by which the spread is too small: 1 if calibrated.
-    """
-    both = np.isfinite(spread) & np.isfinite(error)
-    s, e = spread[both], error[both]
-    if s.size < 3 or np.ptp(s) == 0 or np.ptp(e) == 0:
-        return {}
-    return {
-        "spearman": float(spearmanr(s, e).statistic),
-        "rms_ratio": float(np.sqrt((e**2).mean() / (s**2).mean())),
-        "count": int(s.size),
-    }
-
-
-def _told_apart(comparison: Comparison, familiar: Comparison) -> dict[str, dict[str, float]]:
-    """By what tells and by group: the probability that a frame is stranger than a familiar one; 1/2 if nothing is noticed."""
-    members = {name: np.array([group == name for group in comparison.groups]) for name in sorted(set(comparison.groups))}
-    inside, outside = familiar.strangeness(), comparison.strangeness()
-    return {
-        kind: {name or "all": auroc_between(inside[kind], outside[kind][chosen]) for name, chosen in members.items()}
-        for kind in inside
-        if kind in outside
-    }
-
-
-def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
-    """Quality of spread and noise together as a standard deviation, and the size of both (root mean square), by quantity."""
-    found = {}
-    for name, one in comparison.deviations().items():
-        sizes = {"epistemic": _root_mean_square(one.spread), "aleatoric": _root_mean_square(one.noise)}
-        if judged := quality(one.error, one.total):
-            found[name] = {**judged, **{kind: size for kind, size in sizes.items() if size is not None}}
-    return found
-
-
-def _root_mean_square(values: Float[np.ndarray, "*sample"]) -> float | None:
-    finite = values[np.isfinite(values)]
-    return float(np.sqrt((finite**2).mean())) if finite.size else None
-
-
 def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
     """A NaN label is skipped; a NaN prediction would be hidden by the same rule."""
     broken = ~torch.isfinite(prediction.energy)
@@ -273,23 +183,10 @@ def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
         raise DataError("prediction", expected="finite energies and forces", found=found, do="Train again with a smaller learning rate.")
 
 
-def _errors(comparison: Comparison, chosen: Bool[np.ndarray, " structure"]) -> Metrics:
-    """Errors of the chosen structures by quantity."""
-    atoms = chosen[comparison.owner]
-    energy = (comparison.energy - comparison.energy_label)[chosen]
-    stress = (comparison.stress - comparison.stress_label)[chosen]
-    upper = np.triu_indices(3)  # six independent components
-    found: Metrics = {
-        "structures": int(chosen.sum()),
-        "atoms": int(atoms.sum()),
-        "energy_per_atom": statistics(energy / comparison.n_atoms[chosen]),
-        "energy": statistics(energy),
-        "forces": statistics((comparison.forces - comparison.forces_label)[atoms]),
-        "stress": statistics(stress[:, upper[0], upper[1]]),
-    }
-    known = comparison.excess[atoms]
-    share = {} if np.isnan(known).any() else {"extrapolating_atoms": float((known > 0).mean())}
-    return {**{key: value for key, value in found.items() if value}, **share}
+def _of_both(predicted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """The error bar of the label where the data give one, else the noise that the potential predicts."""
+    bars = given.to(predicted)
+    return torch.where(bars.isnan(), predicted, bars)
 
 
 def _detached(prediction: Prediction) -> Prediction:

@@ -12,9 +12,10 @@ import torch
 
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import Comparison, batches, calibrate, compare, metrics, predict
+from nnpx.evaluation import Comparison, batches, calibrate, compare, predict
 from nnpx.extrapolation import measure_ranges
 from nnpx.graph import AtomicGraph
+from nnpx.metrics import metrics
 from nnpx.neighbors import graph_from_list
 from nnpx.uncertainty import Uncertainty
 

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nnpx import figures
-from nnpx.evaluation import Comparison, Metrics
+from nnpx.evaluation import Comparison
+from nnpx.metrics import Metrics
 from nnpx.report import Table
 from nnpx.uncertainty.quality import FEWEST, LEVELS, both, observed_coverage, sparsification
 

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from nnpx import figures, reliability
-from nnpx.evaluation import Comparison, Metrics
+from nnpx.evaluation import Comparison
+from nnpx.metrics import Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
 
 #: the figures of an evaluation in the order of a report

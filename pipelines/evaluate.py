@@ -14,8 +14,9 @@ from nnpx.config import instantiate
 from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import UNITS, Comparison, batches, check_same_data, compare, measured, predict
+from nnpx.evaluation import Comparison, batches, check_same_data, compare, predict
 from nnpx.extrapolation import excess
+from nnpx.metrics import UNITS, measured
 from nnpx.neighbors import graph_from_list
 from nnpx.report import as_rich, write_page
 

@@ -12,8 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nnpx import evaluation
 from nnpx.errors import DataError
-from nnpx.evaluation import Comparison, batches, compare, measured, metrics, predict, spread_quality, statistics
+from nnpx.evaluation import Comparison, batches, compare, predict
 from nnpx.graph import AtomicGraph, Prediction
+from nnpx.metrics import measured, metrics, spread_quality, statistics
 from nnpx.neighbors import graph_from_list
 
 NUMBERS = [1, 8]
@@ -145,3 +146,11 @@ def test_what_is_not_known_and_what_cannot_be_known_are_told_apart_from_their_su
     alone = metrics(replace(one, forces_noise=np.full((12, 3), np.nan)))["uncertainty"]["forces"]
     assert alone["sharpness"] == pytest.approx(0.3)
     assert "aleatoric" not in alone
+
+
+def test_the_error_bar_of_a_label_takes_the_place_of_a_predicted_noise() -> None:
+    structures = waters(4)
+    structures[1].info["energy_noise"] = 0.7
+    one = comparison(structures, [""] * 4)
+    assert one.energy_noise[1] == 0.7
+    assert np.isnan(one.energy_noise[[0, 2, 3]]).all()

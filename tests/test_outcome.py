@@ -13,7 +13,8 @@ from small import NUMBERS, ethanols, graph_of, potential_for
 from nnpx import choices, outcome
 from nnpx.data.frames import write as write_frames
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import compare, metrics, predict
+from nnpx.evaluation import compare, predict
+from nnpx.metrics import metrics
 from nnpx.results import metric_names
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.scale import Scale
@@ -87,6 +88,19 @@ def test_training_writes_its_outcome(tmp_path):
     training = json.loads((tmp_path / "models" / "training.json").read_text())
     assert set(training["outcome"]) == {"valid/energy_per_atom_mae", "valid/forces_mae", "us_per_atom", "n_parameters", "train_wall_s"}
     assert training["outcome"]["train_wall_s"] == training["wall_s"]
+
+
+def test_energies_with_error_bars_are_trained_on_by_likelihood_without_any_other_width(tmp_path):
+    structures = ethanols(40)
+    for atoms in structures:
+        atoms.info["bar"] = 0.02
+        atoms.calc.results.pop("forces")
+    write(tmp_path / "mine.extxyz", structures)
+    words = ["data=extxyz", "data.path=mine.extxyz", "ensemble=single", "trainer.max_epochs=1", "network.hidden=[4]", "tracking=none"]
+    train = [sys.executable, "-m", "nnpx.cli", "train", *words, "loss=nll"]
+    refused = subprocess.run(train, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert "no error bars" in refused.stderr
+    subprocess.run([*train, "data.keys.energy_std=bar"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_a_run_is_named_by_what_varies_and_otherwise_by_its_experiment(monkeypatch):

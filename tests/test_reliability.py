@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nnpx import reliability
-from nnpx.evaluation import Comparison, metrics
+from nnpx.evaluation import Comparison
+from nnpx.metrics import metrics
 
 N = 2000
 

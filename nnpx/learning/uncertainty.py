@@ -17,8 +17,9 @@ from jaxtyping import Float
 
 from nnpx import artifact
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import Comparison, batches, compare, predict, spread_quality
+from nnpx.evaluation import Comparison, batches, compare, predict
 from nnpx.graph import AtomicGraph
+from nnpx.metrics import spread_quality
 from nnpx.neighbors import graph_from_list
 
 
