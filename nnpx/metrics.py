@@ -20,7 +20,6 @@ UNITS: Final = {
     "energy": "eV",
     "forces": "eV/Å",
     "stress": "eV/Å³",
-    "spread": "eV/Å",
 }
 
 Metrics = dict[str, Any]
@@ -44,7 +43,6 @@ def metrics(comparison: Comparison) -> Metrics:
     }
     names = sorted(set(comparison.groups) - {""})
     result["by_group"] = {name: _errors(comparison, np.array([group == name for group in comparison.groups])) for name in names}
-    result["spread"] = spread_quality(comparison.force_spreads(), comparison.force_errors())
     result["uncertainty"] = _uncertainty(comparison)
     return {key: value for key, value in result.items() if value}
 
@@ -56,23 +54,6 @@ def statistics(differences: Float[np.ndarray, "..."]) -> dict[str, float | int]:
         return {}
     size = np.abs(finite)
     return {"mae": float(size.mean()), "rmse": float(np.sqrt((finite**2).mean())), "max": float(size.max()), "count": int(finite.size)}
-
-
-def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray, " sample"]) -> dict[str, float | int]:
-    """Whether the ensemble knows where it is wrong.
-
-    `spearman` is the rank correlation of spread and error: 1 if the spread sorts the atoms by their error. `rms_ratio` = √(⟨e²⟩/⟨s²⟩) is
-    the factor by which the spread is too small: 1 if calibrated.
-    """
-    both = np.isfinite(spread) & np.isfinite(error)
-    s, e = spread[both], error[both]
-    if s.size < 3 or np.ptp(s) == 0 or np.ptp(e) == 0:
-        return {}
-    return {
-        "spearman": float(spearmanr(s, e).statistic),
-        "rms_ratio": float(np.sqrt((e**2).mean() / (s**2).mean())),
-        "count": int(s.size),
-    }
 
 
 def _errors(comparison: Comparison, chosen: Bool[np.ndarray, " structure"]) -> Metrics:
@@ -112,6 +93,9 @@ def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
         sizes = {"epistemic": _root_mean_square(one.spread), "aleatoric": _root_mean_square(one.noise)}
         if judged := quality(one.error, one.total):
             found[name] = {**judged, **{kind: size for kind, size in sizes.items() if size is not None}}
+    spread, error = comparison.force_spreads(), comparison.force_errors()
+    if "forces" in found and np.ptp(spread) > 0 and np.ptp(error) > 0:
+        found["forces"]["spearman_by_atom"] = float(spearmanr(spread, error, nan_policy="omit").statistic)
     return found
 
 

@@ -18,6 +18,7 @@ _NUMBERS: Final = {
     "miscalibration_area": "miscalibration area (0 if calibrated, 0.5 at worst)",
     "rmsce": "RMS calibration error (0 if calibrated)",
     "spearman": "rank correlation of spread and error (1 if it sorts them)",
+    "spearman_by_atom": "the same of atoms, whose components count together",
     "ause": "area under the sparsification error (0 if it sorts them)",
     "auroc_large_errors": "AUROC for the worst tenth of the errors (0.5 if it knows nothing)",
 }
@@ -39,15 +40,12 @@ def tables(found: Metrics) -> list[Table]:
         return []
     columns = ("", *(_QUANTITIES[name] for name in judged))
     sizes = [(label, *(1e3 * one[key] if key in one else None for one in judged.values())) for key, label in _SIZES.items()]
-    ratio = found.get("spread", {}).get("rms_ratio")
-    size = [Table("Size of the spread", ("", ""), [("RMS force error / RMS spread (1 if calibrated)", ratio)])] if ratio else []
     apart = found.get("told_apart", {})
     groups = sorted({name for one in apart.values() for name in one})
     foreign = [(name, *(one.get(name) for one in apart.values())) for name in groups]
     return [
         Table("Predicted standard deviations against errors", columns, rows),
         Table("What is uncertain (root mean square)", columns, [row for row in sizes if any(cell is not None for cell in row[1:])]),
-        *size,
         *([Table("Told apart from the validation set (AUROC, 0.5 if not)", ("group", *apart), foreign)] if foreign else []),
     ]
 

@@ -14,7 +14,7 @@ from nnpx import evaluation
 from nnpx.errors import DataError
 from nnpx.evaluation import Comparison, batches, compare, predict
 from nnpx.graph import AtomicGraph, Prediction
-from nnpx.metrics import measured, metrics, spread_quality, statistics
+from nnpx.metrics import measured, metrics, statistics
 from nnpx.neighbors import graph_from_list
 
 NUMBERS = [1, 8]
@@ -58,7 +58,7 @@ def test_errors_are_those_put_in() -> None:
     assert found["forces_by_element"]["H"]["count"] == 24
     assert found["forces_by_element"]["O"]["count"] == 12
     assert (found["structures"], found["atoms"]) == (4, 12)
-    assert not {"stress", "spread", "by_group"} & set(found)
+    assert not {"stress", "uncertainty", "by_group"} & set(found)
 
 
 def test_labels_that_are_missing_are_skipped() -> None:
@@ -117,17 +117,14 @@ def test_no_differences_have_no_statistics() -> None:
     assert statistics(np.full(3, np.nan)) == {}
 
 
-def test_a_calibrated_gaussian_spread_has_ratio_one_and_a_useless_one_no_rank_correlation() -> None:
+def test_a_spread_that_sorts_the_atoms_by_their_error_has_rank_correlation_one_and_a_useless_one_none() -> None:
     generator = np.random.default_rng(1)
-    spread = generator.uniform(0.1, 1.0, size=20_000)
-    calibrated = spread_quality(spread, np.abs(spread * generator.normal(size=20_000)))
-    assert calibrated["rms_ratio"] == pytest.approx(1.0, abs=0.02)
-    assert spread_quality(spread, 3 * spread)["spearman"] == pytest.approx(1.0)
-    assert abs(spread_quality(spread, generator.uniform(size=20_000))["spearman"]) < 0.03
-
-
-def test_one_member_has_no_spread() -> None:
-    assert spread_quality(np.full(5, np.nan), np.ones(5)) == {}
+    one, error = comparison(waters(400), [""] * 400), generator.normal(size=(1200, 3))
+    wrong = replace(one, forces=one.forces_label + error)
+    aware = metrics(replace(wrong, forces_std=3 * np.abs(error)))["uncertainty"]["forces"]
+    assert (aware["spearman"], aware["spearman_by_atom"]) == pytest.approx((1.0, 1.0))
+    ignorant = metrics(replace(wrong, forces_std=generator.uniform(0.1, 1.0, (1200, 3))))["uncertainty"]["forces"]
+    assert abs(ignorant["spearman_by_atom"]) < 0.1
 
 
 def test_hot_frames_are_told_from_the_familiar_by_their_largest_force_spread():

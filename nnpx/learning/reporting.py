@@ -57,7 +57,6 @@ def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> 
         **errors,
         "lower": walk["lower"],
         "upper": walk["upper"],
-        "calibration": walk["calibration"],
         "n_labelled": len(labelled),
         "n_failed": len(labels["failures"]),
         "n_calls_before": calls_before,

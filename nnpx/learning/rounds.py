@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from omegaconf import DictConfig, OmegaConf
 
+from nnpx import artifact
 from nnpx.acquisition import Acquisition
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.duplicates import find_duplicates
@@ -16,6 +17,7 @@ from nnpx.data.frames import write, write_json
 from nnpx.data.labelling import Journal as CallJournal
 from nnpx.data.reader import read
 from nnpx.data.source import Source
+from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
 from nnpx.files import read_json
 from nnpx.learning import dataset
@@ -26,7 +28,7 @@ from nnpx.learning.labels import Labeller
 from nnpx.learning.places import Place, place
 from nnpx.learning.reporting import calls_of_start, first_row, row_of_round
 from nnpx.learning.training import keep, train
-from nnpx.learning.uncertainty import calibrated
+from nnpx.learning.uncertainty import compared
 from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
@@ -140,8 +142,9 @@ class Loop:
         write_json(here.labels, {"n_calls": found.n_calls, "level_of_theory": self.reference.level_of_theory})
 
     def _walk(self, before: Place, here: Place, number: int) -> None:
-        potential = calibrated(before.potential, dataset.parts_of(before.data)["valid"])
-        limits = self.acquisition.band.limits(potential.spread, potential.error)
+        potential, valid, band = _loaded(before), dataset.parts_of(before.data)["valid"], self.acquisition.band
+        known = compared(potential, valid) if valid else None
+        limits = band.limits(known.force_spreads(), known.force_errors()) if known else band.limits(np.zeros(0), np.zeros(0))
         self.settings.walkers.walk(
             potential,
             limits,
@@ -150,7 +153,7 @@ class Loop:
             here=here,
             seed=(self.config.seed, number),
             n_drawn=self.settings.n_drawn,
-            watch=partial(self.view.walk, certain=1 / self.acquisition.band.upper_factor),
+            watch=partial(self.view.walk, certain=1 / band.upper_factor),
         )
 
     def _select(self, before: Place, here: Place, number: int) -> None:
@@ -164,9 +167,8 @@ class Loop:
         fresh = _without_duplicates(candidates, [*seen, *drawn], self.source.near_duplicate)
         chosen: list[Atoms] = []
         if fresh:
-            potential = calibrated(before.potential, [])
             random = np.random.default_rng((self.config.seed, number, 1))
-            points = pool(potential.ensemble, fresh, known["train"])
+            points = pool(_loaded(before), fresh, known["train"])
             chosen = [_marked(fresh[index], "chosen") for index in self.acquisition.choose(points, random)]
         novel = [atoms for atoms in drawn if atoms.info["why"] == "new"]
         rest = [_marked(atoms, "drawn") for atoms in drawn if atoms.info["why"] != "new"]
@@ -219,6 +221,11 @@ def decisive(config: DictConfig) -> str:
     nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
     nodes["reference"] = OmegaConf.masked_copy(config.reference, [name for name in config.reference if name != "n_processes"])
     return fingerprint(*(nodes[key] for key in sorted(nodes)))
+
+
+def _loaded(here: Place) -> Ensemble:
+    """The potential of a round, for inference."""
+    return artifact.load(here.potential).requires_grad_(requires_grad=False)
 
 
 def _without_duplicates(structures: list[Atoms], seen: list[Atoms], tolerance: float) -> list[Atoms]:

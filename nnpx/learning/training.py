@@ -15,6 +15,7 @@ from nnpx.files import read_json
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
+from nnpx.outcome import knowing_itself
 from nnpx.provenance import provenance
 from nnpx.schema import plain
 from nnpx.trainer.loop import Trainer
@@ -48,7 +49,8 @@ def train(
     members = [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]
     last = {"last_epochs": [curve[-1] for curve in rows]}
     made = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}
-    artifact.save(folder / "potential.nnpx", Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
+    ensemble = knowing_itself(Ensemble(potentials), instantiate(config.uncertainty), folder / "data")
+    artifact.save(folder / "potential.nnpx", ensemble, config=resolved, card=card, provenance=made, training=last)
     wall = round(time.perf_counter() - started, 2)
     write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
     forget_graphs(task)

@@ -11,9 +11,10 @@ from jaxtyping import Float
 
 from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
+from nnpx.ensemble import Ensemble
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.learning.places import Place
-from nnpx.learning.uncertainty import Calibrated
+from nnpx.learning.uncertainty import of_structures
 from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, write_ways
 from nnpx.md.batched import Walkers as Replicas
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
@@ -87,7 +88,7 @@ class Walkers:
 
     def walk(
         self,
-        potential: Calibrated,
+        potential: Ensemble,
         limits: Limits,
         *,
         starts: Sequence[Atoms],
@@ -111,10 +112,10 @@ class Walkers:
         """
         ways = self._ways(starts, before, seed)
         for way in ways:
-            if not set(way.walker.atoms.numbers.tolist()) <= set(potential.ensemble.numbers):
+            if not set(way.walker.atoms.numbers.tolist()) <= set(potential.numbers):
                 way.fate = UNKNOWN
         replicas = Replicas(
-            potential.ensemble,
+            potential,
             [way.walker for way in ways],
             timestep_fs=self.timestep_fs,
             friction_per_fs=self.friction_per_fs,
@@ -126,14 +127,14 @@ class Walkers:
             spreads = dict.fromkeys(moving, np.inf) | self._advance(replicas, moving)
             for k in moving:
                 ways[k].walked_fs += self.stride * self.timestep_fs
-                self._judge(ways[k], potential.factor * spreads[k], ways[k].walker.forces, limits)
+                self._judge(ways[k], spreads[k], ways[k].walker.forces, limits)
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
         for way, start in zip(ways, starts, strict=True):
             way.fate = way.fate or ARRIVED
             if way.fate in (LOST, ABSURD):
                 self._go_back(way, start)
         random = np.random.default_rng((*seed, 3))
-        write_ways(ways, here, limits=limits, factor=potential.factor, random=random, n_drawn=n_drawn)
+        write_ways(ways, here, limits=limits, random=random, n_drawn=n_drawn)
 
     @property
     def names(self) -> list[str]:
@@ -151,20 +152,19 @@ class Walkers:
             ways.append(Way(name, walker, guard, self.timestep_fs))
         return ways
 
-    def _first_look(self, ways: Sequence[Way], potential: Calibrated, limits: Limits) -> None:
+    def _first_look(self, ways: Sequence[Way], potential: Ensemble, limits: Limits) -> None:
         """What the new potential says of where the walkers are."""
         waiting = [way for way in ways if not way.fate]
         if not waiting:
             return
-        numbers, cutoff = potential.ensemble.numbers, potential.ensemble.cutoff_radius
-        graph = graph_from_list([way.walker.atoms for way in waiting], numbers=numbers, cutoff=cutoff, where="the walkers")
-        spreads, forces = potential.of_structures(graph)
+        atoms, numbers, cutoff = [way.walker.atoms for way in waiting], potential.numbers, potential.cutoff_radius
+        spreads, forces = of_structures(potential, graph_from_list(atoms, numbers=numbers, cutoff=cutoff, where="the walkers"))
         ends = np.cumsum([len(way.walker.atoms) for way in waiting])[:-1]
         for way, uncertainty, way_forces in zip(waiting, spreads.tolist(), np.split(forces, ends), strict=True):
             self._judge(way, uncertainty, way_forces, limits)
 
     def _advance(self, replicas: Replicas, moving: Sequence[int]) -> dict[int, float]:
-        """The walkers that the potential could follow to the next look, with the largest spread of their forces, not calibrated."""
+        """The walkers that the potential could follow to the next look, with the largest spread of their forces."""
         if not moving:
             return {}
         try:

@@ -53,14 +53,13 @@ class Way:
             self.walker.atoms.set_momenta(momenta)
 
 
-def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, factor: float, random: np.random.Generator, n_drawn: int) -> None:
+def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, random: np.random.Generator, n_drawn: int) -> None:
     """The state of the walkers, their candidates, some of their frames at random, and what there is to tell.
 
     Args:
         ways: of all walkers.
         here: where to write.
         limits: the band.
-        factor: of the calibration.
         random: draws the frames.
         n_drawn: how many.
     """
@@ -81,7 +80,7 @@ def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, factor: floa
         for way in ways
     ]
     uncertainty = [value for way in ways for value in way.uncertainty]
-    band = {"lower": limits.lower, "upper": limits.upper, "calibration": factor}
+    band = {"lower": limits.lower, "upper": limits.upper}
     write_json(here.walk, {**band, "walkers": told, "uncertainty": uncertainty, "n_candidates": sum(len(way.candidates) for way in ways)})
     for k, way in enumerate(ways):
         way.walker.forces = None  # the next potential will have others

@@ -1,4 +1,4 @@
-"""What potentials know of their errors, and what it costs: python tests/benchmarks/uncertainty.py PROJECT [PROJECT …] --inside GROUP --outside GROUP
+"""What potentials know of their errors, and at what cost: python tests/benchmarks/uncertainty.py PROJECT … --inside GROUP --outside GROUP
 
 One JSON line per trained project folder whose test set has both groups: force errors of the ensemble and of its members, calibration, rank
 correlation of the spread of an atom's force with its error, whether the largest spread of a frame tells the groups apart, and times.
