@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from nnpx.md.trajectory import Trajectory
 from nnpx.md.watchdog import Watchdog
 
 
@@ -21,6 +23,29 @@ class Springs(Calculator):
         super().calculate(atoms, properties, system_changes)
         away = self.atoms.positions - self.home
         self.results = {"energy": 0.5 * self.stiffness * (away**2).sum(), "forces": -self.stiffness * away}
+
+
+def sampled(atoms: Atoms, positions: np.ndarray, **changed: Any) -> Trajectory:
+    """A trajectory of given positions, 10 fs apart, at rest unless told otherwise."""
+    n = len(positions)
+    zeros, nothing = np.zeros(n), np.full(n, np.nan)
+    numbers: dict[str, Any] = {
+        "start": atoms,
+        "degrees_of_freedom": 3 * len(atoms),
+        "timestep_fs": 1.0,
+        "time_ps": np.arange(n) * 0.01,
+        "positions": positions,
+        "potential": zeros,
+        "kinetic": zeros,
+        "energy_std": zeros,
+        "steps": n,
+        "wall_s": 1.0,
+        "velocities": np.zeros_like(positions),
+        "cell": np.repeat(atoms.cell.array[None], n, 0),
+        "conserved": nothing,
+        "pressure": nothing,
+    }
+    return Trajectory(**{**numbers, **changed})
 
 
 def watchdog(**changed: float | None) -> Watchdog:
