@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from ase.md.nose_hoover_chain import IsotropicMTKNPT, NoseHooverChainNVT
 from ase.units import kB
 from md_systems import Springs
+from small import carbons
 
 from nnpx import units
+from nnpx.calculator import Calculator
+from nnpx.ensemble import Ensemble
 from nnpx.md.canonical import canonical_test
 from nnpx.md.chain import IsotropicMTK, NoseHooverChain
 from nnpx.md.momenta import draw_momenta, pressure, remove_rigid_motion
@@ -25,25 +27,24 @@ from nnpx.md.trajectory import Trajectory
 
 Run = Callable[..., Trajectory]
 CHAIN = {"thermostat_fs": 100.0, "chain_length": 3}
-PRESSED = {**CHAIN, "pressure_GPa": 2.0, "barostat_fs": 300.0}
 
 
-def copper(repeat: tuple[int, int, int] = (1, 1, 1)) -> Atoms:
-    atoms = bulk("Cu", cubic=True) * repeat
+def copper() -> Atoms:
+    atoms = bulk("Cu", cubic=True)
     draw_momenta(atoms, 300.0, np.random.default_rng(1))
     remove_rigid_motion(atoms)
     return atoms
 
 
-def pair(calculator: Callable[[Atoms], Calculator] = lambda atoms: EMT()) -> tuple[Atoms, Atoms]:
+def pair() -> tuple[Atoms, Atoms]:
     one, two = copper(), copper()
-    one.rattle(0.05, seed=2)
-    two.rattle(0.05, seed=2)
-    one.calc, two.calc = calculator(one), calculator(two)
+    for atoms in (one, two):
+        atoms.rattle(0.05, seed=2)
+        atoms.calc = EMT()
     return one, two
 
 
-def assert_same_path(ours: Any, theirs: Any, steps: int = 100) -> None:
+def assert_same_path(ours: Any, theirs: Any, steps: int = 60) -> None:
     ours.run(steps)
     theirs.run(steps)
     np.testing.assert_allclose(ours.atoms.positions, theirs.atoms.positions, rtol=0, atol=1e-9)
@@ -81,16 +82,29 @@ def test_pressure_is_that_of_ase() -> None:
     assert pressure(atoms) == pytest.approx(-atoms.get_stress(voigt=False, include_ideal_gas=True).trace() / 3)
 
 
-@pytest.mark.parametrize(("kind", "changed"), [(NoseHoover, CHAIN), (NPT, PRESSED)], ids=["nose_hoover", "npt"])
-def test_what_is_conserved_fluctuates_as_the_square_of_the_time_step_and_does_not_drift(kind: Any, changed: Any, run: Run) -> None:
+@pytest.fixture
+def crystal(repulsion: Ensemble) -> tuple[Atoms, Calculator, float]:
+    """Carbon that only its cell holds together, its potential, and the pressure in it, GPa."""
+    atoms = carbons(1)[0]
+    atoms.calc = Calculator(repulsion)
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True), atoms.calc, pressure(atoms) / units.GPa
+
+
+@pytest.mark.parametrize("kind", [NoseHoover, NPT])
+def test_what_is_conserved_fluctuates_as_the_square_of_the_time_step_and_does_not_drift(
+    kind: Any, crystal: tuple[Atoms, Calculator, float], run: Run
+) -> None:
+    atoms, calculator, inside = crystal
+    changed = CHAIN if kind is NoseHoover else {**CHAIN, "pressure_GPa": inside, "barostat_fs": 200.0}
     sigma = []
-    for timestep in (2.0, 4.0):
-        trajectory = run(kind, copper(), EMT(), timestep_fs=timestep, temperature_K=300.0, duration_ps=2.0, sample_every_fs=4.0, **changed)
+    for timestep in (1.0, 2.0):
+        numbers = {"timestep_fs": timestep, "temperature_K": 100.0, "duration_ps": 0.5, "sample_every_fs": 2.0, "equilibration_ps": 0.05}
+        trajectory = run(kind, atoms, calculator, **numbers, **changed)
         found = conservation(trajectory)
         assert abs(found.drift.value) < max(0.05, 4 * found.drift.error)
-        sigma.append(found.fluctuation)
+        sigma.append(trajectory.conserved.std())
         assert trajectory.total.std() > 20 * trajectory.conserved.std()
-    assert np.log2(sigma[1] / sigma[0]) == pytest.approx(2.0, abs=0.3)
+    assert np.log2(sigma[1] / sigma[0]) == pytest.approx(2.0, abs=0.5)
 
 
 def test_a_molecule_that_does_not_rotate_is_canonical(run: Run, argon: Atoms, lennard_jones: LennardJones) -> None:
@@ -116,30 +130,19 @@ def test_a_molecule_that_does_not_rotate_is_canonical(run: Run, argon: Atoms, le
     np.testing.assert_allclose(trajectory.positions.mean(1), np.broadcast_to(trajectory.positions[0].mean(0), (3001, 3)), atol=1e-9)
 
 
-def test_a_crystal_takes_the_pressure_that_it_is_given(run: Run) -> None:
-    """⟨P⟩ = P₀, and ⟨T⟩ that of the bath, with canonical fluctuations."""
-    trajectory = run(
-        NPT,
-        copper((2, 2, 1)),
-        EMT(),
-        timestep_fs=4.0,
-        temperature_K=300.0,
-        duration_ps=12.0,
-        equilibration_ps=0.5,
-        sample_every_fs=8.0,
-        **PRESSED,
-    )
-    late = trajectory.time_ps > 1.0
+@pytest.mark.slow
+def test_a_crystal_takes_the_pressure_that_it_is_given(crystal: tuple[Atoms, Calculator, float], run: Run) -> None:
+    """⟨P⟩ = P₀ and ⟨T⟩ that of the bath, from a cell that is too large; the cell keeps its shape."""
+    atoms, calculator, inside = crystal
+    numbers = {"timestep_fs": 2.0, "temperature_K": 300.0, "duration_ps": 20.0, "equilibration_ps": 0.2, "sample_every_fs": 10.0}
+    trajectory = run(NPT, atoms, calculator, **numbers, **CHAIN, pressure_GPa=inside + 20.0, barostat_fs=200.0)
+    late = trajectory.time_ps > 2.0
     found = mean(trajectory.pressure[late] / units.GPa)
-    assert found.error < 0.15
-    assert found.value == pytest.approx(2.0, abs=4 * found.error)
-    assert trajectory.pressure[0] / units.GPa < 1.9  # the cell of the start is that of no pressure at 0 K
-    assert np.linalg.det(trajectory.cell[late]).mean() < np.linalg.det(trajectory.cell[0])
-    np.testing.assert_allclose(
-        trajectory.cell / trajectory.cell[:, :1, :1],
-        np.broadcast_to(trajectory.cell[0] / trajectory.cell[0, 0, 0], trajectory.cell.shape),
-        atol=1e-12,
-    )
+    assert found.error < 3.0
+    assert found.value == pytest.approx(inside + 20.0, abs=4 * found.error)
+    assert np.linalg.det(trajectory.cell[late]).mean() < 0.98 * np.linalg.det(trajectory.cell[0])
+    shape = trajectory.cell / np.linalg.norm(trajectory.cell, axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(shape, np.broadcast_to(shape[0], shape.shape), atol=1e-12)
     temperature = mean(trajectory.temperature_K[late])
     assert temperature.value == pytest.approx(300.0, abs=4 * temperature.error)
 
