@@ -8,10 +8,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from ase.calculators.lj import LennardJones
 from ase.md.nose_hoover_chain import IsotropicMTKNPT, NoseHooverChainNVT
 from ase.units import kB
-from md_systems import Springs
+from md_systems import Pairs, Springs
 from small import carbons
 
 from nnpx import units
@@ -107,34 +106,35 @@ def test_what_is_conserved_fluctuates_as_the_square_of_the_time_step_and_does_no
     assert np.log2(sigma[1] / sigma[0]) == pytest.approx(2.0, abs=0.5)
 
 
-def test_a_molecule_that_does_not_rotate_is_canonical(run: Run, argon: Atoms, lennard_jones: LennardJones) -> None:
+@pytest.mark.slow
+def test_a_molecule_that_does_not_rotate_is_canonical(run: Run, argon: Atoms) -> None:
     """Six degrees of freedom: ASE's count of twelve would keep it at twice the temperature."""
     trajectory = run(
         NoseHoover,
         argon,
-        lennard_jones,
+        Pairs(),
         timestep_fs=10.0,
         temperature_K=15.0,
-        duration_ps=150.0,
-        equilibration_ps=5.0,
-        sample_every_fs=50.0,
+        duration_ps=80.0,
+        equilibration_ps=2.0,
+        sample_every_fs=100.0,
         thermostat_fs=500.0,
         chain_length=3,
     )
     temperature = mean(trajectory.temperature_K)
-    assert temperature.error < 0.6
+    assert temperature.error < 0.8
     assert temperature.value == pytest.approx(15.0, abs=4 * temperature.error)
     found = canonical_test(trajectory, 15.0)
-    assert found.samples > 100
+    assert found.samples > 50
     assert found.p_value > 0.001
-    np.testing.assert_allclose(trajectory.positions.mean(1), np.broadcast_to(trajectory.positions[0].mean(0), (3001, 3)), atol=1e-9)
+    np.testing.assert_allclose(trajectory.positions.mean(1), np.broadcast_to(trajectory.positions[0].mean(0), (801, 3)), atol=1e-9)
 
 
 @pytest.mark.slow
 def test_a_crystal_takes_the_pressure_that_it_is_given(crystal: tuple[Atoms, Calculator, float], run: Run) -> None:
     """⟨P⟩ = P₀ and ⟨T⟩ that of the bath, from a cell that is too large; the cell keeps its shape."""
     atoms, calculator, inside = crystal
-    numbers = {"timestep_fs": 2.0, "temperature_K": 300.0, "duration_ps": 20.0, "equilibration_ps": 0.2, "sample_every_fs": 10.0}
+    numbers = {"timestep_fs": 2.0, "temperature_K": 300.0, "duration_ps": 10.0, "equilibration_ps": 0.2, "sample_every_fs": 10.0}
     trajectory = run(NPT, atoms, calculator, **numbers, **CHAIN, pressure_GPa=inside + 20.0, barostat_fs=200.0)
     late = trajectory.time_ps > 2.0
     found = mean(trajectory.pressure[late] / units.GPa)

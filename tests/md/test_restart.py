@@ -9,28 +9,45 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import Calculator, all_changes
 from md_systems import Springs, settings, watchdog
 
 from nnpx.errors import SimulationError
 from nnpx.md import Dynamics
 from nnpx.md.identity import identity
 from nnpx.md.langevin import Langevin
+from nnpx.md.nose_hoover import NoseHoover
+from nnpx.md.npt import NPT
 from nnpx.md.nve import NVE
 from nnpx.md.record import Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.walker import read_walker
 
+CHAIN = {"thermostat_fs": 50.0, "chain_length": 3}
 SETTINGS = settings(equilibration_ps=0.1, duration_ps=0.2)
 KINDS: dict[str, Callable[..., Dynamics]] = {
     "nve": lambda **changed: NVE(**{**SETTINGS, **changed}),
     "langevin": lambda **changed: Langevin(**{**SETTINGS, **changed}),
+    "nose_hoover": lambda **changed: NoseHoover(**{**SETTINGS, **CHAIN, **changed}),
+    "npt": lambda **changed: NPT(**{**SETTINGS, **CHAIN, "pressure_GPa": 0.01, "barostat_fs": 200.0, **changed}),
 }
 
 
 class Killed(Exception):  # noqa: N818  it is none of the errors that the code knows
     """In place of a signal."""
+
+
+class Breathing(Springs):
+    """Springs, and the stress of a cell that resists: V grows with the square of the change of volume."""
+
+    implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012  ASE's interface
+
+    def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        strain = self.atoms.get_volume() / 512.0 - 1.0
+        self.results["energy"] += 10.0 * strain**2
+        self.results["stress"] = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) * 20.0 * strain / 512.0
 
 
 def atoms() -> Atoms:
@@ -50,7 +67,7 @@ def go(dynamics: Dynamics, folder: Path, kill_at: int | None = None, before: str
             raise Killed
 
     record = Record(frames, len(before), folder / "state", 8)
-    return simulate(dynamics, atoms(), Springs(atoms(), 0.5), seed=3, name="test", record=record, progress=progress)
+    return simulate(dynamics, atoms(), Breathing(atoms(), 0.5), seed=3, name="test", record=record, progress=progress)
 
 
 def assert_same(one: Path, two: Path) -> None:
@@ -77,7 +94,7 @@ def states_at_every_third_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("states_at_every_third_sample")
-@pytest.mark.parametrize("kill_at", [[0], [40], [96], [100], [101, 104], [152, 200], [300]], ids=str)
+@pytest.mark.parametrize("kill_at", [[0], [40], [100], [101, 152], [300]], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_goes_on_to_the_same_end(kind: str, kill_at: list[int], tmp_path: Path) -> None:
     """In the equilibration (100 steps), at its end, in production, twice, and after the last sample."""

@@ -22,7 +22,7 @@ TIMES = [
     "watchdog.max_isolation=null",
     "compare=false",
 ]
-KINDS = {"nve": "nve", "langevin": "langevin"}
+KINDS = ["nve", "langevin", "nose_hoover"]
 
 
 def overrides(option: str) -> list[str]:
