@@ -15,6 +15,7 @@ from nnpx.md.pairs import RadialDistribution
 from nnpx.md.stability import Stability
 from nnpx.md.stability import survival as kaplan_meier
 from nnpx.md.trajectory import Trajectory
+from nnpx.md.vibrations import PER_CM, Spectrum
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
 
@@ -63,6 +64,23 @@ def cell(trajectory: Trajectory) -> Figure:
         above.set_ylabel("pressure (GPa)")
         below.plot(trajectory.time_ps, np.linalg.det(trajectory.cell), color=_POTENTIAL, linewidth=0.8)
         below.set_ylabel("volume (Å³)")
+    return figure
+
+
+def vibrations(found: Spectrum, reference: Spectrum | None) -> Figure:
+    """The density of states with its error as a band, over that of the reference; wave numbers below, THz above."""
+    figure, (panel,) = _panels(1, "wave number (cm⁻¹)")
+    with mpl.rc_context(STYLE):
+        if reference is not None:
+            panel.fill_between(reference.frequency_per_cm, reference.density, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
+        wave, low, high = found.frequency_per_cm, found.density - found.error, found.density + found.error
+        panel.fill_between(wave, low, high, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
+        panel.plot(wave, found.density, color=_POTENTIAL, linewidth=1.0, label="potential")
+        panel.set_xlim(0.0, wave[-1])
+        panel.set_ylabel("density of states (1/THz)")
+        panel.legend()
+        above = panel.secondary_xaxis("top", functions=(lambda wave: wave / PER_CM, lambda frequency: frequency * PER_CM))
+        above.set_xlabel("frequency (THz)")
     return figure
 
 

@@ -26,6 +26,7 @@ from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
 from nnpx.md.trajectory import Trajectory
+from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.reference import Reference
 from nnpx.tracking import Run
 
@@ -52,6 +53,10 @@ class Study:
     def radial_distributions(self) -> tuple[list[RadialDistribution], list[RadialDistribution]]:
         """Distances between elements, of the potential and of the reference; empty where there is none."""
         return radial_distributions(self.trajectory), radial_distributions(self.reference) if self.reference is not None else []
+
+    def spectra(self) -> tuple[Spectrum | None, Spectrum | None]:
+        """Vibrations of the potential and of the reference; None where there is none or it is too short."""
+        return spectrum(self.trajectory), spectrum(self.reference) if self.reference is not None else None
 
     def metrics(self) -> Metrics:
         """The numbers; what could not be measured is None."""
@@ -88,6 +93,11 @@ class Study:
             found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
             if not one.start.pbc.any():
                 found["distance_distribution_mae"] = distance_distribution_error(one, self.reference)
+        of_ours, of_theirs = self.spectra()
+        if of_ours is not None:
+            found["vibration_peak_per_cm"] = of_ours.peak_per_cm
+        if of_theirs is not None:
+            found["reference_vibration_peak_per_cm"] = of_theirs.peak_per_cm
         return _without_nan(found)
 
     def pictures(self) -> dict[str, tuple[Figure, str]]:
@@ -107,6 +117,11 @@ class Study:
         if radial:
             caption = f"{self.name}: distances between elements, with standard errors, of the potential{beside}."
             drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
+        of_ours, of_theirs = self.spectra()
+        if of_ours is not None:
+            limit = of_ours.frequency_per_cm[-1]
+            caption = f"{self.name}: spectrum of the velocities, with standard errors, of the potential{beside}; above {limit:.0f} cm⁻¹ it folds back."
+            drawn[f"{self.name}_vibrations"] = (figures.vibrations(of_ours, of_theirs), caption)
         return drawn
 
     def log(self, run: Run) -> None:
