@@ -55,7 +55,5 @@ def main(config: DictConfig, workspace: Path) -> None:
             study.log(run)
         for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:
             run.log_file(path, path.parent.relative_to(out.parent).as_posix())
-    for table in simulation_tables(found):
-        console.print(as_rich(table))
-    for note in notes:
-        console.print(note)
+    for shown in [*map(as_rich, simulation_tables(found)), *notes]:
+        console.print(shown)

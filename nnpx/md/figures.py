@@ -72,7 +72,9 @@ def vibrations(found: Spectrum, reference: Spectrum | None) -> Figure:
     figure, (panel,) = _panels(1, "wave number (cm⁻¹)")
     with mpl.rc_context(STYLE):
         if reference is not None:
-            panel.fill_between(reference.frequency_per_cm, reference.density, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
+            panel.fill_between(
+                reference.frequency_per_cm, reference.density, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference"
+            )
         wave, low, high = found.frequency_per_cm, found.density - found.error, found.density + found.error
         panel.fill_between(wave, low, high, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
         panel.plot(wave, found.density, color=_POTENTIAL, linewidth=1.0, label="potential")

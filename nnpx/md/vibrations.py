@@ -21,14 +21,14 @@ PER_CM: Final = 33.35640951981521
 class Spectrum:
     """The vibrational density of states of all atoms; its integral is 1."""
 
-    frequency_THz: Float[np.ndarray, " frequency"]  #: up to half of the rate of the samples
+    frequency: Float[np.ndarray, " frequency"]  #: THz, up to half of the rate of the samples
     density: Float[np.ndarray, " frequency"]  #: 1/THz
     error: Float[np.ndarray, " frequency"]  #: standard error, from the scatter of blocks
 
     @property
     def frequency_per_cm(self) -> Float[np.ndarray, " frequency"]:
         """As wave numbers, cm⁻¹."""
-        return self.frequency_THz * PER_CM
+        return self.frequency * PER_CM
 
     @property
     def peak_per_cm(self) -> float:
