@@ -217,7 +217,10 @@ def _first_structure(path: Path) -> Atoms:
 
 
 def _check(name: str, dynamics: Dynamics, start: Atoms) -> None:
-    """Refuses what could only fail after the equilibration."""
+    """Refuse what could only fail after the equilibration."""
+    if dynamics.has_bath and not dynamics.degrees_of_freedom(start):
+        found, do = f"{start.symbols}, whose every momentum is conserved", "Choose md=langevin, whose bath moves the whole too."
+        raise ConfigError(f"md.structure ({name})", expected="a structure with vibrations for the bath", found=found, do=do)
     if dynamics.moves_cell and not start.pbc.all():
         periodic = ", ".join(axis for axis, is_periodic in zip("abc", start.pbc, strict=True) if is_periodic)
         found = f"{start.symbols}, periodic along {periodic}" if periodic else f"{start.symbols} without a cell"
