@@ -1,7 +1,7 @@
-"""A trained potential in one file: weights, configuration, elements, units, provenance. Loading it executes nothing from the file.
+"""A trained potential in one file: weights, configuration, elements, units, calibration and provenance. Loading executes nothing from it.
 
-The file is a safetensors file: tensors `member.<k>.<name>` and one JSON text in its metadata. The classes named in the configuration are
-built through the same door as everywhere, which opens for nnpx's own classes only.
+The file is a safetensors file: tensors `member.<k>.<name>` and `ranges.<name>`, and one JSON text in its metadata. The classes named in the
+configuration are built through the same door as everywhere, which opens for nnpx's own classes only.
 """
 
 import json
@@ -18,6 +18,8 @@ from nnpx import __version__
 from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError
+from nnpx.uncertainty import Calibration
+from nnpx.uncertainty.ranges import Ranges
 
 #: raised whenever the meaning of the file changes; older formats stay readable
 FORMAT: Final = 1
@@ -58,12 +60,15 @@ def save(
         "card": card,
         "provenance": provenance,
         "training": training,
+        "calibration": ensemble.calibration.for_json(),
     }
     tensors = {
         f"member.{k}.{name}": value.detach().cpu().contiguous().clone()
         for k, member in enumerate(ensemble.members)
         for name, value in member.state_dict().items()
     }
+    if ensemble.ranges is not None:
+        tensors.update({"ranges.low": ensemble.ranges.low.cpu(), "ranges.high": ensemble.ranges.high.cpu()})
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".writing")
     with beside.open("wb") as file:
@@ -147,7 +152,10 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118
             _fill(member, weights, str(path))
             member.to_precision(dtype)
-    return Ensemble(members).to(device).eval()
+        known = {"ranges.low", "ranges.high"} <= set(file.keys())
+        ranges = Ranges(file.get_tensor("ranges.low"), file.get_tensor("ranges.high")) if known else None
+    calibration = Calibration.from_json(header.get("calibration", {}))
+    return Ensemble(members, calibration, ranges).to(device).eval()
 
 
 def _local(path: str | Path) -> Path:

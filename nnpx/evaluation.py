@@ -1,36 +1,22 @@
-"""How wrong a potential is: errors against reference labels, by quantity, element and group, and whether its spread knows.
-
-MAE = ⟨|Δ|⟩, RMSE = √⟨Δ²⟩, max = max|Δ| with Δ = prediction − label. Labels that are NaN are skipped.
-"""
+"""Labels and predictions side by side, and the calibration of a spread by what they differ by."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols
-from jaxtyping import Bool, Float, Int
-from scipy.stats import spearmanr
+from jaxtyping import Float, Int
 
 from nnpx.errors import DataError
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph, Prediction
-from nnpx.uncertainty.quality import quality
+from nnpx.uncertainty import Calibration, Uncertainty
+from nnpx.uncertainty.quality import FEWEST
 
 #: work in one batch, counted in ordered pairs of neighbours of one atom; bounds the memory, changes no number
 WORK_PER_BATCH: Final = 400_000
-#: units of the metrics
-UNITS: Final = {
-    "energy_per_atom": "eV/atom",
-    "energy": "eV",
-    "forces": "eV/Å",
-    "stress": "eV/Å³",
-    "spread": "eV/Å",
-}
-
-Metrics = dict[str, Any]
 
 
 def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
@@ -52,6 +38,22 @@ def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
 
 @final
 @dataclass(frozen=True)
+class Deviations:
+    """Errors of a quantity beside what the potential says of them; what it does not say is NaN."""
+
+    error: Float[np.ndarray, "*sample"]  #: prediction minus label
+    spread: Float[np.ndarray, "*sample"]  #: epistemic: what more data would teach
+    noise: Float[np.ndarray, "*sample"]  #: aleatoric: what no data would
+
+    @property
+    def total(self) -> Float[np.ndarray, "*sample"]:
+        """√(spread² + noise²) of those that exist."""
+        nothing = np.isnan(self.spread) & np.isnan(self.noise)
+        return np.where(nothing, np.nan, np.hypot(np.nan_to_num(self.spread), np.nan_to_num(self.noise)))
+
+
+@final
+@dataclass(frozen=True)
 class Comparison:
     """Labels and predictions of a set of structures, side by side. What does not exist is NaN."""
 
@@ -60,12 +62,15 @@ class Comparison:
     groups: list[str]  #: the group of each structure; empty text where it has none
     energy_label: Float[np.ndarray, " structure"]  #: eV
     energy: Float[np.ndarray, " structure"]  #: eV
-    energy_std: Float[np.ndarray, " structure"]  #: spread of the members, eV
+    energy_std: Float[np.ndarray, " structure"]  #: spread of the members, calibrated where the potential is, eV
     forces_label: Float[np.ndarray, "atom 3"]  #: eV/Å
     forces: Float[np.ndarray, "atom 3"]  #: eV/Å
-    forces_std: Float[np.ndarray, "atom 3"]  #: spread of the members, eV/Å
+    forces_std: Float[np.ndarray, "atom 3"]  #: spread of the members, calibrated where the potential is, eV/Å
     stress_label: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
     stress: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
+    energy_noise: Float[np.ndarray, " structure"]  #: standard deviation of the labels around the truth, eV
+    forces_noise: Float[np.ndarray, "atom 3"]  #: standard deviation of the labels around the truth, eV/Å
+    excess: Float[np.ndarray, " atom"]  #: how far the most foreign feature lies beyond its range in training, in standard deviations
 
     @property
     def n_atoms(self) -> Int[np.ndarray, " structure"]:
@@ -80,12 +85,22 @@ class Comparison:
         """Spread of the members' forces on each atom, √Σσ², eV/Å."""
         return np.asarray(np.linalg.norm(self.forces_std, axis=1))
 
-    def deviations(self) -> dict[str, tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]]:
-        """Errors and spreads: of the energy per atom (eV) and of the force components (eV/Å)."""
+    def strangeness(self) -> dict[str, Float[np.ndarray, " structure"]]:
+        """Of each structure the largest spread of the members' forces on an atom (eV/Å), and the largest excess of a feature."""
+        known = {"spread": self.force_spreads(), "extrapolation": self.excess}
+        known = {name: values for name, values in known.items() if not np.isnan(values).any()}
+        largest = {name: np.zeros(len(self.groups)) for name in known}
+        for name, values in known.items():
+            np.maximum.at(largest[name], self.owner, values)
+        return largest
+
+    def deviations(self) -> dict[str, Deviations]:
+        """Errors, spreads and noise: of the energy per atom (eV) and of the force components (eV/Å)."""
         n_atoms = self.n_atoms
+        energy = (self.energy - self.energy_label, self.energy_std, self.energy_noise)
         return {
-            "energy_per_atom": ((self.energy - self.energy_label) / n_atoms, self.energy_std / n_atoms),
-            "forces": (self.forces - self.forces_label, self.forces_std),
+            "energy_per_atom": Deviations(*(values / n_atoms for values in energy)),
+            "forces": Deviations(self.forces - self.forces_label, self.forces_std, self.forces_noise),
         }
 
 
@@ -104,8 +119,21 @@ def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[Ato
     return Prediction(**{key: torch.cat([getattr(one, key) for one in predictions]) for key in Prediction.__dataclass_fields__})
 
 
-def compare(graph: AtomicGraph, prediction: Prediction, numbers: Sequence[int], groups: Sequence[str]) -> Comparison:
-    """Labels of `graph` beside `prediction`; `numbers` are the potential's elements, `groups` one name per structure.
+def compare(
+    graph: AtomicGraph,
+    prediction: Prediction,
+    numbers: Sequence[int],
+    groups: Sequence[str],
+    excess: Float[torch.Tensor, " atom"] | None = None,
+) -> Comparison:
+    """Labels of `graph` beside `prediction`.
+
+    Args:
+        graph: structures with labels.
+        prediction: for the same structures.
+        numbers: the potential's elements.
+        groups: one name per structure.
+        excess: how far each atom lies beyond the ranges of training, where that is of interest.
 
     Raises:
         DataError: the prediction or the groups belong to another set of structures, or a prediction is not finite.
@@ -126,55 +154,23 @@ def compare(graph: AtomicGraph, prediction: Prediction, numbers: Sequence[int], 
         forces_std=_array(prediction.forces_std),
         stress_label=_array(graph.stress),
         stress=_array(prediction.stress),
+        energy_noise=_array(_of_both(prediction.energy_noise, graph.energy_noise)),
+        forces_noise=_array(prediction.forces_noise),
+        excess=_array(torch.full((graph.n_atoms,), torch.nan) if excess is None else excess),
     )
 
 
-def metrics(comparison: Comparison) -> Metrics:
-    """All errors as nested numbers in eV and Å; a quantity without labels is left out, since JSON knows no NaN."""
-    result = _errors(comparison, np.ones(len(comparison.groups), dtype=bool))
-    result["forces_by_element"] = {
-        chemical_symbols[z]: found
-        for z in np.unique(comparison.numbers)
-        if (found := statistics((comparison.forces - comparison.forces_label)[comparison.numbers == z]))
-    }
-    names = sorted(set(comparison.groups) - {""})
-    result["by_group"] = {name: _errors(comparison, np.array([group == name for group in comparison.groups])) for name in names}
-    result["spread"] = spread_quality(comparison.force_spreads(), comparison.force_errors())
-    result["uncertainty"] = _uncertainty(comparison)
-    return {key: value for key, value in result.items() if value}
-
-
-def statistics(differences: Float[np.ndarray, "..."]) -> dict[str, float | int]:
-    """MAE, RMSE, maximum and count of the differences that exist; empty where none does."""
-    finite = differences[~np.isnan(differences)]
-    if finite.size == 0:
-        return {}
-    size = np.abs(finite)
-    return {"mae": float(size.mean()), "rmse": float(np.sqrt((finite**2).mean())), "max": float(size.max()), "count": int(finite.size)}
-
-
-def spread_quality(spread: Float[np.ndarray, " sample"], error: Float[np.ndarray, " sample"]) -> dict[str, float | int]:
-    """Whether the ensemble knows where it is wrong.
-
-    `spearman` is the rank correlation of spread and error: 1 if the spread sorts the atoms by their error. `slope` is that of the line
-    through the origin, Σ e s / Σ s². `rms_ratio` = √(⟨e²⟩/⟨s²⟩) is the factor by which the spread is too small: 1 if calibrated.
-    """
-    both = np.isfinite(spread) & np.isfinite(error)
-    s, e = spread[both], error[both]
-    if s.size < 3 or np.ptp(s) == 0 or np.ptp(e) == 0:
-        return {}
-    return {
-        "spearman": float(spearmanr(s, e).statistic),
-        "slope": float((s * e).sum() / (s**2).sum()),
-        "rms_ratio": float(np.sqrt((e**2).mean() / (s**2).mean())),
-        "count": int(s.size),
-    }
-
-
-def _uncertainty(comparison: Comparison) -> dict[str, dict[str, float | int]]:
-    """Quality of the spread as a standard deviation, by quantity."""
-    found = {name: quality(error, std) for name, (error, std) in comparison.deviations().items()}
-    return {name: one for name, one in found.items() if one}
+def calibrate(comparison: Comparison, uncertainty: Uncertainty) -> Calibration:
+    """Curves from the errors of an ensemble that has none yet, on structures that it was not trained on; too few errors give none."""
+    deviations = comparison.deviations()
+    energy, forces = deviations["energy_per_atom"], deviations["forces"]
+    of_atoms = np.sqrt((forces.spread**2).mean(axis=1, keepdims=True))
+    curves = {}
+    for name, one in {"energy": energy, "forces": replace(forces, spread=np.broadcast_to(of_atoms, forces.error.shape))}.items():
+        good = np.isfinite(one.error) & np.isfinite(one.spread) & (one.spread > 0)
+        if good.sum() >= FEWEST:
+            curves[name] = uncertainty.curve(one.error[good], one.spread[good], np.nan_to_num(one.noise)[good])
+    return Calibration({name: curve for name, curve in curves.items() if curve is not None})
 
 
 def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
@@ -187,21 +183,10 @@ def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
         raise DataError("prediction", expected="finite energies and forces", found=found, do="Train again with a smaller learning rate.")
 
 
-def _errors(comparison: Comparison, chosen: Bool[np.ndarray, " structure"]) -> Metrics:
-    """Errors of the chosen structures by quantity."""
-    atoms = chosen[comparison.owner]
-    energy = (comparison.energy - comparison.energy_label)[chosen]
-    stress = (comparison.stress - comparison.stress_label)[chosen]
-    upper = np.triu_indices(3)  # six independent components
-    found: Metrics = {
-        "structures": int(chosen.sum()),
-        "atoms": int(atoms.sum()),
-        "energy_per_atom": statistics(energy / comparison.n_atoms[chosen]),
-        "energy": statistics(energy),
-        "forces": statistics((comparison.forces - comparison.forces_label)[atoms]),
-        "stress": statistics(stress[:, upper[0], upper[1]]),
-    }
-    return {key: value for key, value in found.items() if value}
+def _of_both(predicted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+    """The error bar of the label where the data give one, else the noise that the potential predicts."""
+    bars = given.to(predicted)
+    return torch.where(bars.isnan(), predicted, bars)
 
 
 def _detached(prediction: Prediction) -> Prediction:

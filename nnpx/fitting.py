@@ -130,8 +130,9 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
     if task.initial is not None:
         potential.load_state_dict(torch.load(task.initial, weights_only=True)[member])
     potential.prior = Zero()  # its part has been taken from the labels
+    knows_spread = parts.knows_spread or bool(torch.isfinite(train.energy_noise).any())
     objective = Objective(
-        instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers, knows_spread=parts.knows_spread),
+        instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers, knows_spread=knows_spread),
         instantiate(task.config["optimizer"]),
         instantiate(task.config["schedule"]),
     )

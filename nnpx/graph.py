@@ -113,7 +113,7 @@ def join_predictions(predictions: list[Prediction]) -> Prediction:
 #: attributes with a row per atom, pair and structure, apart from the indices
 PER_ATOM: Final = ("positions", "species", "forces", "features")
 PER_EDGE: Final = ("slot", "shift")
-PER_STRUCTURE: Final = ("cell", "volume", "energy", "stress", "row")
+PER_STRUCTURE: Final = ("cell", "volume", "energy", "energy_noise", "stress", "row")
 
 
 @final
@@ -135,6 +135,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         periodic: whether any structure has a cell; a plain bool, as n_structures is.
         n_structures: a plain int, so that nothing has to be read back from a device.
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
+        energy_noise (structure): error bar of the label of the energy, eV; NaN where none is given.
         features (atom feature): a stored descriptor (see `nnpx.descriptor.stored`); zero features wide where nothing is stored.
         jacobian (row slot·3 feature), row (structure): its derivative in the vectors of each atom's pairs, and where a structure's atoms
             begin in it. Selections share this tensor, which is the large one, instead of copying from it.
@@ -154,6 +155,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
     n_structures: int
     periodic: bool
     energy: Tensor
+    energy_noise: Tensor
     forces: Tensor
     stress: Tensor
     features: Tensor

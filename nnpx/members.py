@@ -18,6 +18,7 @@ import torch
 from nnpx.assembly import build_parts
 from nnpx.choices import environment
 from nnpx.config import instantiate
+from nnpx.cores import count_cores
 from nnpx.fitting import Report, Task, train_member
 from nnpx.potential import Potential
 from nnpx.trainer.loop import Trainer
@@ -56,7 +57,7 @@ def train_members(
 
 def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: Callable[[Report], None]) -> list[Trained]:
     context = get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // n_processes)
+    threads = max(1, count_cores() // n_processes)
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
     with manager, ProcessPoolExecutor(n_processes, context, _start_worker, (threads, os.getpid())) as pool:

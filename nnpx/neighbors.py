@@ -24,7 +24,8 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
     """One structure as a graph in float64, with its labels where the structure carries them.
 
     Args:
-        atoms: the structure; labels are read from the results of its calculator and are never computed here.
+        atoms: the structure; labels are read from the results of its calculator and are never computed here, the error bar of the energy
+            (eV) from `info["energy_noise"]`.
         numbers: atomic numbers that the potential knows, in the order of its species index.
         cutoff: radius of the neighbour list, Å.
         where: what to call this structure in an error: `structure 12 of water.xyz`.
@@ -57,6 +58,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         n_structures=1,
         periodic=bool(atoms.pbc.any()),
         energy=torch.tensor([float(labels.get("energy", np.nan))], dtype=torch.float64),
+        energy_noise=torch.tensor([float(atoms.info.get("energy_noise", np.nan))], dtype=torch.float64),
         forces=torch.from_numpy(np.array(labels.get("forces", np.full((n_atoms, 3), np.nan)), dtype=float)),
         stress=torch.from_numpy(voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.copy())[None],
         features=torch.zeros(n_atoms, 0, dtype=torch.float64),

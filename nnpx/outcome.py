@@ -12,15 +12,34 @@ import torch
 
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import batches, compare, metrics, predict
+from nnpx.evaluation import Comparison, batches, calibrate, compare, predict
+from nnpx.extrapolation import measure_ranges
 from nnpx.graph import AtomicGraph
+from nnpx.metrics import metrics
 from nnpx.neighbors import graph_from_list
+from nnpx.uncertainty import Uncertainty
 
 #: errors by which potentials are compared
 QUANTITIES: Final = ("energy_per_atom", "forces", "stress")
 #: structures that are timed together, and how often after the first time, which warms up
 TIMED_STRUCTURES: Final = 64
 REPEATS: Final = 5
+
+
+def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path) -> Ensemble:
+    """The same members with what they know of their limits: the ranges of the features in training, and a calibrated spread.
+
+    The spread is calibrated on the validation set, as far as there are a spread and enough structures.
+
+    Args:
+        ensemble: what was trained, not calibrated.
+        uncertainty: the way to find the curves.
+        prepared: the folder that holds train.extxyz and valid.extxyz.
+    """
+    train, valid = (_graph(ensemble, prepared / f"{part}.extxyz") for part in ("train", "valid"))
+    ranges = None if train is None else measure_ranges(ensemble, batches(train))
+    calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
+    return Ensemble([*ensemble.members], calibration, ranges).eval()
 
 
 def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[str, float]:
@@ -35,15 +54,24 @@ def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[
         `valid/energy_per_atom_mae` (eV), `valid/forces_mae` (eV/Å), `valid/stress_mae` (eV/Å³), as far as there are labels;
         `us_per_atom` (µs; energy and forces of the ensemble, neighbours known), `n_parameters` (of all members) and `train_wall_s`.
     """
-    path = prepared / "valid.extxyz"
+    graph = _graph(ensemble, prepared / "valid.extxyz")
     cost = {"n_parameters": float(sum(weight.numel() for weight in ensemble.parameters())), "train_wall_s": train_wall_s}
-    if not path.stat().st_size:
+    if graph is None:
         return cost
-    structures = read(path)
-    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name).cast(ensemble.dtype)
-    found = metrics(compare(graph, predict(ensemble, batches(graph)), ensemble.numbers, [""] * len(structures)))
+    found = metrics(_compared(ensemble, graph))
     errors = {f"valid/{name}_mae": float(found[name]["mae"]) for name in QUANTITIES if name in found}
     return {**errors, "us_per_atom": round(microseconds_per_atom(ensemble, graph), 3), **cost}
+
+
+def _graph(ensemble: Ensemble, path: Path) -> AtomicGraph | None:
+    """The structures of a file, in the precision of the potential; None without any."""
+    if not path.stat().st_size:
+        return None
+    return graph_from_list(read(path), numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name).cast(ensemble.dtype)
+
+
+def _compared(ensemble: Ensemble, graph: AtomicGraph) -> Comparison:
+    return compare(graph, predict(ensemble, batches(graph)), ensemble.numbers, [""] * graph.n_structures)
 
 
 def microseconds_per_atom(ensemble: Ensemble, graph: AtomicGraph) -> float:

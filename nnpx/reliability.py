@@ -1,4 +1,4 @@
-"""What a report says of the spread of an ensemble: is it as large as the errors, and does it know where they are large?"""
+"""What a report says of predicted standard deviations: are they as large as the errors, and do they know where these are large?"""
 
 from typing import Final
 
@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nnpx import figures
-from nnpx.evaluation import Comparison, Metrics
+from nnpx.evaluation import Comparison
+from nnpx.metrics import Metrics
 from nnpx.report import Table
 from nnpx.uncertainty.quality import FEWEST, LEVELS, both, observed_coverage, sparsification
 
@@ -20,6 +21,12 @@ _NUMBERS: Final = {
     "ause": "area under the sparsification error (0 if it sorts them)",
     "auroc_large_errors": "AUROC for the worst tenth of the errors (0.5 if it knows nothing)",
 }
+#: kinds of uncertainty whose size is told, in milli-eV
+_SIZES: Final = {
+    "epistemic": "epistemic: spread of the members (meV/atom, meV/Å)",
+    "aleatoric": "aleatoric: noise of the labels (meV/atom, meV/Å)",
+    "sharpness": "both together (meV/atom, meV/Å)",
+}
 #: points of a drawn curve
 _POINTS: Final = 200
 
@@ -30,14 +37,24 @@ def tables(found: Metrics) -> list[Table]:
     rows = [(label, *(one.get(key) for one in judged.values())) for key, label in _NUMBERS.items()]
     if not judged:
         return []
+    columns = ("", *(_QUANTITIES[name] for name in judged))
+    sizes = [(label, *(1e3 * one[key] if key in one else None for one in judged.values())) for key, label in _SIZES.items()]
     ratio = found.get("spread", {}).get("rms_ratio")
     size = [Table("Size of the spread", ("", ""), [("RMS force error / RMS spread (1 if calibrated)", ratio)])] if ratio else []
-    return [Table("Spread of the ensemble as a standard deviation", ("", *(_QUANTITIES[name] for name in judged)), rows), *size]
+    apart = found.get("told_apart", {})
+    groups = sorted({name for one in apart.values() for name in one})
+    foreign = [(name, *(one.get(name) for one in apart.values())) for name in groups]
+    return [
+        Table("Predicted standard deviations against errors", columns, rows),
+        Table("What is uncertain (root mean square)", columns, [row for row in sizes if any(cell is not None for cell in row[1:])]),
+        *size,
+        *([Table("Told apart from the validation set (AUROC, 0.5 if not)", ("group", *apart), foreign)] if foreign else []),
+    ]
 
 
 def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
     """Reliability and sparsification under their file names, with captions; without a spread, nothing."""
-    pairs = {_QUANTITIES[name]: both(*pair) for name, pair in comparison.deviations().items()}
+    pairs = {_QUANTITIES[name]: both(one.error, one.total) for name, one in comparison.deviations().items()}
     pairs = {name: pair for name, pair in pairs.items() if len(pair[0]) >= FEWEST}
     if not pairs:
         return {}
@@ -48,7 +65,7 @@ def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
     sparse = {name: (chosen / len(error), curve[chosen]) for name, curve in kept.items()}
     captions = (
         "Is the spread as large as the errors? Share of the errors inside the central interval of a Gaussian of this width; "
-        "below the diagonal the ensemble is too sure.",
+        "below the diagonal the potential is too sure.",
         "Does the spread know where the errors are? Mean absolute error of what is left when the most uncertain samples are removed.",
     )
     axes = (("expected coverage", "observed coverage"), ("share removed", "error of the rest / of all"))

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from nnpx import figures, reliability
-from nnpx.evaluation import Comparison, Metrics
+from nnpx.evaluation import Comparison
+from nnpx.metrics import Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
 
 #: the figures of an evaluation in the order of a report
@@ -79,10 +80,10 @@ def element_table(found: Metrics) -> Table:
 def group_table(found: Metrics) -> Table:
     """Mean absolute errors by group, in meV/atom and meV/Å."""
     rows = [
-        (name, _milli(one.get("energy_per_atom")), _milli(one.get("forces")), one["structures"])
+        (name, _milli(one.get("energy_per_atom")), _milli(one.get("forces")), one.get("extrapolating_atoms"), one["structures"])
         for name, one in found.get("by_group", {}).items()
     ]
-    return Table("MAE by group", ("group", "energy (meV/atom)", "forces (meV/Å)", "structures"), rows)
+    return Table("MAE by group", ("group", "energy (meV/atom)", "forces (meV/Å)", "atoms off known ground", "structures"), rows)
 
 
 def detail_tables(found: Metrics) -> list[Table]:

@@ -114,7 +114,9 @@ def check_choices(verb: str, config: DictConfig) -> None:
         from nnpx.assembly import build_parts
 
         parts = build_parts(plain(config), numbers=[1], seed=0)
-        instantiate(config.loss, forces_rms=1.0, numbers=list(range(1, len(chemical_symbols))), knows_spread=parts.knows_spread)
+        has_bars = config.data.get("keys", {}).get("energy_std") is not None
+        knows_spread = parts.knows_spread or has_bars
+        instantiate(config.loss, forces_rms=1.0, numbers=list(range(1, len(chemical_symbols))), knows_spread=knows_spread)
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,9 @@ from nnpx.config import instantiate
 from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import UNITS, Comparison, batches, check_same_data, compare, metrics, predict
+from nnpx.evaluation import Comparison, batches, check_same_data, compare, predict
+from nnpx.extrapolation import excess
+from nnpx.metrics import UNITS, measured
 from nnpx.neighbors import graph_from_list
 from nnpx.report import as_rich, write_page
 
@@ -31,13 +32,11 @@ def main(config: DictConfig, workspace: Path) -> None:
     if "test" not in parts:
         console.print("evaluate: there is no test set (data.split.n_test=0); errors are those of the validation set")
     compared = {part: _compare(ensemble, prepared / f"{part}.extxyz") for part in parts}
-    errors = {part: metrics(one) for part, one in compared.items()}
+    errors = measured(compared)
     training = files.read_json(workspace / "models" / "training.json")
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)
-    np.savez(
-        out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in asdict(one).items()}
-    )
+    np.savez(out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in vars(one).items()})
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2)}
     (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -57,4 +56,4 @@ def _compare(ensemble: Ensemble, path: Path) -> Comparison:
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name)
     pieces = track(list(batches(graph)), description=f"predicting {path.stem}", transient=True, disable=not Console().is_terminal)
     groups = [str(atoms.info.get("group", atoms.info.get("config_type", ""))) for atoms in structures]
-    return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups)
+    return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups, excess(ensemble, batches(graph)))

@@ -8,18 +8,24 @@ from rich.console import Console
 from nnpx.config import instantiate
 from nnpx.learning.publishing import publish
 from nnpx.learning.remembering import Memory
-from nnpx.learning.rounds import Loop
+from nnpx.learning.rounds import FOLDER, Loop
 from nnpx.learning.view import View, table_of
+from nnpx.locks import alone
 from nnpx.verbs import run_verb
 
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Writes learn/, and at its end data/prepared/ and models/. The same command goes on where it was left, whenever it was killed."""
-    console = Console()
+    with alone(workspace / FOLDER, on="this loop", do="Wait for it, or end it first."):
+        _learn(config, workspace, Console())
+
+
+def _learn(config: DictConfig, workspace: Path, console: Console) -> None:
     view = View(console)
     loop = Loop(config, workspace, view)
     if not loop.has_data:
         run_verb("prepare", config, workspace, alone=False)
+    loop.claim()
     tracker = instantiate(config.tracking, workspace=workspace)
     memory = Memory(tracker, loop)
     with memory.run as run:

@@ -16,7 +16,7 @@ from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, t
 from nnpx.following import tell_follower
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
-from nnpx.outcome import measure
+from nnpx.outcome import knowing_itself, measure
 from nnpx.trainer.progress import progress_bars, watcher
 
 
@@ -42,7 +42,8 @@ def main(config: DictConfig, workspace: Path) -> None:
         told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
         last = {"last_epochs": [member["curve"][-1] for member in summary]}
-        artifact.save(path, Ensemble(potentials), config=resolved, card=card, provenance=made, training=last)
+        ensemble = knowing_itself(Ensemble(potentials), instantiate(config.uncertainty), workspace / "data" / "prepared")
+        artifact.save(path, ensemble, config=resolved, card=card, provenance=made, training=last)
         outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
         write_json(path.with_name("training.json"), {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary})
         run.log_metrics(outcome, step=0)

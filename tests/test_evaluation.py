@@ -1,5 +1,7 @@
 """Errors are those that one would compute by hand, and missing labels count for nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nnpx import evaluation
 from nnpx.errors import DataError
-from nnpx.evaluation import Comparison, batches, compare, metrics, predict, spread_quality, statistics
+from nnpx.evaluation import Comparison, batches, compare, predict
 from nnpx.graph import AtomicGraph, Prediction
+from nnpx.metrics import measured, metrics, spread_quality, statistics
 from nnpx.neighbors import graph_from_list
 
 NUMBERS = [1, 8]
@@ -119,10 +122,35 @@ def test_a_calibrated_gaussian_spread_has_ratio_one_and_a_useless_one_no_rank_co
     spread = generator.uniform(0.1, 1.0, size=20_000)
     calibrated = spread_quality(spread, np.abs(spread * generator.normal(size=20_000)))
     assert calibrated["rms_ratio"] == pytest.approx(1.0, abs=0.02)
-    assert calibrated["slope"] == pytest.approx(np.sqrt(2 / np.pi), abs=0.02)  # ⟨|x|⟩ of a normal variable
     assert spread_quality(spread, 3 * spread)["spearman"] == pytest.approx(1.0)
     assert abs(spread_quality(spread, generator.uniform(size=20_000))["spearman"]) < 0.03
 
 
 def test_one_member_has_no_spread() -> None:
     assert spread_quality(np.full(5, np.nan), np.ones(5)) == {}
+
+
+def test_hot_frames_are_told_from_the_familiar_by_their_largest_force_spread():
+    """Every hot frame has one atom with a larger spread than any atom that is familiar; the cold ones are like those."""
+    cold, mixed = comparison(waters(4), [""] * 4), comparison(waters(6), ["hot", "cold"] * 3)
+    spread = np.full((18, 3), 0.1)
+    spread[::6] = 0.5  # the first atom of frames 0, 2, 4
+    found = measured({"test": replace(mixed, forces_std=spread), "valid": replace(cold, forces_std=np.full((12, 3), 0.1))})
+    assert found["test"]["told_apart"] == {"spread": {"cold": 0.5, "hot": 1.0}}
+
+
+def test_what_is_not_known_and_what_cannot_be_known_are_told_apart_from_their_sum():
+    one = replace(comparison(waters(4), [""] * 4), forces_std=np.full((12, 3), 0.3), forces_noise=np.full((12, 3), 0.4))
+    found = metrics(one)["uncertainty"]["forces"]
+    assert (found["epistemic"], found["aleatoric"], found["sharpness"]) == pytest.approx((0.3, 0.4, 0.5))
+    alone = metrics(replace(one, forces_noise=np.full((12, 3), np.nan)))["uncertainty"]["forces"]
+    assert alone["sharpness"] == pytest.approx(0.3)
+    assert "aleatoric" not in alone
+
+
+def test_the_error_bar_of_a_label_takes_the_place_of_a_predicted_noise() -> None:
+    structures = waters(4)
+    structures[1].info["energy_noise"] = 0.7
+    one = comparison(structures, [""] * 4)
+    assert one.energy_noise[1] == 0.7
+    assert np.isnan(one.energy_noise[[0, 2, 3]]).all()

@@ -6,14 +6,18 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from ase.io import write
 from small import NUMBERS, ethanols, graph_of, potential_for
 
 from nnpx import choices, outcome
 from nnpx.data.frames import write as write_frames
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import compare, metrics, predict
+from nnpx.evaluation import compare, predict
+from nnpx.metrics import metrics
 from nnpx.results import metric_names
+from nnpx.uncertainty import Calibration
+from nnpx.uncertainty.scale import Scale
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,7 @@ def ensemble():
 
 @pytest.fixture
 def prepared(tmp_path):
+    write_frames(tmp_path / "train.extxyz", ethanols(6))
     write_frames(tmp_path / "valid.extxyz", ethanols(5, seed=1))
     return tmp_path
 
@@ -59,6 +64,18 @@ def test_cost_is_time_per_atom_parameters_of_all_members_and_the_time_of_trainin
     assert found["train_wall_s"] == 3.0
 
 
+def test_spreads_are_calibrated_on_the_validation_set_and_those_of_one_potential_are_not(ensemble, prepared, tmp_path):
+    found = outcome.knowing_itself(ensemble, Scale(score="nll", largest=1e6), prepared).calibration.curves["forces"].std[1]
+    prediction = ensemble(graph_of(ethanols(5, seed=1)))
+    error = prediction.forces - torch.from_numpy(np.concatenate([atoms.get_forces() for atoms in ethanols(5, seed=1)]))
+    of_atoms = prediction.forces_std.square().mean(1, keepdim=True).sqrt()
+    assert found == pytest.approx((error / of_atoms).square().mean().sqrt().item(), rel=1e-4)
+    alone = Ensemble([*ensemble.members][:1])
+    assert outcome.knowing_itself(alone, Scale(score="nll", largest=1e6), prepared).calibration == Calibration()
+    (prepared / "valid.extxyz").write_text("")
+    assert outcome.knowing_itself(ensemble, Scale(score="nll", largest=1e6), prepared).calibration == Calibration()
+
+
 def test_without_a_validation_set_there_is_the_cost_of_training_only(ensemble, tmp_path):
     (tmp_path / "valid.extxyz").touch()
     assert set(outcome.measure(ensemble, tmp_path, train_wall_s=3.0)) == {"n_parameters", "train_wall_s"}
@@ -71,6 +88,19 @@ def test_training_writes_its_outcome(tmp_path):
     training = json.loads((tmp_path / "models" / "training.json").read_text())
     assert set(training["outcome"]) == {"valid/energy_per_atom_mae", "valid/forces_mae", "us_per_atom", "n_parameters", "train_wall_s"}
     assert training["outcome"]["train_wall_s"] == training["wall_s"]
+
+
+def test_energies_with_error_bars_are_trained_on_by_likelihood_without_any_other_width(tmp_path):
+    structures = ethanols(40)
+    for atoms in structures:
+        atoms.info["bar"] = 0.02
+        atoms.calc.results.pop("forces")
+    write(tmp_path / "mine.extxyz", structures)
+    words = ["data=extxyz", "data.path=mine.extxyz", "ensemble=single", "trainer.max_epochs=1", "network.hidden=[4]", "tracking=none"]
+    train = [sys.executable, "-m", "nnpx.cli", "train", *words, "loss=nll"]
+    refused = subprocess.run(train, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert "no error bars" in refused.stderr
+    subprocess.run([*train, "data.keys.energy_std=bar"], cwd=tmp_path, check=True, capture_output=True)
 
 
 def test_a_run_is_named_by_what_varies_and_otherwise_by_its_experiment(monkeypatch):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nnpx import reliability
-from nnpx.evaluation import Comparison, metrics
+from nnpx.evaluation import Comparison
+from nnpx.metrics import metrics
 
 N = 2000
 
@@ -26,6 +27,9 @@ def comparison(scale):
         forces_std=scale * width,
         stress_label=nothing,
         stress=nothing,
+        energy_noise=np.full(1, np.nan),
+        forces_noise=np.full((N, 3), np.nan),
+        excess=np.full(N, np.nan),
     )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, final
 
+import numpy as np
 from annotated_types import Ge
 from ase import Atoms
 
@@ -23,7 +24,8 @@ class File(Source):
         path: the file, relative to the project.
         path_valid: a file of its own for validation, or null.
         path_test: a file of its own for the test, or null.
-        keys: own names of energy, forces, stress or virial; null searches.
+        keys: own names of energy, forces, stress or virial; null searches. That of energy_std, the error bar of the energy (eV), is never
+            searched: a spread of some ensemble may have that name.
         isolated_atoms: a file with one atom per structure, or null.
         group_key: `info` key that names groups; null takes `group`, else `config_type`.
         level_of_theory: of the labels, in words; null when nobody knows.
@@ -39,7 +41,7 @@ class File(Source):
         path: str,
         path_valid: str | None,
         path_test: str | None,
-        keys: dict[Literal["energy", "forces", "stress", "virial"], str | None],
+        keys: dict[Literal["energy", "forces", "stress", "virial", "energy_std"], str | None],
         isolated_atoms: str | None,
         group_key: str | None,
         level_of_theory: str | None,
@@ -51,6 +53,7 @@ class File(Source):
         super().__init__(split=split, minimum_distance=minimum_distance, near_duplicate=near_duplicate, allow_missing=allow_missing)
         self.paths = {"pool": path, "valid": path_valid, "test": path_test}
         self.keys = {str(label): name for label, name in keys.items() if name is not None}
+        self.energy_std = self.keys.pop("energy_std", None)
         self.isolated_atoms, self.group_key, self.level_of_theory = isolated_atoms, group_key, level_of_theory
 
     def inputs(self, folder: Path) -> list[Path]:
@@ -86,8 +89,18 @@ class File(Source):
                     "data.group_key", expected=f"info['{self.group_key}'] in every structure", found="one without", do="Correct the key."
                 )
             atoms.info.pop(GIVEN, None)
+            atoms.info.update(self._error_bar(atoms))
             atoms.info.update(group="all" if own is None else str(own), **marks)
         return structures
+
+    def _error_bar(self, atoms: Atoms) -> dict[str, float]:
+        if self.energy_std is None:
+            return {}
+        bar = atoms.info.get(self.energy_std)
+        if not isinstance(bar, int | float | np.number) or not np.isfinite(bar) or bar <= 0:
+            where, do = f"data.keys.energy_std={self.energy_std}", "Correct the key, or remove the structure."
+            raise DataError(where, expected="a positive number (eV) in info of every structure", found=str(bar), do=do)
+        return {"energy_noise": float(bar)}
 
     def _isolated(self, readings: dict[str, Reading], folder: Path) -> dict[str, float]:
         energies: dict[str, float] = {}

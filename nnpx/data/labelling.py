@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, final
 
+from nnpx.cores import count_cores
 from nnpx.data.frames import record, restore
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.errors import DataError, ReferenceEngineError
@@ -81,7 +82,7 @@ class Labelling:
 
     def __init__(self, *, engine: Engine, n_processes: int | None, journal: Journal, report: Callable[[int, int], None]) -> None:
         self.engine, self.journal, self.report = engine, journal, report
-        self.n_processes = n_processes if n_processes is not None else _cores()
+        self.n_processes = n_processes if n_processes is not None else count_cores()
 
     def run(self, jobs: Sequence[Job]) -> Batch:
         """All results in the order of the jobs.
@@ -144,11 +145,6 @@ def _joined(batches: list[Batch], total: int) -> Batch:
 def _batch(entry: dict[str, Any]) -> Batch:
     failures = [Failure(name, reason) for name, reason in entry["failures"]]
     return Batch([restore(plain) for plain in entry["structures"]], failures)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

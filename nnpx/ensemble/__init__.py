@@ -16,6 +16,8 @@ from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential
+from nnpx.uncertainty import Calibration
+from nnpx.uncertainty.ranges import Ranges
 
 #: centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md), elsewhere
 #: many, to occupy it, though not all, to spare its memory
@@ -46,10 +48,13 @@ class Ensemble(nn.Module):
 
     Args:
         members: at least one potential; all know the same elements.
+        calibration: makes the spread a standard deviation of the errors; without it stays σ_V and σ_F.
+        ranges: of the features of the first member in training; None where they are not known.
     """
 
-    def __init__(self, members: list[Potential]) -> None:
+    def __init__(self, members: list[Potential], calibration: Calibration | None = None, ranges: Ranges | None = None) -> None:
         super().__init__()
+        self.calibration, self.ranges = calibration or Calibration(), ranges
         self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
         self.numbers = members[0].numbers
         self.cutoff_radius = members[0].cutoff_radius
@@ -66,7 +71,7 @@ class Ensemble(nn.Module):
         edges = graph.edges()
         parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
         atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
-        return joint_prediction(graph, edges, atomic, pulls, noise.mean(0))
+        return self.calibration(joint_prediction(graph, edges, atomic, pulls, noise.mean(0)), graph)
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""

@@ -17,6 +17,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final, final
 
 from nnpx.choices import environment
+from nnpx.cores import count_cores
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.data.labelling import Journal
 
@@ -32,7 +33,7 @@ class Calls:
 
     Args:
         engine: the reference.
-        n_processes: jobs at once; None takes every core.
+        n_processes: jobs at once; None takes every core that this process may use.
         timeout_s: s; a job that takes longer is given up.
         journal: where finished jobs are kept.
         report: called with the number of jobs done and of all.
@@ -42,7 +43,7 @@ class Calls:
         self, *, engine: Engine, n_processes: int | None, timeout_s: float, journal: Journal, report: Callable[[int, int], None]
     ) -> None:
         self.engine, self.timeout_s, self.journal, self.report = engine, timeout_s, journal, report
-        self.n_processes = n_processes if n_processes is not None else os.cpu_count() or 1
+        self.n_processes = n_processes if n_processes is not None else count_cores()
 
     def run(self, jobs: Sequence[Job]) -> list[Batch]:
         """One batch per job, in their order; a job that failed in whatever way holds a `Failure`.

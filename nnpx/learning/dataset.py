@@ -51,6 +51,8 @@ def grow(
 ) -> None:
     """A data set with more structures to train on and to validate with.
 
+    Its card has no longer the stamp of the experiment: `nnpx prepare` would not make it, and does not take it for its own.
+
     Args:
         before: the prepared folder that is added to; it stays as it is.
         after: the prepared folder that is written.
@@ -66,7 +68,7 @@ def grow(
         write(path, parts[name])
     everything = [atoms for name in PARTS for atoms in parts[name]]
     card = describe(parts, files, find_duplicates(everything, tolerance=near_duplicate), {**old["isolated_atoms"], **isolated})
-    kept: Mapping[str, Any] = {key: old[key] for key in ("level_of_theory", "n_failed", "n_left_out", "config", "source_md5") if key in old}
+    kept: Mapping[str, Any] = {key: old[key] for key in ("level_of_theory", "n_failed", "n_left_out") if key in old}
     write_json(after / "card.json", {**kept, **card, "remarks": remarks(everything)})
 
 

@@ -31,18 +31,33 @@ class Journal:
         self._lines: list[dict[str, Any]] = []
         self._read()
 
-    def belongs_to(self, experiment: str) -> None:
-        """Claims a new journal for an experiment, or makes sure that it is the one that it was begun for.
+    @property
+    def experiment(self) -> str | None:
+        """The experiment that claimed it."""
+        return next((line["experiment"] for line in self._lines if "experiment" in line), None)
+
+    def claim(self, experiment: str) -> None:
+        """Keep it for this experiment."""
+        if self.experiment is None:
+            self._add({"experiment": experiment})
+
+    def belongs_to(self, experiment: str, *, is_worth_keeping: bool) -> None:
+        """Makes sure that it is not that of another experiment; one that holds nothing which took time is given up to the new one.
+
+        Args:
+            experiment: that is to use it.
+            is_worth_keeping: whether the reference engine has been asked; else what other phases than copying the data did decides.
 
         Raises:
             ConfigError: the folder holds the rounds of another experiment.
         """
-        begun = next((line["experiment"] for line in self._lines if "experiment" in line), None)
-        if begun is None:
-            self._add({"experiment": experiment})
-        elif begun != experiment:
+        if self.experiment in (None, experiment):
+            return
+        if is_worth_keeping or any(line.get("phase", "data") != "data" for line in self._lines):
             do = "Move the folder away to start anew, or take back what was changed: nothing but the limits of the loop may change."
             raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found="those of another", do=do)
+        self.path.unlink()
+        self._lines = []
 
     def note(self, key: str) -> str | None:
         """What was noted under this key last."""

@@ -27,6 +27,9 @@ class LabelCheck:
         displacement: δ, Å; that of all atoms together.
         tolerance: t.
         max_force: eV/Å; a larger force is no label to learn from.
+        same_force: eV/Å; by so much, and t times the largest force, the force on an atom may differ between a label of the start and the
+            same label computed again.
+        same_energy: eV per atom; by so much the energy may differ.
     """
 
     def __init__(
@@ -36,13 +39,29 @@ class LabelCheck:
         displacement: Annotated[float, Gt(0)],
         tolerance: Annotated[float, Gt(0)],
         max_force: Annotated[float, Gt(0)],
+        same_force: Annotated[float, Gt(0)],
+        same_energy: Annotated[float, Gt(0)],
     ) -> None:
         self.n_examined, self.displacement, self.tolerance, self.max_force = n_examined, displacement, tolerance, max_force
+        self.same_force, self.same_energy = same_force, same_energy
 
     def job(self, name: str, atoms: Atoms, *, examined: bool) -> "CheckedPoint":
         """The labelling of one structure."""
         step = self.displacement if examined else 0.0
         return CheckedPoint(name, atoms, step, self.tolerance, self.max_force)
+
+    def difference(self, old: Atoms, new: Atoms) -> str:
+        """What tells apart two labels of one structure, as far as the first has them; nothing where one engine may have given both."""
+        was, now = labels(old), labels(new)
+        if "forces" in was:
+            off = float(np.abs(was["forces"] - now["forces"]).max())
+            if off > self.same_force + self.tolerance * float(np.abs(now["forces"]).max()):
+                return f"forces that differ by {off:.3g} eV/Å"
+        if "energy" in was:
+            off = abs(was["energy"] - now["energy"]) / len(new)
+            if off > self.same_energy:
+                return f"energies that differ by {off:.3g} eV per atom"
+        return ""
 
 
 #: eV; by so much an energy may be wrong through the convergence of the engine

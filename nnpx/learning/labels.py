@@ -15,9 +15,6 @@ from nnpx.learning.calls import Calls
 from nnpx.learning.label_check import NO_SLOPE, CheckedPoint, LabelCheck
 from nnpx.reference import Reference
 
-#: eV/Å; by so much two calculations of one structure may differ
-_SAME: float = 0.02
-
 
 @final
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Labeller:
     def __init__(
         self, *, reference: Reference, check: LabelCheck, timeout_s: float, journal: Journal, report: Callable[[int, int], None]
     ) -> None:
-        self._check, self._theory = check, reference.level_of_theory
+        self._check, self._theory, self._journal = check, reference.level_of_theory, journal
         self._calls = Calls(engine=reference, n_processes=reference.n_processes, timeout_s=timeout_s, journal=journal, report=report)
 
     def label(self, structures: Sequence[Atoms], elements: Sequence[str]) -> Labels:
@@ -62,9 +59,10 @@ class Labeller:
         examined as well before anything is learned from them.
 
         Raises:
-            ReferenceEngineError: not one structure has a label that passes its check.
+            ReferenceEngineError: not one structure has a label that passes its check. Nothing of them is kept, so that the same command
+                asks an engine that was mended again.
         """
-        examined = set(np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int).tolist())
+        examined = set(self._examined(structures))
         jobs = self._jobs(structures, examined)
         lone = [IsolatedAtom(f"isolated {symbol}", symbol) for symbol in elements]
         batches = self._calls.run([*jobs, *lone])
@@ -77,12 +75,9 @@ class Labeller:
             n_calls += sum(job.calls for job in jobs)
         found = self._found(batches[: len(structures)], batches[len(structures) :], n_calls)
         if structures and not found.structures:
-            raise ReferenceEngineError(
-                self._theory,
-                expected=f"a label that can be learned from for at least one of {len(structures)} structures",
-                found=found.failures[0].reason,
-                do="Look at the reference engine; nothing was learned from these labels.",
-            )
+            expected = f"a label that can be learned from for at least one of {len(structures)} structures"
+            do = "Look at the reference engine and run the same command again; nothing was learned from these labels."
+            raise self._refusal(expected, found.failures[0].reason, do)
         return found
 
     def examine(self, structures: Sequence[Atoms]) -> Labels:
@@ -91,20 +86,30 @@ class Labeller:
         Raises:
             ReferenceEngineError: an engine that answers otherwise, or a label that fails its check.
         """
-        chosen = [structures[k] for k in np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int)]
-        again = self.label([_bare(atoms) for atoms in chosen], []) if chosen else Labels([], [], {}, 0)
+        chosen = self._examined(structures)
+        again = self.label([_bare(structures[k]) for k in chosen], []) if chosen else Labels([], [], {}, 0)
         if again.failures:
-            failure = again.failures[0]
-            do = "Look at the reference engine, or at the structures."
-            raise ReferenceEngineError(self._theory, expected="labels that pass their check", found=failure.reason, do=do)
-        for old, new in zip(chosen, again.structures, strict=True):
-            if "forces" not in labels(old):
-                continue
-            off = float(np.abs(labels(old)["forces"] - labels(new)["forces"]).max())
-            if off > _SAME + self._check.tolerance * float(np.abs(labels(new)["forces"]).max()):
-                found, do = f"forces that differ by {off:.3g} eV/Å", "Choose the reference engine that labelled the data."
-                raise ReferenceEngineError(self._theory, expected="the labels that the data have", found=found, do=do)
+            do = "Look at the reference engine, or at the structures, and run the same command again."
+            raise self._refusal("labels that pass their check", again.failures[0].reason, do)
+        for old, new in zip([structures[k] for k in chosen], again.structures, strict=True):
+            if found := self._check.difference(old, new):
+                do = "Choose the reference engine that labelled the data, or give these its unit and its zero of energy."
+                raise self._refusal("the labels that the data have", found, do)
         return again
+
+    def n_calls_of_examination(self, structures: Sequence[Atoms]) -> int:
+        """Calculations that `examine` takes."""
+        return sum(self._check.job("", _bare(structures[k]), examined=True).calls for k in self._examined(structures))
+
+    def _examined(self, structures: Sequence[Atoms]) -> list[int]:
+        """Which of the structures are examined: evenly among them."""
+        chosen: list[int] = np.linspace(0, len(structures) - 1, min(self._check.n_examined, len(structures)), dtype=int).tolist()
+        return chosen
+
+    def _refusal(self, expected: str, found: str, do: str) -> ReferenceEngineError:
+        """The error that ends a labelling; what the engine answered is forgotten, for no answer of it was to be trusted."""
+        self._journal.remove()
+        return ReferenceEngineError(self._theory, expected=expected, found=found, do=do)
 
     def _jobs(self, structures: Sequence[Atoms], examined: set[int]) -> list[CheckedPoint]:
         return [self._check.job(f"structure {k}", atoms, examined=k in examined) for k, atoms in enumerate(structures)]

@@ -19,6 +19,8 @@ from nnpx.tracking import Run, Tracker
 class Memory:
     """Tells the runs of a loop what it has done; a rerun finds them again by the journal.
 
+    What a run that forgets was told is not noted as told: it is said again once there is a run that remembers.
+
     Args:
         tracker: opens runs.
         loop: what is remembered.
@@ -45,21 +47,25 @@ class Memory:
         write_text(path, svg(figures.learning_curve(rows), caption="Errors and uncertainty against calculations with the reference engine"))
         self.run.log_file(path, "figures")
         self.run.flush()
-        self._loop.journal.take_note(f"told {number}", "yes")
+        self._note(f"told {number}", "yes")
 
     def begin(self, workspace: Path) -> None:
         """What the loop came from, once its first data are there."""
         if not self._loop.journal.note("lineage"):
             self.run.log_params(plain(self._loop.config))
             record_lineage(self.run, self._loop.config, workspace)
-            self._loop.journal.take_note("lineage", "yes")
+            self._note("lineage", "yes")
 
     def conclude(self, potential: Path, verdict: str) -> None:
         """The potential that was learned, and why the loop ended."""
         self.run.set_tag("ended", verdict)
         if self._loop.journal.note("registered") != md5(potential):
             self.run.log_model(potential, name=self._loop.config.name, alias="" if choices.is_one_of_many() else "candidate")
-            self._loop.journal.take_note("registered", md5(potential))
+            self._note("registered", md5(potential))
+
+    def _note(self, key: str, value: str) -> None:
+        if self.run.id:
+            self._loop.journal.take_note(key, value)
 
     def _opened(self, key: str, name: str, parent: str | None) -> Run:
         known = self._loop.journal.note(key)

@@ -21,9 +21,14 @@ Row = dict[str, Any]
 
 def first_row(here: Place, workspace: Path) -> Row:
     """What there was before the first round: the calculations that the data of the start and their examination took."""
+    n_calls = calls_of_start(here, workspace) + read_json(here.labels)["n_calls"]
+    return {"round": 0, "n_calls": n_calls, "n_train": read_json(here.data / "card.json")["counts"]["train"]}
+
+
+def calls_of_start(here: Place, workspace: Path) -> int:
+    """The calculations that the data of the start took."""
     labels, card = read_json(workspace / "data" / "labels.json"), read_json(here.data / "card.json")
-    spent = int(labels.get("n_structures", sum(card["counts"].values()))) + len(card["isolated_atoms"])
-    return {"round": 0, "n_calls": spent + read_json(here.labels)["n_calls"], "n_train": card["counts"]["train"]}
+    return int(labels.get("n_structures", sum(card["counts"].values()))) + len(card["isolated_atoms"])
 
 
 def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> Row:

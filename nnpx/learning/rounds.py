@@ -24,7 +24,7 @@ from nnpx.learning.features import pool
 from nnpx.learning.journal import Journal
 from nnpx.learning.labels import Labeller
 from nnpx.learning.places import Place, place
-from nnpx.learning.reporting import first_row, row_of_round
+from nnpx.learning.reporting import calls_of_start, first_row, row_of_round
 from nnpx.learning.training import keep, train
 from nnpx.learning.uncertainty import calibrated
 from nnpx.learning.view import View
@@ -63,15 +63,21 @@ class Loop:
         self.source: Source = instantiate(config.data)
         self.folder = workspace / FOLDER
         self.journal = Journal(self.folder)
-        self.journal.belongs_to(decisive(config))
+        self.journal.belongs_to(decisive(config), is_worth_keeping=self.place(0).calls.is_file())
 
     @property
     def has_data(self) -> bool:
         """Whether it has its own copy of the data of the start."""
         return self.journal.has(0, "data")
 
+    def claim(self) -> None:
+        """Copies the data of the start from data/prepared/; from now on the folder is that of this experiment."""
+        here = self.place(0)
+        self.journal.claim(decisive(self.config))
+        self._phase(0, "data", dataset.files_of(here.data), partial(dataset.copy, self.workspace / "data" / "prepared", here.data))
+
     def run(self, tell: Callable[[list[Row]], None]) -> tuple[list[Row], str]:
-        """All rounds that are still to be done, from the data in data/prepared/.
+        """All rounds that are still to be done, from the data that it has claimed.
 
         Args:
             tell: called with the reports of all rounds so far, after each of them.
@@ -86,6 +92,8 @@ class Loop:
             rows.append(self._round(len(rows) + 1, rows[-1]["n_calls"] if rows else start["n_calls"]))
             self.view.show(rows)
             tell(rows)
+        if rows and not (self.workspace / dataset.LEARNED).is_file():
+            self._keep_version(len(rows))
         return rows, verdict
 
     def place(self, number: int) -> Place:
@@ -94,11 +102,15 @@ class Loop:
 
     def _begin(self) -> Row:
         here = self.place(0)
-        self._phase(0, "data", dataset.files_of(here.data), partial(dataset.copy, self.workspace / "data" / "prepared", here.data))
+        if not self.journal.has(0, "labels"):
+            examination = self._labeller(here).n_calls_of_examination(dataset.parts_of(here.data)["train"])
+            self._afford(calls_of_start(here, self.workspace) + examination)
         self._phase(0, "labels", [here.labels], partial(self._examine, here))
         self._phase(0, "potential", [here.potential, here.training], partial(self._train, 0))
         self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self.workspace)))
-        return read_json(here.report)
+        start = read_json(here.report)
+        self._afford(start["n_calls"])
+        return start
 
     def _round(self, number: int, calls_before: int) -> Row:
         here, before = self.place(number), self.place(number - 1)
@@ -107,7 +119,7 @@ class Loop:
         self._phase(number, "selected", [here.selected], partial(self._select, before, here, number))
         self._phase(number, "labels", [here.labelled, here.labels], partial(self._label, before, here))
         self._phase(number, "data", dataset.files_of(here.data), partial(self._grow, before, here))
-        self._phase(number, "version", [], partial(dataset.write_version, here.data, self.workspace, f"Learn: data of round {number}"))
+        self._phase(number, "version", [], partial(self._keep_version, number))
         self._phase(number, "potential", [here.potential, here.training], partial(self._train, number))
         self._phase(number, "report", [here.report], lambda: write_json(here.report, row_of_round(number, here, before, calls_before)))
         return read_json(here.report)
@@ -115,6 +127,13 @@ class Loop:
     def _phase(self, number: int, name: str, files: list[Path], work: Callable[[], None]) -> None:
         self.view.phase(number, name)
         self.journal.phase(number, name, files, work)
+
+    def _afford(self, n_calls: int) -> None:
+        """Refuses a start that takes all calculations before a round begins."""
+        allowed = self.settings.stopping.max_calls
+        if allowed is not None and n_calls >= allowed:
+            expected = f"more than the {n_calls} calculations of the start and its examination"
+            raise ConfigError("learning.stopping.max_calls", expected=expected, found=f"{allowed}", do="Allow more, or begin with less.")
 
     def _examine(self, here: Place) -> None:
         found = self._labeller(here).examine(dataset.parts_of(here.data)["train"])
@@ -131,14 +150,18 @@ class Loop:
             here=here,
             seed=(self.config.seed, number),
             n_drawn=self.settings.n_drawn,
-            watch=self.view.walk,
+            watch=partial(self.view.walk, certain=1 / self.acquisition.band.upper_factor),
         )
 
     def _select(self, before: Place, here: Place, number: int) -> None:
-        """The batch from the candidates, the drawn frames, and structures with elements that the potential does not know."""
+        """The batch from the candidates, the drawn frames, and structures with elements that the potential does not know.
+
+        What a round before has tried is not taken again, whether or not it got a label.
+        """
         candidates, drawn, known = read_frames(here.candidates), read_frames(here.drawn), dataset.parts_of(before.data)
-        seen = [*known["train"], *known["valid"], *known["test"], *drawn]
-        fresh = _without_duplicates(candidates, seen, self.source.near_duplicate)
+        tried = [atoms for earlier in range(1, number) for atoms in read_frames(self.place(earlier).selected)]
+        seen = [*known["train"], *known["valid"], *known["test"], *tried]
+        fresh = _without_duplicates(candidates, [*seen, *drawn], self.source.near_duplicate)
         chosen: list[Atoms] = []
         if fresh:
             potential = calibrated(before.potential, [])
@@ -147,7 +170,7 @@ class Loop:
             chosen = [_marked(fresh[index], "chosen") for index in self.acquisition.choose(points, random)]
         novel = [atoms for atoms in drawn if atoms.info["why"] == "new"]
         rest = [_marked(atoms, "drawn") for atoms in drawn if atoms.info["why"] != "new"]
-        write(here.selected, [*chosen, *rest, *_without_duplicates(novel, seen[: len(seen) - len(drawn)], self.source.near_duplicate)])
+        write(here.selected, [*chosen, *rest, *_without_duplicates(novel, seen, self.source.near_duplicate)])
 
     def _label(self, before: Place, here: Place) -> None:
         structures, card = read_frames(here.selected), read_json(before.data / "card.json")
@@ -174,6 +197,9 @@ class Loop:
         isolated = read_json(here.labels)["isolated_atoms"]
         dataset.grow(before.data, here.data, train=train, valid=valid, isolated=isolated, near_duplicate=self.source.near_duplicate)
 
+    def _keep_version(self, number: int) -> None:
+        dataset.write_version(self.place(number).data, self.workspace, f"Learn: data of round {number}")
+
     def _train(self, number: int) -> None:
         here, before = self.place(number), self.place(number - 1)
         if number and read_json(here.data / "card.json")["md5"]["train"] == read_json(before.data / "card.json")["md5"]["train"]:
@@ -185,11 +211,13 @@ class Loop:
 
 
 def decisive(config: DictConfig) -> str:
-    """A fingerprint of everything that the rounds follow from: neither their number nor that of processes is part of it."""
+    """A fingerprint of everything that the rounds follow from: neither their number nor that of the reference's processes is part of it.
+
+    How many members train at once is: it decides how many threads each has, and so the order of its sums.
+    """
     nodes = {str(key): config[key] for key in config if key not in IDLE}
     nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
-    for key in ("reference", "ensemble"):
-        nodes[key] = OmegaConf.masked_copy(config[key], [name for name in config[key] if name != "n_processes"])
+    nodes["reference"] = OmegaConf.masked_copy(config.reference, [name for name in config.reference if name != "n_processes"])
     return fingerprint(*(nodes[key] for key in sorted(nodes)))
 
 

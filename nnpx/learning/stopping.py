@@ -20,7 +20,8 @@ class Stopping:
         force_rmse: eV/Å; root mean square error of the force on an atom, on frames that were drawn, not chosen.
         patience: rounds in a row.
         max_rounds: rounds.
-        max_calls: calculations with the reference engine, those of the start and of checks included; a round that is begun is finished.
+        max_calls: calculations with the reference engine, those of the start and of checks included; a round that is begun is finished,
+            and a start that takes them all is refused.
     """
 
     def __init__(

@@ -17,8 +17,9 @@ from jaxtyping import Float
 
 from nnpx import artifact
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import Comparison, batches, compare, predict, spread_quality
+from nnpx.evaluation import Comparison, batches, compare, predict
 from nnpx.graph import AtomicGraph
+from nnpx.metrics import spread_quality
 from nnpx.neighbors import graph_from_list
 
 
@@ -39,10 +40,10 @@ class Calibrated:
     spread: Float[np.ndarray, " atom"]
     error: Float[np.ndarray, " atom"]
 
-    def of_structures(self, graph: AtomicGraph) -> Float[np.ndarray, " structure"]:
-        """The largest calibrated spread of each structure, eV/Å; infinite where a prediction is not finite."""
+    def of_structures(self, graph: AtomicGraph) -> tuple[Float[np.ndarray, " structure"], Float[np.ndarray, "atom 3"]]:
+        """The largest calibrated spread of each structure, infinite where a prediction is not finite, and the forces; eV/Å."""
         prediction = predict(self.ensemble, batches(graph))
-        return of_structures(prediction.forces_std, graph, self.factor)
+        return of_structures(prediction.forces_std, graph, self.factor), prediction.forces.double().cpu().numpy()
 
 
 def of_structures(forces_std: torch.Tensor, graph: AtomicGraph, factor: float) -> Float[np.ndarray, " structure"]:

@@ -39,6 +39,7 @@ class View:
     def __init__(self, console: Console) -> None:
         self._console, self._rows, self._told = console, list[Mapping[str, Any]](), 0
         self._ways: dict[str, list[tuple[float, bool]]] = {}
+        self._certain = 0.0
         columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn()
         self._bar = Progress(*columns, console=console)
         self._task = self._bar.add_task("starting", total=None, said="")
@@ -74,13 +75,15 @@ class View:
         errors = f"member {report.member}, epoch {report.epoch.epoch}: force MAE {1e3 * report.epoch.valid_forces_mae:.1f} meV/Å"
         self._bar.update(self._task, completed=sum(self._epochs.values()), said=errors)
 
-    def walk(self, share: float, looks: Mapping[str, tuple[float, str]]) -> None:
+    def walk(self, share: float, looks: Mapping[str, tuple[float, str]], *, certain: float) -> None:
         """The walkers have been looked at.
 
         Args:
             share: part of the round's time that has passed.
             looks: of each walker its uncertainty in units of the upper end of the band, and its fate if it has met one.
+            certain: the lower end of the band in the same units.
         """
+        self._certain = certain
         for name, (level, fate) in looks.items():
             self._ways.setdefault(name, []).append((level, bool(fate)))
         walking = sum(not fate for _, fate in looks.values())
@@ -102,7 +105,7 @@ class View:
         for name, way in self._ways.items():
             line = Text()
             for level, ended in way[-WIDTH:]:
-                style = "dim" if ended else "green" if level < 1 / 5 else "yellow" if level <= 1 else "red"
+                style = "dim" if ended else "green" if level <= self._certain else "yellow" if level <= 1 else "red"
                 line.append("·" if ended else BARS[min(int(level * len(BARS)), len(BARS) - 1)], style=style)
             shown.add_row(name, line)
         return shown

@@ -7,6 +7,7 @@ from typing import Annotated, Final, final
 import numpy as np
 from annotated_types import Ge, Gt, Len
 from ase import Atoms
+from jaxtyping import Float
 
 from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
@@ -125,7 +126,7 @@ class Walkers:
             spreads = dict.fromkeys(moving, np.inf) | self._advance(replicas, moving)
             for k in moving:
                 ways[k].walked_fs += self.stride * self.timestep_fs
-                self._judge(ways[k], potential.factor * spreads[k], limits)
+                self._judge(ways[k], potential.factor * spreads[k], ways[k].walker.forces, limits)
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
         for way, start in zip(ways, starts, strict=True):
             way.fate = way.fate or ARRIVED
@@ -157,8 +158,10 @@ class Walkers:
             return
         numbers, cutoff = potential.ensemble.numbers, potential.ensemble.cutoff_radius
         graph = graph_from_list([way.walker.atoms for way in waiting], numbers=numbers, cutoff=cutoff, where="the walkers")
-        for way, uncertainty in zip(waiting, potential.of_structures(graph).tolist(), strict=True):
-            self._judge(way, uncertainty, limits)
+        spreads, forces = potential.of_structures(graph)
+        ends = np.cumsum([len(way.walker.atoms) for way in waiting])[:-1]
+        for way, uncertainty, way_forces in zip(waiting, spreads.tolist(), np.split(forces, ends), strict=True):
+            self._judge(way, uncertainty, way_forces, limits)
 
     def _advance(self, replicas: Replicas, moving: Sequence[int]) -> dict[int, float]:
         """The walkers that the potential could follow to the next look, with the largest spread of their forces, not calibrated."""
@@ -170,9 +173,9 @@ class Walkers:
             return {} if len(moving) == 1 else {k: one for each in moving for k, one in self._advance(replicas, [each]).items()}
         return dict(zip(course.walkers, course.forces_std_max[-1].tolist(), strict=True))
 
-    def _judge(self, way: Way, uncertainty: float, limits: Limits) -> None:
-        """What follows from a look at a walker."""
-        if not np.isfinite(uncertainty) or self._is_absurd(way):
+    def _judge(self, way: Way, uncertainty: float, forces: Float[np.ndarray, "atom 3"] | None, limits: Limits) -> None:
+        """What follows from a look at a walker; it has no forces (eV/Å) where the potential could not follow it."""
+        if not np.isfinite(uncertainty) or forces is None or self._is_absurd(way, forces):
             way.fate = ABSURD
         elif uncertainty > limits.upper:
             way.fate = LOST
@@ -188,8 +191,9 @@ class Walkers:
             if len(way.candidates) >= self.max_candidates:
                 way.fate = PAUSED
 
-    def _is_absurd(self, way: Way) -> bool:
+    def _is_absurd(self, way: Way, forces: Float[np.ndarray, "atom 3"]) -> bool:
         try:
+            way.guard.forces(way.walker.step, way.walker.atoms, forces)
             way.guard.geometry(way.walker.step, way.walker.atoms)
             way.guard.temperature(way.walker.step, way.walker.atoms, 3 * len(way.walker.atoms))
         except (SimulationError, GeometryError):

@@ -15,28 +15,29 @@ class Scores(Loss):
     """Weighted mean scores of energies per atom and force components that are predicted as normal distributions.
 
         L = w_E ⟨S(ΔE / √N, σ_E² / N)⟩ + w_F ⟨S(ΔF, σ_F²)⟩,   errors and widths in units of F_rms (and Å)
-        σ² = spread² + noise² + σ₀²
+        σ² = spread² + noise² + b² + σ₀²
 
     spread is that of the heads of a shallow ensemble and noise that of the labels, each where the potential predicts it; where it predicts
-    both, the data determine their sum alone. Energy and forces count together: widths that are fitted to energies alone spoil the forces
-    (Kellner & Ceriotti 2024, doi:10.1088/2632-2153/ad594a). A label of stress does not count: its spread is not predicted.
+    both, the data determine their sum alone. b is the error bar of a label of the energy where the data give one, as those of quantum
+    Monte Carlo do: with it alone, energies count by 1/b². Energy and forces count together: widths that are fitted to energies alone spoil
+    the forces (Kellner & Ceriotti 2024, doi:10.1088/2632-2153/ad594a). A label of stress does not count: its spread is not predicted.
 
     Args:
         forces_rms: F_rms, root mean square force component of the training set, eV/Å.
-        knows_spread: whether the potential predicts a spread or a noise.
+        knows_spread: whether the potential predicts a spread or a noise, or the labels have error bars.
         energy_weight: w_E.
         forces_weight: w_F.
         smallest: σ₀, so that no prediction counts as exact, in units of F_rms (and Å).
 
     Raises:
-        ConfigError: the potential predicts neither spread nor noise.
+        ConfigError: the potential predicts neither spread nor noise, and no label has an error bar.
     """
 
     def __init__(self, *, forces_rms: float, knows_spread: bool, energy_weight: float, forces_weight: float, smallest: float) -> None:
         super().__init__()
         if not knows_spread:
-            found, do = "one head and no noise", "Choose ensemble=shallow or noise=heteroscedastic, or loss=energy_forces."
-            raise ConfigError("loss", expected="a potential that says how far from the truth it may be", found=found, do=do)
+            found, do = "one head, no noise and no error bars", "Choose ensemble=shallow or noise=heteroscedastic, or loss=energy_forces."
+            raise ConfigError("loss", expected="a potential or labels that say how far from the truth they may be", found=found, do=do)
         self.energy_weight, self.forces_weight = energy_weight, forces_weight
         self.unit, self.floor = forces_rms, smallest**2
 
@@ -47,11 +48,12 @@ class Scores(Loss):
     def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:
         """L of a batch, the same at any progress."""
         width = graph.atoms_per_structure().double().sqrt() * self.unit
-        energy = self._mean(prediction.energy, graph.energy, (prediction.energy_std, prediction.energy_noise), width)
+        energy_widths = (prediction.energy_std, prediction.energy_noise, graph.energy_noise)
+        energy = self._mean(prediction.energy, graph.energy, energy_widths, width)
         forces = self._mean(prediction.forces, graph.forces, (prediction.forces_std, prediction.forces_noise), width.new_tensor(self.unit))
         return self.energy_weight * energy.to(forces.dtype) + self.forces_weight * forces
 
-    def _mean(self, predicted: Tensor, labels: Tensor, widths: tuple[Tensor, Tensor], unit: Tensor) -> Float[Tensor, ""]:
+    def _mean(self, predicted: Tensor, labels: Tensor, widths: tuple[Tensor, ...], unit: Tensor) -> Float[Tensor, ""]:
         unit = unit.to(predicted.dtype)
         variance = sum((torch.nan_to_num(width / unit).square() for width in widths), torch.full_like(predicted, self.floor))
         return mean_of_labelled(self.score(difference(predicted, labels) / unit, variance), labels)

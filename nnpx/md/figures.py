@@ -81,7 +81,7 @@ def vibrations(found: Spectrum, reference: Spectrum | None) -> Figure:
         panel.set_xlim(0.0, wave[-1])
         panel.set_ylabel("density of states (1/THz)")
         panel.legend()
-        above = panel.secondary_xaxis("top", functions=(lambda wave: wave / PER_CM, lambda frequency: frequency * PER_CM))
+        above = panel.secondary_xaxis("top", functions=(_in_terahertz, _per_cm))
         above.set_xlabel("frequency (THz)")
     return figure
 
@@ -139,6 +139,14 @@ def distances(found: list[RadialDistribution], reference: list[RadialDistributio
             panel.set_xlabel(f"{one.pair} (Å)")
         figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+def _in_terahertz(wave: Float[np.ndarray, "*tick"]) -> Float[np.ndarray, "*tick"]:
+    return np.asarray(wave / PER_CM)
+
+
+def _per_cm(frequency: Float[np.ndarray, "*tick"]) -> Float[np.ndarray, "*tick"]:
+    return np.asarray(frequency * PER_CM)
 
 
 def _panels(count: int, xlabel: str) -> tuple[Figure, list[Axes]]:

@@ -1,7 +1,6 @@
 """The workers of a search, and somebody who minds them."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -10,6 +9,7 @@ from typing import Final
 
 import optuna
 
+from nnpx.cores import count_cores
 from nnpx.errors import TrainingError
 from nnpx.tuning.store import give_back_running, n_left
 from nnpx.tuning.worker import Order, work
@@ -57,7 +57,7 @@ def _mourn(study: optuna.Study, dead: SpawnProcess) -> None:
 
 
 def _start(order: Order) -> SpawnProcess:
-    threads = max(1, math.floor((os.cpu_count() or 1) / order.search.n_workers))
+    threads = max(1, math.floor(count_cores() / order.search.n_workers))
     process = get_context("spawn").Process(target=work, args=(order, threads))
     process.start()
     return process

@@ -14,6 +14,7 @@ from rich.console import Console
 from nnpx.choices import PARENT_VARIABLE, environment
 from nnpx.config import instantiate
 from nnpx.errors import ConfigError
+from nnpx.locks import alone
 from nnpx.overrides import relative
 from nnpx.report import as_rich
 from nnpx.tracking import Run, Tracker
@@ -24,7 +25,7 @@ from nnpx.tuning.crew import search_in_processes
 from nnpx.tuning.results import write_report
 from nnpx.tuning.search import Declared
 from nnpx.tuning.space import overrides_of
-from nnpx.tuning.store import RUN_ID, alone, best_trials, n_left, open_study
+from nnpx.tuning.store import RUN_ID, best_trials, n_left, open_study
 from nnpx.tuning.watch import Watch
 from nnpx.tuning.worker import Order, conf_now
 from nnpx.verbs import run_verb
@@ -61,7 +62,7 @@ def tune(declared: Declared, overrides: Sequence[str], config_dir: Path | None, 
     )
     if promote:
         check_name(overrides)
-    with alone(order.folder):
+    with alone(order.folder, on="this search", do="Wait for it, or end it first. More hands: tune.n_workers=…"):
         run_verb("prepare", configs[0], project, alone=False)
         return _search(order, declared, configs[0], promote=promote)
 

@@ -1,16 +1,14 @@
 """The memory of a search: an Optuna study in a file, which several processes write, and what became of its trials."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nnpx.errors import ConfigError
 from nnpx.tuning.search import Search
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -39,26 +37,6 @@ class _FileLock:
 
     def release(self) -> None:
         self._lock.release()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Inside the block no other command works on the study in this folder.
-
-    Raises:
-        ConfigError: if one does.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "command.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as problem:
-        do = "Wait for it, or end it first. More hands: tune.n_workers=…"
-        raise ConfigError(str(folder), expected="no other command on this search", found="one that runs", do=do) from problem
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def open_study(folder: Path, search: Search) -> optuna.Study:

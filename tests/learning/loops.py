@@ -63,6 +63,7 @@ def loop(folder: Path, *overrides: str) -> Loop:
     one = Loop(composed, folder, View(Console(quiet=True)))
     if not one.has_data:
         run_verb("prepare", composed, folder, alone=False)
+    one.claim()
     return one
 
 

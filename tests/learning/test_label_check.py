@@ -18,7 +18,7 @@ from nnpx.reference.ase import ASE
 from nnpx.reference.emt import EMT
 from nnpx.reference.xtb import XTB
 
-CHECK = LabelCheck(n_examined=2, displacement=0.01, tolerance=0.05, max_force=50.0)
+CHECK = LabelCheck(n_examined=2, displacement=0.01, tolerance=0.05, max_force=50.0, same_force=0.02, same_energy=0.001)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_where_one_examined_label_is_wrong_all_are_examined(tmp_path: Path) -> N
 
 
 def test_forces_beyond_the_bound_are_no_label(tmp_path: Path) -> None:
-    strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6)
+    strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6, same_force=0.02, same_energy=0.001)
     (failure,) = strict.job("copper", copper(0), examined=False).run(EMT(n_processes=1)).failures
     assert "more than 1e-06" in failure.reason
 
@@ -119,3 +119,33 @@ def test_data_of_another_engine_are_refused(tmp_path: Path) -> None:
         atoms.calc.results["forces"] = 1.5 * atoms.calc.results["forces"]
     with pytest.raises(ReferenceEngineError, match="differ"):
         labeller(EMT(n_processes=1), tmp_path / "other").examine(structures)
+
+
+@pytest.mark.parametrize("fault", ["raise", "sign"])
+def test_an_outage_is_forgotten_so_that_the_mended_engine_is_asked_again(fault: str, tmp_path: Path) -> None:
+    """Nothing of an engine that gave no label to learn from is kept: its unexamined labels were no better."""
+    structures = [copper(seed) for seed in range(4)]
+    with pytest.raises(ReferenceEngineError, match="at least one"):
+        labeller(faulty(fault), tmp_path).label(structures, ["Cu"])
+    found = labeller(faulty(""), tmp_path).label(structures, ["Cu"])
+    assert found.failures == []
+    for atoms, label in zip(structures, found.structures, strict=True):
+        assert np.array_equal(labels(label)["forces"], labels(faulty("").label(atoms))["forces"])
+
+
+def test_an_outage_while_the_start_is_examined_is_forgotten(tmp_path: Path) -> None:
+    """Also where one of the two examined structures has its label already."""
+    structures = [faulty("").label(copper(seed, shift=5.0 * seed)) for seed in range(2)]
+    for beyond in (-1e9, 3.0):
+        with pytest.raises(ReferenceEngineError):
+            labeller(faulty("raise", beyond), tmp_path).examine(structures)
+    assert labeller(faulty(""), tmp_path).examine(structures).n_calls == 6
+
+
+@pytest.mark.parametrize(("factor", "zero"), [(1.0, 1.0), (1 / 27.2114, 0.0)])
+def test_data_with_another_zero_or_unit_of_energy_are_refused(factor: float, zero: float, tmp_path: Path) -> None:
+    structures = [EMT(n_processes=1).label(copper(seed)) for seed in range(3)]
+    for atoms in structures:
+        atoms.calc.results["energy"] = factor * atoms.calc.results["energy"] + zero
+    with pytest.raises(ReferenceEngineError, match="energies that differ"):
+        labeller(EMT(n_processes=1), tmp_path).examine(structures)

@@ -11,13 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import read
-from learning.loops import chosen, loop, starts
+from learning.loops import chosen, config, loop, starts
 
+from nnpx.data.frames import write
 from nnpx.data.labelling import Journal as CallJournal
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
+from nnpx.learning.publishing import publish
+from nnpx.learning.ways import read_frames
 from nnpx.md.batched import Walkers
+from nnpx.upstream import is_current
+from nnpx.verbs import run_verb
 
 PHASES = ["walkers", "selected", "labels", "data", "version", "potential", "report"]
 
@@ -133,8 +138,9 @@ def test_a_finished_loop_does_nothing(finished: Path) -> None:
 
 def test_more_rounds_may_be_asked_for_but_nothing_else_may_change(project: Path) -> None:
     loop(project, "learning.stopping.max_rounds=9", "reference.n_processes=2")
-    with pytest.raises(ConfigError, match="those of another"):
-        loop(project, "acquisition.n_selected=5")
+    for change in ("acquisition.n_selected=5", "ensemble.n_processes=2"):  # how many members train at once decides their threads
+        with pytest.raises(ConfigError, match="those of another"):
+            loop(project, change)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -223,3 +229,48 @@ def test_another_seed_walks_another_way(project: Path, finished: Path, tmp_path:
     loop(project, "seed=1", "learning.stopping.max_rounds=1").run(lambda rows: None)
     one, two = (read(folder / "learn/round_01/drawn.extxyz", ":")[0].positions for folder in (project, finished))
     assert not np.allclose(one, two)
+
+
+def test_after_an_outage_of_the_engine_the_same_command_goes_on(project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outage = project / "outage"
+    outage.touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("NNPX_TEST_OUTAGE", str(outage))
+        with pytest.raises(ReferenceEngineError, match="no licence"):
+            loop(project).run(lambda rows: None)
+    go_on(project, finished, rounds=1)
+
+
+def test_what_a_loop_leaves_is_not_taken_for_the_data_of_the_experiment(finished: Path, tmp_path: Path) -> None:
+    """`nnpx prepare` makes the data of the start anew; the same loop again puts what it learned back."""
+    project, last, files = tmp_path / "project", "learn/round_02/data", ("train.extxyz", "valid.extxyz", "test.extxyz")
+    shutil.copytree(finished, project)
+    for _ in range(2):
+        publish(loop(project).place(2), project, "")
+        assert all((project / "data/prepared" / name).read_text() == (project / last / name).read_text() for name in files)
+        assert not is_current("prepare", config(), project)
+        run_verb("prepare", config(), project, alone=True)
+        assert all((project / "data/prepared" / name).read_text() == (project / "learn/round_00/data" / name).read_text() for name in files)
+
+
+def test_a_structure_that_has_failed_is_not_chosen_again(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    one = loop(project)
+    before, here = one.place(1), one.place(2)
+    candidates = read(here.candidates, ":")
+    write(here.drawn, [])
+    write(here.candidates, candidates[:1])
+    for tried in ([], candidates[:1]):
+        write(before.selected, tried)
+        one._select(before, here, 2)
+        assert len(read_frames(here.selected)) == 1 - len(tried)
+
+
+def test_the_file_of_all_structures_is_made_again_where_it_is_missing(finished: Path, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(finished, project)
+    whole = (project / dataset.LEARNED).read_text()
+    (project / dataset.LEARNED).unlink()
+    loop(project).run(lambda rows: None)
+    assert (project / dataset.LEARNED).read_text() == whole

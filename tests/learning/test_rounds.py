@@ -2,7 +2,10 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +13,18 @@ import numpy as np
 import pytest
 from ase.cluster import Octahedron
 from ase.io import read, write
-from learning.loops import loop, starts
+from learning.loops import config, loop, starts
+from rich.console import Console
 
 from nnpx.artifact import load
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, DataError, ReferenceEngineError
 from nnpx.learning.journal import Journal
 from nnpx.learning.remembering import Memory
 from nnpx.learning.stopping import Stopping
+from nnpx.learning.view import View
+from nnpx.locks import alone
+from nnpx.tracking import Silent
+from nnpx.verbs import run_verb
 
 ONE = "learning.stopping.max_rounds=1"
 
@@ -68,6 +76,12 @@ def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
     assert "paused" in {walker["fate"] for walker in walked(project)["walkers"]}
 
 
+def test_a_walker_on_which_a_force_is_beyond_the_bound_is_absurd(project: Path) -> None:
+    loop(project, ONE, "learning.walkers.watchdog.max_force=0.001").run(lambda rows: None)
+    assert {walker["fate"] for walker in walked(project)["walkers"]} == {"absurd"}
+    assert walked(project)["n_candidates"] == 0
+
+
 def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(project: Path) -> None:
     copper, gold = Octahedron("Cu", 2), Octahedron("Cu", 2)
     gold.symbols[0] = "Au"
@@ -85,6 +99,71 @@ def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(proj
 def test_a_single_potential_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="disagree"):
         loop(project, ONE, "ensemble=single")
+
+
+def test_a_mistake_that_is_found_before_anything_was_computed_may_be_corrected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First a file that is not there, then an engine that fails when the start is examined."""
+    with pytest.raises(DataError):
+        loop(project, ONE, "data.path=missing.extxyz")
+    one = loop(project, ONE)
+    (project / "outage").touch()
+    with monkeypatch.context() as patch:
+        patch.setenv("NNPX_TEST_OUTAGE", str(project / "outage"))
+        with pytest.raises(ReferenceEngineError, match="no licence"):
+            one.run(lambda rows: None)
+    loop(project, ONE, "seed=1")._begin()
+    with pytest.raises(ConfigError, match="those of another"):
+        loop(project, ONE)
+
+
+def test_two_loops_do_not_work_in_one_folder(project: Path) -> None:
+    """The lock of a process that was killed is gone with it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            with alone(project / "learn", on="this loop", do=""):
+                (project / "locked").touch()
+                time.sleep(60)
+        finally:
+            os._exit(0)
+    try:
+        while not (project / "locked").is_file():
+            time.sleep(0.05)
+        with pytest.raises(ConfigError, match="one that runs"):
+            run_verb("learn", config(ONE), project, alone=True)
+        assert not (project / "learn/journal.jsonl").exists()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    with alone(project / "learn", on="this loop", do=""):
+        pass
+
+
+def test_a_loop_that_cannot_pay_for_its_start_is_refused_before_a_calculation(project: Path) -> None:
+    """14 structures and a lone atom are labelled; one structure is labelled again and displaced twice."""
+    for max_calls in (1, 18):
+        with pytest.raises(ConfigError, match="18 calculations"):
+            loop(project, f"learning.stopping.max_calls={max_calls}").run(lambda rows: None)
+    assert not (project / "learn/round_00/calls.jsonl").exists()
+    rows, verdict = loop(project, "learning.stopping.max_calls=19").run(lambda rows: None)
+    assert len(rows) == 1
+    assert verdict == f"spent: {rows[0]['n_calls']} calculations"
+
+
+def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) -> None:
+    from tracking.stores import tracker
+
+    forgetful = Memory(Silent(workspace=workspace), loop(workspace, ONE))
+    forgetful.begin(workspace)
+    forgetful._loop.run(forgetful.tell)
+    store = tracker(workspace)
+    memory = Memory(store, loop(workspace, ONE))
+    with memory.run:
+        memory.begin(workspace)
+        memory._loop.run(memory.tell)
+    runs = store.store.client.search_runs([run_experiment(store)])
+    assert "round 1" in {run.info.run_name for run in runs}
+    assert all(run.data.params for run in runs if run.info.run_id == memory.run.id)
 
 
 def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
@@ -160,3 +239,12 @@ def test_a_journal_forgets_a_phase_whose_file_was_changed(tmp_path: Path) -> Non
     assert [journal.phase(1, "data", [path], work) for _ in range(2)] == [True, False]
     path.write_text("spoiled")
     assert not Journal(tmp_path / "learn").has(1, "data")
+
+
+@pytest.mark.parametrize(("certain", "colours"), [(0.1, ["green", "yellow", "red"]), (0.4, ["green", "green", "red"])])
+def test_a_walker_is_shown_green_up_to_the_lower_end_of_the_band(certain: float, colours: list[str]) -> None:
+    view = View(Console(quiet=True))
+    for level in (0.05, 0.3, 2.0):
+        view.walk(0.5, {"300K-0": (level, "")}, certain=certain)
+    (line,) = view._walkers().columns[1].cells
+    assert [str(span.style) for span in line.spans] == colours

@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 from small import NUMBERS, carbons, ethanols, graph_of
-from test_losses import FORCES_RMS, built, off_by
+from test_losses import FORCES_RMS, built, off_by, truth
 
 from nnpx.config import compose, instantiate
 from nnpx.errors import ConfigError
@@ -125,3 +125,25 @@ def test_spread_and_noise_count_alike_and_either_may_be_missing(option, predicte
 def test_a_potential_without_a_width_is_refused(option):
     with pytest.raises(ConfigError, match="ensemble=shallow or noise=heteroscedastic"):
         instantiate(compose([f"loss={option}"]).loss, forces_rms=FORCES_RMS, numbers=NUMBERS, knows_spread=False)
+
+
+def test_with_error_bars_alone_the_best_energy_is_the_mean_weighted_by_their_inverse_squares():
+    """Two labels of one structure, far apart, the second five times as uncertain."""
+    graph = graph_of([*ethanols(1), *ethanols(1)])
+    label, bar = torch.tensor([1.0, 2.0], dtype=torch.float64), torch.tensor([0.1, 0.5], dtype=torch.float64)
+    graph = graph.with_(energy=label, energy_noise=bar, forces=torch.full_like(graph.forces, torch.nan))
+    loss = built("nll", smallest=1e-9)
+
+    def at(energy: float) -> float:
+        return float(loss(replace(truth(graph), energy=torch.full_like(label, energy)), graph, 0.0))
+
+    weight = (1 / bar**2).numpy()
+    assert minimize_scalar(at, bounds=(0.5, 2.5), method="bounded").x == pytest.approx((weight @ label.numpy()) / weight.sum(), abs=1e-5)
+
+
+def test_an_error_bar_adds_to_spread_and_noise(predicted):
+    graph, guess = predicted
+    bars = torch.tensor([0.3, torch.nan], dtype=torch.float64)
+    widened = torch.sqrt(guess.energy_std**2 + torch.nan_to_num(bars) ** 2)
+    loss = built("crps")
+    assert loss(guess, graph.with_(energy_noise=bars), 0.0) == pytest.approx(float(loss(replace(guess, energy_std=widened), graph, 0.0)))

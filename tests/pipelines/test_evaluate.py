@@ -90,6 +90,8 @@ def test_the_errors_are_those_of_the_potential_on_the_test_set(workspace: Path) 
     assert found["valid"]["energy"]["count"] == 3
     assert set(found["test"]["by_group"]) == {"hot", "cold"}
     assert -1 <= found["test"]["spread"]["spearman"] <= 1
+    assert set(found["test"]["told_apart"]["spread"]) == {"hot", "cold"}
+    assert "told_apart" not in found["valid"]
     predictions = np.load(workspace / "reports" / "evaluation" / "predictions.npz")
     assert predictions["test_forces"].shape == (24, 3)
     assert predictions["test_groups"].tolist()[:2] == ["hot", "cold"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
@@ -17,6 +18,7 @@ from nnpx.config import compose, fingerprint, instantiate, pipelines_dir
 from nnpx.data.jobs import Batch, Job
 from nnpx.data.reader import read_all
 from nnpx.errors import DataError
+from nnpx.neighbors import graph_from_list
 
 SMALL = ["data.n_trajectories=1", "data.n_frames=2", "data.n_equilibration=2", "data.stride=2", "data.n_displaced=3"]
 
@@ -152,3 +154,20 @@ def test_silicon_has_stress_that_rises_with_volume(tmp_path: Path) -> None:
     volume = [atoms.cell.volume for atoms in structures[:6]]
     tension = [atoms.get_stress()[:3].mean() for atoms in structures[:6]]
     assert np.corrcoef(volume, tension)[0, 1] > 0.9
+
+
+def test_error_bars_of_energies_are_kept_where_the_user_names_them(tmp_path: Path) -> None:
+    structures = copper(4)
+    for k, atoms in enumerate(structures):
+        atoms.info["dmc_error"] = 0.01 * (k + 1)
+    write(tmp_path / "mine.extxyz", structures)
+    overrides = ["data=extxyz", "data.path=mine.extxyz"]
+    label([*overrides, "data.keys.energy_std=dmc_error"], tmp_path)
+    frames = read_all(tmp_path / "data" / "labelled.extxyz").structures
+    graph = graph_from_list(frames, numbers=[29], cutoff=3.0, where="test")
+    assert graph.energy_noise.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04])
+    assert graph.select(torch.tensor([2])).energy_noise.tolist() == [0.03]
+    structures[2].info["dmc_error"] = 0.0
+    write(tmp_path / "mine.extxyz", structures)
+    with pytest.raises(DataError, match=r"data.keys.energy_std=dmc_error: expected a positive number .* found 0"):
+        label([*overrides, "data.keys.energy_std=dmc_error"], tmp_path)

@@ -1,0 +1,93 @@
+"""Which atoms a potential has no ground to judge, and why: element, feature and the range that it had in training."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from jaxtyping import Float
+from torch import Tensor
+
+from nnpx.ensemble import Ensemble
+from nnpx.graph import AtomicGraph
+from nnpx.neighbors import graph_from_list
+from nnpx.uncertainty.ranges import Ranges
+
+
+@final
+@dataclass(frozen=True)
+class Extrapolation:
+    """A feature of an atom that lies outside the range of the training set."""
+
+    structure: int  #: index of the structure
+    atom: int  #: index within the structure
+    element: str
+    feature: str  #: its name, as the descriptor gives it
+    value: float
+    low: float  #: smallest value in training
+    high: float  #: largest value in training
+
+    def __str__(self) -> str:
+        where = f"structure {self.structure}, atom {self.atom} ({self.element})"
+        return f"{where}: {self.feature} is {self.value:.4g}, and was {self.low:.4g} to {self.high:.4g} in training"
+
+
+def measure_ranges(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Ranges:
+    """The ranges of the features of the first member over these structures."""
+    member = ensemble.members[0]
+    ranges = Ranges.empty(len(ensemble.numbers), member.descriptor.n_features)
+    for piece in pieces:
+        ranges = ranges.including(_features(ensemble, piece), piece.species)
+    return ranges
+
+
+def excess(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Float[Tensor, " atom"]:
+    """How far the most foreign feature of each atom lies beyond its range, in standard deviations of its training values; 0 within.
+
+    NaN where the potential does not know its ranges, as that of an older file.
+    """
+    width, ranges = ensemble.members[0].feature_std, ensemble.ranges
+    if ranges is None:
+        return torch.cat([torch.full((piece.n_atoms,), torch.nan, dtype=torch.float64) for piece in pieces])
+    return torch.cat([ranges.excess(_features(ensemble, piece), piece.species, width).amax(1).double().cpu() for piece in pieces])
+
+
+def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapolation]:
+    """All features outside their ranges, the most foreign first.
+
+    Args:
+        ensemble: a potential, as `nnpx.load` gives it.
+        structures: of its elements.
+
+    Raises:
+        SpeciesError: an element that the potential does not know.
+        GeometryError: atoms coincide, or positions or cell make no sense.
+    """
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="structures").cast(ensemble.dtype)
+    if ensemble.ranges is None:
+        return []
+    member, ranges, features = ensemble.members[0], ensemble.ranges, _features(ensemble, graph)
+    beyond = ranges.excess(features, graph.species, member.feature_std)
+    atoms, columns = torch.nonzero(beyond, as_tuple=True)
+    order = torch.argsort(beyond[atoms, columns], descending=True)
+    first = torch.cumsum(graph.atoms_per_structure(), 0) - graph.atoms_per_structure()
+    names = member.descriptor.names()
+    return [
+        Extrapolation(
+            structure=(structure := int(graph.owner[atom])),
+            atom=atom - int(first[structure]),
+            element=chemical_symbols[ensemble.numbers[species := int(graph.species[atom])]],
+            feature=names[column],
+            value=float(features[atom, column]),
+            low=float(ranges.low[species, column]),
+            high=float(ranges.high[species, column]),
+        )
+        for atom, column in zip(atoms[order].tolist(), columns[order].tolist(), strict=True)
+    ]
+
+
+def _features(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom feature"]:
+    with torch.no_grad():
+        return ensemble.members[0].describe(graph, graph.edges(), graph.species)[1]

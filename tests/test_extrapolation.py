@@ -1,0 +1,76 @@
+"""Known ground: what was seen in training lies on it; what was not is named by atom, element and feature."""
+
+import pytest
+import torch
+from ase.build import molecule
+from small import CONFIG, ethanols, graph_of, potential_for
+
+from nnpx import artifact
+from nnpx.ensemble import Ensemble
+from nnpx.extrapolation import excess, extrapolations, measure_ranges
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    graph = graph_of(ethanols(20))
+    members = [potential_for(graph, seed).eval() for seed in range(2)]
+    return Ensemble(members, None, measure_ranges(Ensemble(members), [graph_of(ethanols(10)), graph_of(ethanols(20)[10:])]))
+
+
+def test_structures_of_the_training_set_lie_within_and_touch_every_bound(ensemble):
+    assert extrapolations(ensemble, ethanols(20)) == []
+    member, graph = ensemble.members[0], graph_of(ethanols(20))
+    with torch.no_grad():
+        features = member.describe(graph, graph.edges(), graph.species)[1]
+    for species in range(3):
+        own = features[graph.species == species]
+        torch.testing.assert_close(ensemble.ranges.low[species], own.min(0).values)
+        torch.testing.assert_close(ensemble.ranges.high[species], own.max(0).values)
+
+
+def test_single_precision_alone_leaves_no_range(ensemble):
+    narrow = Ensemble([member for member in ensemble.members], None, ensemble.ranges)
+    try:
+        for member in narrow.members:
+            member.to_precision(torch.float32)
+        assert excess(narrow, [graph_of(ethanols(20)).cast(torch.float32)]).max() == 0
+    finally:
+        for member in narrow.members:
+            member.to_precision(torch.float64)
+
+
+def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
+    familiar, stretched = ethanols(1)[0], ethanols(1)[0]
+    hydrogen = max((k for k, symbol in enumerate(stretched.symbols) if symbol == "H"), key=lambda k: -stretched.get_distance(2, k))
+    stretched.set_distance(2, hydrogen, 1.8, fix=0)  # O–H
+    assert stretched.symbols[2] == "O"
+    found = extrapolations(ensemble, [familiar, stretched])
+    assert {one.structure for one in found} == {1}
+    assert {2, hydrogen} <= {one.atom for one in found}
+    worst = found[0]
+    assert not worst.low <= worst.value <= worst.high
+    assert worst.feature in ensemble.members[0].descriptor.names()
+    assert str(worst).startswith(f"structure 1, atom {worst.atom} ({worst.element}): G")
+    by_atom = excess(ensemble, [graph_of([familiar, stretched])])
+    assert by_atom[:9].max() == 0
+    assert by_atom[9 + worst.atom] == by_atom.max()
+
+
+def test_an_element_that_was_never_trained_on_is_off_all_ground():
+    graph = graph_of(ethanols(4))
+    member = potential_for(graph, 0).eval()
+    water = molecule("H2O")
+    without_carbon = Ensemble([member], None, measure_ranges(Ensemble([member]), [graph_of([water])]))
+    found = excess(without_carbon, [graph_of([molecule("CH3CH2OH")])])
+    assert torch.isinf(found[:2]).all()
+
+
+def test_the_file_keeps_the_ranges_and_an_older_one_knows_none(tmp_path, ensemble):
+    artifact.save(tmp_path / "p.nnpx", ensemble, config=CONFIG, card={}, provenance={}, training={})
+    loaded = artifact.load(tmp_path / "p.nnpx")
+    assert torch.equal(loaded.ranges.low, ensemble.ranges.low)
+    assert torch.equal(loaded.ranges.high, ensemble.ranges.high)
+    artifact.save(tmp_path / "p.nnpx", Ensemble([*ensemble.members]), config=CONFIG, card={}, provenance={}, training={})
+    older = artifact.load(tmp_path / "p.nnpx")
+    assert extrapolations(older, ethanols(1, displacement=0.5)) == []
+    assert excess(older, [graph_of(ethanols(1))]).isnan().all()
