@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
@@ -141,12 +142,12 @@ def distances(found: list[RadialDistribution], reference: list[RadialDistributio
     return figure
 
 
-def _in_terahertz(wave: Float[np.ndarray, "*tick"]) -> Float[np.ndarray, "*tick"]:
-    return np.asarray(wave / PER_CM)
+def _in_terahertz(wave: ArrayLike) -> ArrayLike:
+    return np.asarray(wave, dtype=float) / PER_CM
 
 
-def _per_cm(frequency: Float[np.ndarray, "*tick"]) -> Float[np.ndarray, "*tick"]:
-    return np.asarray(frequency * PER_CM)
+def _per_cm(frequency: ArrayLike) -> ArrayLike:
+    return np.asarray(frequency, dtype=float) * PER_CM
 
 
 def _panels(count: int, xlabel: str) -> tuple[Figure, list[Axes]]:
