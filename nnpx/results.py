@@ -27,6 +27,8 @@ ORDER: Final = (
     "reliability",
     "sparsification",
 )
+#: alarms of the watchdog that a table lists
+_ALARMS: Final = 10
 #: name, key in the metrics, unit of a thousandth of the metric
 QUANTITIES: Final = (
     ("energy per atom", "energy_per_atom", "meV/atom"),
@@ -156,7 +158,7 @@ def final_table(evaluation: Mapping[str, Any], simulation: Mapping[str, Any], tr
             rows.append((f"{name}, MAE{said}", text(1e3 * one["mae"]), unit))
     for name, run in simulation.items():
         if drift := _drift(run):
-            rows.append((f"drift of the total energy, {name}", drift, "meV/atom/ps"))
+            rows.append((f"drift of the {run.get('conserved', 'total energy')}, {name}", drift, "meV/atom/ps"))
     moved = sum(run.get("wall_s", 0.0) for run in simulation.values())
     seconds = {"training": training.get("wall_s"), "evaluation": evaluation.get("wall_s"), "simulation": moved or None}
     rows.extend((f"time, {name}", text(float(value)), "s") for name, value in seconds.items() if value is not None)
@@ -176,16 +178,32 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
             run.get("wall_s"),
         )
         for name, run in simulation.items()
+        if "replicas" not in run
     ]
     columns = ("run", "T (K)", "drift", "σ(E)", "spread", "ns/day", "wall (s)")  # fits a terminal of 80 columns
+    said = "Runs: mean temperature; drift of the conserved energy in meV/atom/ps, its σ and the spread of the members in meV/atom"
     return [
-        Table(
-            "Runs: mean temperature; drift of the total energy in meV/atom/ps, its σ and the spread of the members in meV/atom",
-            columns,
-            rows,
-        ),
+        *([Table(said, columns, rows)] if rows else []),
+        *(table for name, run in simulation.items() if "replicas" in run for table in _stability(name, run)),
         *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
+
+
+def _stability(name: str, run: Mapping[str, Any]) -> list[Table]:
+    """How many replicas were stopped, what stability time follows, and what the watchdog said of the first."""
+    time, error = run["stability_time_ps"], run["stability_time_error_ps"]
+    rows: list[Sequence[Cell]] = [
+        ("replicas", run["replicas"]),
+        ("stopped by the watchdog", run["stopped"]),
+        ("stability time (ps)", None if time is None else f"{time:.3g} ± {error:.2g}"),
+        ("longer with 95 % confidence than (ps)", run["stability_time_at_least_ps"]),
+        ("ns/day of all replicas", run["ns_per_day"]),
+        ("wall (s)", run["wall_s"]),
+    ]
+    first = sorted(run["alarms"].items(), key=lambda alarm: alarm[1]["time_ps"])[:_ALARMS]
+    stopped: list[Sequence[Cell]] = [(k, alarm["time_ps"], alarm["alarm"].partition(". Add structures")[0]) for k, alarm in first]
+    alarms = [Table(f"{name}: the first that were stopped", ("replica", "time (ps)", "why"), stopped)] if stopped else []
+    return [Table(f"{name}: stability", ("", ""), rows), *alarms]
 
 
 def _distributions(name: str, found: Mapping[str, Any]) -> Table:

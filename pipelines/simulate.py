@@ -1,7 +1,6 @@
 """Moves the start structure with the potential: does it conserve energy, and does it move as the engine that labelled its data?"""
 
 import json
-import shutil
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,7 +9,7 @@ from rich.console import Console
 from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
-from nnpx.files import read_json
+from nnpx.files import md5, read_json
 from nnpx.md.progress import progress_bars, watcher
 from nnpx.md.study import run_all, start_file
 from nnpx.report import Section, as_rich, write_page
@@ -20,7 +19,8 @@ from nnpx.results import save_pictures, simulation_tables
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained."""
     out, console = workspace / "reports" / "simulation", Console()
-    shutil.rmtree(out, ignore_errors=True)
+    for made in ("metrics.json", "report.html"):  # the trajectory stays: a simulation that was killed goes on
+        (out / made).unlink(missing_ok=True)
     potential = workspace / "models" / "potential.nnpx"
     calculator = Calculator(potential)
     tracker = instantiate(config.tracking, workspace=workspace)
@@ -31,12 +31,14 @@ def main(config: DictConfig, workspace: Path) -> None:
             studies = run_all(
                 instantiate(config.md),
                 calculator,
+                calculator.ensemble,
                 instantiate(config.reference),
                 labelled_by=read_header(potential)["card"].get("level_of_theory", "an unknown method"),
                 seed=config.seed,
                 start=start_file(workspace / "data" / "prepared"),
                 workspace=workspace,
                 file=out / "trajectory.extxyz",
+                potential=md5(potential),
                 watch=watcher(bars),
             )
         found = {study.name: study.metrics() for study in studies}
@@ -53,7 +55,5 @@ def main(config: DictConfig, workspace: Path) -> None:
             study.log(run)
         for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:
             run.log_file(path, path.parent.relative_to(out.parent).as_posix())
-    for table in simulation_tables(found):
-        console.print(as_rich(table))
-    for note in notes:
-        console.print(note)
+    for shown in [*map(as_rich, simulation_tables(found)), *notes]:
+        console.print(shown)

@@ -3,13 +3,14 @@
     m r̈ = −∂V/∂r                          alone (`nve`), or coupled to a heat bath at temperature T (`langevin`)
 
 The contract. An option is a `Simulation`: one or more named `Dynamics`, each with a time step, a length and bounds beyond which it
-stops. A new ensemble is a subclass of `Dynamics` that writes three methods: `integrator` (one step of the equations of motion, from
-ASE), `thermostat` (what equilibrates the start structure) and `degrees_of_freedom` (what the temperature is divided by). Whatever
-it is, it must show
+stops. A new ensemble is a subclass of `Dynamics` that writes four methods: `integrator` (one step of the equations of motion, as ASE
+has them), `thermostat` (what equilibrates the start structure), `degrees_of_freedom` (what the temperature is divided by) and
+`conserved_energy`. Whatever an integrator remembers from step to step is a number or an array among its attributes, or the random
+generator, so that a run that was killed goes on from a file as if nothing had happened. Whatever it is, it must show
 
 - without a heat bath, a total energy that does not drift, and whose fluctuation falls as the square of the time step;
-- with a heat bath, ⟨T⟩ equal to the target within its statistical error;
-- the same trajectory for the same seed;
+- with a heat bath, ⟨T⟩ equal to the target within its statistical error, and canonical fluctuations;
+- the same trajectory for the same seed, to the last bit, killed and taken up again or not;
 - a `SimulationError` naming the step, the atoms and their distance as soon as the trajectory leaves physics, with everything computed
   so far already on disk.
 
@@ -60,7 +61,9 @@ class Dynamics(Simulation):
     """
 
     name: str  #: what the trajectory is called in tables and files
-    conserves_energy: bool  #: whether a drift of the total energy is an error
+    conserved: str  #: what the equations of motion conserve, in words; empty where noise conserves nothing
+    has_bath: bool  #: whether the sampled kinetic energies are canonical
+    moves_cell: bool  #: whether the cell is a variable, which only a structure that is periodic in all directions has
 
     def __init__(
         self,
@@ -106,3 +109,7 @@ class Dynamics(Simulation):
     @abstractmethod
     def degrees_of_freedom(self, atoms: Atoms) -> int:
         """How many momenta are not conserved: f in T = 2 E_kin / (f k)."""
+
+    @abstractmethod
+    def conserved_energy(self, integrator: MolecularDynamics) -> float:
+        """What `integrator` conserves, eV; NaN where noise conserves nothing."""

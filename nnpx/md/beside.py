@@ -1,8 +1,7 @@
 """The reference engine's own trajectories, computed in a process of its own while the potential moves."""
 
-import hashlib
-import json
 import os
+import shutil
 from collections.abc import Mapping
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -10,11 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, final
 
-import numpy as np
 from ase import Atoms
 
 from nnpx.errors import NNPXError
 from nnpx.md import Dynamics
+from nnpx.md.identity import identity
+from nnpx.md.record import Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory, read_trajectory
 from nnpx.reference import Reference
@@ -37,7 +37,7 @@ class Beside:
     """
 
     def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, folder: Path) -> None:
-        self._files = {name: folder / f"{_key(reference, *job, seed)}.npz" for name, job in jobs.items()}
+        self._files = {name: folder / f"{identity(reference.identity, *job, seed)}.npz" for name, job in jobs.items()}
         missing = [(*jobs[name], file) for name, file in self._files.items() if not file.is_file()]
         self._process: BaseProcess | None = None
         if missing:
@@ -77,22 +77,16 @@ def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], see
     """In the other process: every trajectory into its file, or the reason into a note."""
     failures: tuple[type[Exception], ...] = (NNPXError, ImportError, *reference.failures)
     for dynamics, start, kept in jobs:
-        raw, note = kept.with_suffix(".extxyz"), kept.with_suffix(".txt")
-        raw.unlink(missing_ok=True)
+        raw, note = kept.with_suffix(""), kept.with_suffix(".txt")
+        # not taken up: what a quantum engine answers depends on the wave function that it begins with
+        shutil.rmtree(raw, ignore_errors=True)
         note.unlink(missing_ok=True)
         try:
             calculator = reference.calculator()
-            trajectory = simulate(dynamics, start, calculator, seed=seed, name="reference", file=raw, progress=lambda done, steps: None)
+            record = Record(raw / "trajectory.extxyz", 0, raw, len(start))
+            trajectory = simulate(dynamics, start, calculator, seed=seed, name="reference", record=record, progress=lambda done, of: None)
             trajectory.write(kept)
-            raw.unlink()
+            shutil.rmtree(raw)
         except failures as problem:
             note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(" ".join(str(problem).split()), encoding="utf-8")
-
-
-def _key(reference: Reference, dynamics: Dynamics, start: Atoms, seed: int) -> str:
-    """Changes with whatever changes the trajectory."""
-    settings = {key: value for key, value in vars(dynamics).items() if isinstance(value, float | int | str)}
-    words = json.dumps([reference.identity, dynamics.name, settings, seed, start.pbc.tolist()], sort_keys=True)
-    numbers = np.concatenate([start.numbers[:, None], start.positions], 1).tobytes() + start.cell.array.tobytes()
-    return hashlib.sha256(words.encode() + numbers).hexdigest()[:12]

@@ -21,11 +21,15 @@ class Bonds:
     second: Int[np.ndarray, " bond"]  #: index of the other
     shift: Int[np.ndarray, "bond 3"]  #: S, the periodic image of the other in units of the cell
 
-    def vectors(self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "*frame bond 3"]:
+    def vectors(
+        self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "*#frame 3 3"]
+    ) -> Float[np.ndarray, "*frame bond 3"]:
         """From first to second atom, Å."""
         return np.asarray(positions[..., self.second, :] - positions[..., self.first, :] + self.shift @ cell)
 
-    def lengths(self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "*frame bond"]:
+    def lengths(
+        self, positions: Float[np.ndarray, "*frame atom 3"], cell: Float[np.ndarray, "*#frame 3 3"]
+    ) -> Float[np.ndarray, "*frame bond"]:
         """Bond lengths, Å."""
         return np.asarray(np.linalg.norm(self.vectors(positions, cell), axis=-1))
 
@@ -53,7 +57,7 @@ class Bonds:
         return np.array(legs, dtype=int).reshape(-1, 2), np.array(signs, dtype=float).reshape(-1, 2), names
 
     def angles(
-        self, positions: Float[np.ndarray, "frame atom 3"], cell: Float[np.ndarray, "3 3"]
+        self, positions: Float[np.ndarray, "frame atom 3"], cell: Float[np.ndarray, "*#frame 3 3"]
     ) -> dict[str, Float[np.ndarray, "frame chosen"]]:
         """Angles in degrees by elements: `H-C-H` has C in the middle."""
         legs, signs, names = self.angle_legs()

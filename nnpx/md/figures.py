@@ -4,20 +4,25 @@ import math
 
 import matplotlib as mpl
 import numpy as np
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
 from nnpx.md.observables import Distribution, conservation
 from nnpx.md.pairs import RadialDistribution
+from nnpx.md.stability import Stability
+from nnpx.md.stability import survival as kaplan_meier
 from nnpx.md.trajectory import Trajectory
+from nnpx.md.vibrations import PER_CM, Spectrum
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
 
 
 def energy(trajectory: Trajectory) -> Figure:
-    """Potential and total energy against time, and on its own scale the total energy with the fitted drift."""
+    """Potential and total energy against time, and on its own scale what is conserved with the fitted drift."""
     figure, (above, below) = _panels(2, "time (ps)")
     per_atom = 1.0 / len(trajectory.start) / units.meV
     time = trajectory.time_ps
@@ -26,7 +31,7 @@ def energy(trajectory: Trajectory) -> Figure:
         above.plot(time, (trajectory.total - trajectory.total[0]) * per_atom, color=_POTENTIAL, linewidth=0.8, label="total")
         above.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
         above.set_ylabel("energy (meV/atom)")
-        total = trajectory.total * per_atom
+        total = trajectory.conserved * per_atom
         drift = conservation(trajectory).drift
         below.plot(time, total - total.mean(), color=_POTENTIAL, linewidth=0.8)
         below.plot(time, drift.value * (time - time.mean()), color=INK, linewidth=1.0, linestyle="--")
@@ -49,6 +54,53 @@ def temperature(trajectory: Trajectory, target_K: float) -> Figure:
             panels[1].plot(trajectory.time_ps, spread, color=_POTENTIAL, linewidth=0.8)
             panels[1].set_ylabel("spread of V (meV/atom)")
             panels[1].set_ylim(bottom=0.0)
+    return figure
+
+
+def cell(trajectory: Trajectory) -> Figure:
+    """Pressure and volume against time."""
+    figure, (above, below) = _panels(2, "time (ps)")
+    with mpl.rc_context(STYLE):
+        above.plot(trajectory.time_ps, trajectory.pressure / units.GPa, color=_POTENTIAL, linewidth=0.8)
+        above.set_ylabel("pressure (GPa)")
+        below.plot(trajectory.time_ps, np.linalg.det(trajectory.cell), color=_POTENTIAL, linewidth=0.8)
+        below.set_ylabel("volume (Å³)")
+    return figure
+
+
+def vibrations(found: Spectrum, reference: Spectrum | None) -> Figure:
+    """The density of states with its error as a band, over that of the reference; wave numbers below, THz above."""
+    figure, (panel,) = _panels(1, "wave number (cm⁻¹)")
+    with mpl.rc_context(STYLE):
+        if reference is not None:
+            panel.fill_between(
+                reference.frequency_per_cm, reference.density, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference"
+            )
+        wave, low, high = found.frequency_per_cm, found.density - found.error, found.density + found.error
+        panel.fill_between(wave, low, high, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
+        panel.plot(wave, found.density, color=_POTENTIAL, linewidth=1.0, label="potential")
+        panel.set_xlim(0.0, wave[-1])
+        panel.set_ylabel("density of states (1/THz)")
+        panel.legend()
+        above = panel.secondary_xaxis("top", functions=(_in_terahertz, _per_cm))
+        above.set_xlabel("frequency (THz)")
+    return figure
+
+
+def survival(time_ps: Float[np.ndarray, " replica"], stopped: Bool[np.ndarray, " replica"], estimate: Stability) -> Figure:
+    """The share of replicas within bounds against time, over the exponential of the stability time."""
+    figure, (panel,) = _panels(1, "time (ps)")
+    times, shares = kaplan_meier(time_ps, stopped)
+    with mpl.rc_context(STYLE):
+        panel.step(times, 100.0 * shares, where="post", color=_POTENTIAL, linewidth=1.2)
+        if estimate.stopped:
+            grid = np.linspace(0.0, times[-1], 200)
+            panel.plot(grid, 100.0 * np.exp(-grid / estimate.time_ps), color=INK, linewidth=1.0, linestyle="--")
+        known = f"τ = {estimate.time_ps:.3g} ± {estimate.error_ps:.2g} ps (dashed)" if estimate.stopped else "no alarm"
+        said = f"{estimate.stopped} of {estimate.replicas} stopped; {known}; τ > {estimate.at_least_ps:.3g} ps with 95 %"
+        panel.set_title(said, loc="left")
+        panel.set_ylabel("replicas within bounds (%)")
+        panel.set_ylim(-3.0, 103.0)
     return figure
 
 
@@ -88,6 +140,14 @@ def distances(found: list[RadialDistribution], reference: list[RadialDistributio
             panel.set_xlabel(f"{one.pair} (Å)")
         figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+def _in_terahertz(wave: ArrayLike) -> ArrayLike:
+    return np.asarray(wave, dtype=float) / PER_CM
+
+
+def _per_cm(frequency: ArrayLike) -> ArrayLike:
+    return np.asarray(frequency, dtype=float) * PER_CM
 
 
 def _panels(count: int, xlabel: str) -> tuple[Figure, list[Axes]]:

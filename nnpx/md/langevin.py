@@ -28,7 +28,9 @@ class Langevin(Dynamics):
     """
 
     name = "langevin"
-    conserves_energy = False
+    conserved = ""
+    has_bath = True
+    moves_cell = False
 
     def __init__(
         self,
@@ -70,6 +72,10 @@ class Langevin(Dynamics):
     def degrees_of_freedom(self, atoms: Atoms) -> int:
         """3N: the bath changes every momentum."""
         return 3 * len(atoms)
+
+    def conserved_energy(self, integrator: MolecularDynamics) -> float:
+        """Nothing."""
+        return float("nan")
 
 
 def baoab(atoms: Atoms, timestep: float, temperature_K: float, friction_per_fs: float, random: np.random.Generator) -> MolecularDynamics:

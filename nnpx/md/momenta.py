@@ -48,3 +48,9 @@ def internal_degrees_of_freedom(atoms: Atoms) -> int:
 def temperature_K(kinetic_energy: float, degrees_of_freedom: int) -> float:
     """T = 2 E_kin / (f k) in K; NaN where nothing can move."""
     return 2.0 * kinetic_energy / (degrees_of_freedom * units.K) if degrees_of_freedom else float("nan")
+
+
+def pressure(atoms: Atoms) -> float:
+    """P = 2 E_kin/3V − tr σ/3 in eV/Å³, with σ the stress of the potential."""
+    trace = float(atoms.get_stress(voigt=False).trace())
+    return 2.0 * float(atoms.get_kinetic_energy()) / (3.0 * float(atoms.get_volume())) - trace / 3.0

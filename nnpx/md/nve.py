@@ -30,7 +30,9 @@ class NVE(Dynamics):
     """
 
     name = "nve"
-    conserves_energy = True
+    conserved = "total energy"
+    has_bath = False
+    moves_cell = False
 
     def __init__(
         self,
@@ -73,3 +75,7 @@ class NVE(Dynamics):
     def degrees_of_freedom(self, atoms: Atoms) -> int:
         """3N − 6 for a molecule, 3N − 3 in a cell."""
         return internal_degrees_of_freedom(atoms)
+
+    def conserved_energy(self, integrator: MolecularDynamics) -> float:
+        """V + E_kin."""
+        return float(integrator.atoms.get_potential_energy() + integrator.atoms.get_kinetic_energy())

@@ -30,10 +30,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Conservation:
-    """How well the total energy is conserved."""
+    """How well an energy is conserved."""
 
-    drift: Estimate  #: slope of the linear fit to the total energy, meV per atom and ps
-    fluctuation: float  #: standard deviation of the total energy around the fit, meV per atom
+    drift: Estimate  #: slope of the linear fit to the energy, meV per atom and ps
+    fluctuation: float  #: standard deviation of the energy around the fit, meV per atom
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def slope(time: Float[np.ndarray, " sample"], series: Float[np.ndarray, " sample
 
 
 def conservation(trajectory: Trajectory) -> Conservation:
-    """Drift and fluctuation of V + E_kin over the sampled part."""
-    per_atom = trajectory.total / len(trajectory.start) / units.meV
+    """Drift and fluctuation of what is conserved, over the sampled part."""
+    per_atom = trajectory.conserved / len(trajectory.start) / units.meV
     drift = slope(trajectory.time_ps, per_atom)
     residual = per_atom - drift.value * trajectory.time_ps
     return Conservation(drift, float(residual.std()))
@@ -115,7 +115,7 @@ def _bonded(
 ) -> dict[str, Float[np.ndarray, "sample coordinate"]]:
     """Lengths and angles of every frame by elements, with the bonds of `like`."""
     bonds = find_bonds((like or trajectory).start, bond_factor)
-    cell, frames = trajectory.start.cell.array, trajectory.positions
+    cell, frames = trajectory.cell, trajectory.positions
     lengths = bonds.lengths(frames, cell)
     found = {kind: lengths[:, chosen] for kind, chosen in bonds.by_elements().items()}
     return {**found, **bonds.angles(frames, cell)}

@@ -41,15 +41,17 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     with n_ab(r) the pairs in the bin of width Δr; in a cell up to half its smallest height.
     """
     start, step = trajectory.start, max(1, len(trajectory.positions) // _FRAMES)
-    frames = trajectory.positions[::step]
+    frames, cells = trajectory.positions[::step], trajectory.cell[::step]
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
         return []
-    reach = _half_height(start) if is_periodic else max(float(np.linalg.norm(np.ptp(frame, axis=0))) for frame in frames)
+    reach = _half_height(cells) if is_periodic else max(float(np.linalg.norm(np.ptp(frame, axis=0))) for frame in frames)
     edges = np.arange(0.0, reach + (0.0 if is_periodic else _BIN), _BIN)
     elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
     pairs = list(combinations_with_replacement(elements, 2))
-    counts = np.array([_histograms(start, frame, edges, pairs) for frame in frames])
+    counts = np.array([_histograms(start, *at, edges, pairs) for at in zip(frames, cells, strict=True)], dtype=float)
+    if is_periodic:  # as many as there would be in the volume of the start
+        counts *= (np.abs(np.linalg.det(cells)) / start.get_volume())[:, None, None]
     scale = np.array([_ideal(start, edges, pair) if is_periodic else np.full(len(edges) - 1, np.nan) for pair in pairs])
     found = []
     for (one, two), of_pair, ideal in zip(pairs, counts.transpose(1, 0, 2), scale, strict=True):
@@ -90,9 +92,11 @@ def _slope(places: Float[np.ndarray, "frame atom 3"], lags: np.ndarray, time_ps:
     return float(np.polyfit(lags * (time_ps[1] - time_ps[0]), squares, 1)[0])
 
 
-def _histograms(start: Atoms, frame: Float[np.ndarray, "atom 3"], edges: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
+def _histograms(
+    start: Atoms, frame: Float[np.ndarray, "atom 3"], cell: Float[np.ndarray, "3 3"], edges: np.ndarray, pairs: list[tuple[int, int]]
+) -> np.ndarray:
     """Ordered pairs in every bin, by pair of elements."""
-    atoms = Atoms(start.numbers, frame, cell=start.cell, pbc=start.pbc)
+    atoms = Atoms(start.numbers, frame, cell=cell, pbc=start.pbc)
     i, j, distance = ase_neighbor_list("ijd", atoms, float(edges[-1]))
     ends = start.numbers[i], start.numbers[j]
     return np.array([np.histogram(distance[(ends[0] == one) & (ends[1] == two)], edges)[0] for one, two in pairs])
@@ -105,7 +109,7 @@ def _ideal(start: Atoms, edges: np.ndarray, pair: tuple[int, int]) -> np.ndarray
     return np.asarray(max(first * (second - (pair[0] == pair[1])), 1) * shells / start.get_volume())
 
 
-def _half_height(atoms: Atoms) -> float:
-    """Half the smallest distance between two faces of the cell, Å; further away atoms meet their own images."""
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
+def _half_height(cells: Float[np.ndarray, "frame 3 3"]) -> float:
+    """Half the smallest distance between two faces of any of the cells, Å; further away atoms meet their own images."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cells), axis=-2)
     return 0.5 * float(heights.min())

@@ -6,7 +6,6 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from nnpx.md import Dynamics
 from nnpx.md.runner import Progress as Listener
 
 
@@ -16,14 +15,13 @@ def progress_bars(console: Console) -> Progress:
     return Progress("{task.description}", BarColumn(), steps, TimeRemainingColumn(), speed, console=console, transient=True)
 
 
-def watcher(bars: Progress) -> Callable[[str, Dynamics], Listener]:
-    """What opens a bar for a run and gives the function that moves it."""
+def watcher(bars: Progress) -> Callable[[str, float], Listener]:
+    """What opens a bar for a run with a time step in fs, and gives the function that moves it."""
     return partial(_open, bars)
 
 
-def _open(bars: Progress, name: str, dynamics: Dynamics) -> Listener:
-    task = bars.add_task(name, total=dynamics.equilibration_steps + dynamics.steps, speed="")
-    return partial(_advance, bars, task, dynamics.timestep_fs)
+def _open(bars: Progress, name: str, timestep_fs: float) -> Listener:
+    return partial(_advance, bars, bars.add_task(name, total=None, speed=""), timestep_fs)
 
 
 def _advance(bars: Progress, task: TaskID, timestep_fs: float, done: int, total: int) -> None:

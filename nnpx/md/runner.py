@@ -2,31 +2,36 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TextIO
+from typing import Final
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from ase.md.md import MolecularDynamics
-from jaxtyping import Float
 
+from nnpx import units
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md import Dynamics
-from nnpx.md.momenta import draw_momenta, remove_rigid_motion
-from nnpx.md.trajectory import Trajectory
+from nnpx.md.momenta import pressure
+from nnpx.md.record import Record
+from nnpx.md.trajectory import Trajectory, first_structure, from_samples
+from nnpx.md.walker import Walker, start_walker
 from nnpx.md.watchdog import Guard
 
 #: called with the steps done and the steps in all, equilibration included
 Progress = Callable[[int, int], None]
+#: begins the names of what an integrator remembers
+_INTEGRATOR: Final = "integrator "
 
 
 def simulate(
-    dynamics: Dynamics, start: Atoms, calculator: BaseCalculator, *, seed: int, name: str, file: Path, progress: Progress
+    dynamics: Dynamics, start: Atoms, calculator: BaseCalculator, *, seed: int, name: str, record: Record, progress: Progress
 ) -> Trajectory:
-    """Equilibrate, then sample; every sample is appended to `file` (extxyz) at once, so what is computed is kept whatever follows.
+    """Equilibrate, then sample; every sample is on disk at once, so what is computed is kept whatever follows.
+
+    A run whose record has a state goes on from there, and the trajectory is the same to the last bit as if it had not stopped, provided
+    that the calculator gives the same forces for the same positions. A run that had ended is not repeated.
 
     Args:
         dynamics: equations of motion, lengths and bounds.
@@ -34,71 +39,72 @@ def simulate(
         calculator: the potential.
         seed: of momenta and noise. The same seed gives the same trajectory.
         name: what the trajectory is called in messages and frames.
-        file: trajectory to append to.
+        record: what is written, and what was written before by the same dynamics from the same start.
         progress: told after every sample how many steps are done of how many.
 
     Raises:
         SimulationError: if the trajectory leaves the watchdog's bounds.
     """
-    random = np.random.default_rng(seed)
-    atoms = Atoms(start.numbers, start.positions, cell=start.cell, pbc=start.pbc, calculator=calculator)
-    draw_momenta(atoms, dynamics.temperature_K, random)
-    remove_rigid_motion(atoms)
+    fresh = start_walker(start, temperature_K=dynamics.temperature_K, seed=seed)
     guard = dynamics.watchdog.guard(
-        atoms,
+        fresh.atoms,
         bond_factor=dynamics.bond_factor,
         target_K=dynamics.temperature_K,
         timestep_fs=dynamics.timestep_fs,
         name=name,
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a", encoding="utf-8") as stream:
-        return _Recorder(dynamics, atoms, guard, stream=stream, name=name, progress=progress).run(random)
+    walker = record.resume() or fresh
+    walker.atoms.calc = calculator
+    return _Recorder(dynamics, walker, guard, record=record, name=name, progress=progress).run()
 
 
 class _Recorder:
-    """One trajectory in the making: the atoms, their guard, and the samples so far."""
+    """One trajectory in the making: the walker, its guard, and what is on disk so far."""
 
-    def __init__(self, dynamics: Dynamics, atoms: Atoms, guard: Guard, *, stream: TextIO, name: str, progress: Progress) -> None:
-        self.dynamics, self.atoms, self.guard, self.stream, self.name, self.progress = dynamics, atoms, guard, stream, name, progress
-        self.positions: list[Float[np.ndarray, "atom 3"]] = []
-        self.rows: list[tuple[float, float, float, float]] = []
+    def __init__(self, dynamics: Dynamics, walker: Walker, guard: Guard, *, record: Record, name: str, progress: Progress) -> None:
+        self.dynamics, self.walker, self.guard, self.record, self.name, self.progress = dynamics, walker, guard, record, name, progress
+        self.atoms = walker.atoms
+        self.began = time.perf_counter() - float(walker.memory.get("wall_s", 0.0))
 
-    def run(self, random: np.random.Generator) -> Trajectory:
-        """Equilibration and production."""
-        began = time.perf_counter()
-        dynamics, atoms = self.dynamics, self.atoms
-        warm_up = dynamics.equilibration_steps
-        if warm_up:
-            self._advance(lambda: dynamics.thermostat(atoms, random), first=0, steps=warm_up, sampled=False)
-        origin = atoms.copy()
-        self._advance(lambda: dynamics.integrator(atoms, random), first=warm_up, steps=dynamics.steps, sampled=True)
-        time_ps, potential, kinetic, energy_std = np.array(self.rows).T
-        return Trajectory(
-            start=origin,
-            degrees_of_freedom=dynamics.degrees_of_freedom(origin),
+    def run(self) -> Trajectory:
+        """Equilibration and production, as far as they are not done."""
+        dynamics, random, record = self.dynamics, self.walker.random, self.record
+        warm_up, total, is_sampled = dynamics.equilibration_steps, dynamics.equilibration_steps + dynamics.steps, len(record.samples()) > 0
+        if self.walker.step < warm_up:
+            goes_on = bool(self.walker.memory)
+            self._advance(lambda: dynamics.thermostat(self.atoms, random), first=0, last=warm_up, sampled=False, goes_on=goes_on)
+        if self.walker.step < total:
+            self._advance(lambda: dynamics.integrator(self.atoms, random), first=warm_up, last=total, sampled=True, goes_on=is_sampled)
+        samples = record.samples()
+        start = first_structure(samples, self.atoms)
+        return from_samples(
+            samples,
+            start=start,
+            degrees_of_freedom=dynamics.degrees_of_freedom(start),
             timestep_fs=dynamics.timestep_fs,
-            time_ps=time_ps,
-            positions=np.array(self.positions),
-            potential=potential,
-            kinetic=kinetic,
-            energy_std=energy_std,
-            steps=warm_up + dynamics.steps,
-            wall_s=time.perf_counter() - began,
+            steps=total,
+            wall_s=float(self.walker.memory["wall_s"]),
         )
 
-    def _advance(self, integrator: Callable[[], MolecularDynamics], *, first: int, steps: int, sampled: bool) -> None:
-        """Run some steps, watching every force and every sampled geometry; the step is counted from the first of the equilibration."""
-        every, total, step = self.dynamics.stride, self.dynamics.equilibration_steps + self.dynamics.steps, first
+    def _advance(self, make: Callable[[], MolecularDynamics], *, first: int, last: int, sampled: bool, goes_on: bool) -> None:
+        """To the last step, counted from the first of the equilibration, watching every force and every sampled geometry."""
+        every, total, begun = self.dynamics.stride, self.dynamics.equilibration_steps + self.dynamics.steps, self.walker.step
+        step = begun
         try:
             # ASE's BAOAB asks for forces when it is made, so making it belongs to what may fail
-            for step, _ in enumerate(integrator().irun(steps), start=first):
+            integrator = self._restored(make) if goes_on else make()
+            for step, _ in enumerate(integrator.irun(last - begun), start=begun):
+                if goes_on and step == begun:
+                    continue
                 self.guard.forces(step, self.atoms, self.atoms.get_forces())
                 if (step - first) % every == 0:
                     self._watch(step)
                     if sampled:
-                        self._record(step)
+                        self._record(step, integrator)
+                    if self.record.is_due():
+                        self._keep(step, integrator)
                     self.progress(step, total)
+            self._keep(last, integrator)
         except (GeometryError, CalculatorError) as reason:
             # the step that failed is the one after the last that was seen
             raise self.guard.failed(step + 1, self.atoms, reason) from reason
@@ -106,20 +112,43 @@ class _Recorder:
             self._keep_last(step)
             raise
 
+    def _keep(self, step: int, integrator: MolecularDynamics) -> None:
+        """The state: whatever is a number or an array of an integrator decides how it goes on."""
+        known = {name: np.array(value) for name, value in vars(integrator).items() if isinstance(value, float | np.ndarray)}
+        self.walker.step = step
+        self.walker.memory = {_INTEGRATOR + name: value for name, value in known.items()}
+        self.walker.memory["wall_s"] = np.array(time.perf_counter() - self.began)
+        self.record.keep(self.walker)
+
+    def _restored(self, make: Callable[[], MolecularDynamics]) -> MolecularDynamics:
+        """An integrator that remembers what it did; making one may change the momenta, as at the start of production."""
+        momenta = self.atoms.get_momenta()
+        integrator = make()
+        self.atoms.set_momenta(momenta)
+        for name, value in self.walker.memory.items():
+            if name.startswith(_INTEGRATOR):
+                setattr(integrator, name.removeprefix(_INTEGRATOR), value if value.ndim else float(value))
+        return integrator
+
     def _watch(self, step: int) -> None:
         self.guard.geometry(step, self.atoms)
         self.guard.temperature(step, self.atoms, self.dynamics.degrees_of_freedom(self.atoms))
 
-    def _record(self, step: int) -> None:
-        row = (
-            self._time_ps(step),
-            float(self.atoms.get_potential_energy()),
-            float(self.atoms.get_kinetic_energy()),
-            self._spread(),
-        )
-        self.rows.append(row)
-        self.positions.append(self.atoms.get_positions())
-        self._append(row)
+    def _record(self, step: int, integrator: MolecularDynamics) -> None:
+        atoms, spread = self.atoms, self._spread()
+        numbers = {
+            "time_ps": self._time_ps(step),
+            "positions": atoms.positions,
+            "potential": float(atoms.get_potential_energy()),
+            "kinetic": float(atoms.get_kinetic_energy()),
+            "energy_std": spread,
+            "velocities": atoms.get_velocities(),
+            "cell": atoms.cell.array,
+            "conserved": self.dynamics.conserved_energy(integrator),
+            "pressure": pressure(atoms) if self.dynamics.moves_cell else float("nan"),
+        }
+        self.record.append_sample(numbers)
+        self._append(step, spread)
 
     def _spread(self) -> float:
         """The members' spread of the energy, where the calculator is an ensemble."""
@@ -129,21 +158,20 @@ class _Recorder:
 
     def _keep_last(self, step: int) -> None:
         """The structure at which the bounds were left is the one to look at, so it ends the file if it can be written."""
-        energy = float(self.atoms.get_potential_energy())
-        if np.isfinite(self.atoms.positions).all() and np.isfinite(energy):
-            row = (self._time_ps(step), energy, float(self.atoms.get_kinetic_energy()), float("nan"))
-            self._append(row)
+        if np.isfinite(self.atoms.positions).all() and np.isfinite(self.atoms.get_potential_energy()):
+            self._append(step, float("nan"))
 
     def _time_ps(self, step: int) -> float:
         """Negative during the equilibration."""
         return (step - self.dynamics.equilibration_steps) * self.dynamics.timestep_fs / 1000.0
 
-    def _append(self, row: tuple[float, float, float, float]) -> None:
-        time_ps, potential, kinetic, energy_std = row
+    def _append(self, step: int, energy_std: float) -> None:
         frame = self.atoms.copy()
-        frame.info.update(run=self.name, time_ps=time_ps, kinetic_energy=kinetic)
+        frame.info.update(run=self.name, time_ps=self._time_ps(step), kinetic_energy=float(self.atoms.get_kinetic_energy()))
         if np.isfinite(energy_std):
             frame.info["energy_std"] = energy_std
-        frame.calc = SinglePointCalculator(frame, energy=potential, forces=self.atoms.get_forces())
-        write(self.stream, frame, format="extxyz")
-        self.stream.flush()
+        if self.dynamics.moves_cell:
+            frame.info["pressure_GPa"] = pressure(self.atoms) / units.GPa
+        energy, forces = float(self.atoms.get_potential_energy()), self.atoms.get_forces()
+        frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
+        self.record.append(frame)

@@ -1,6 +1,6 @@
 """Trajectories of a potential, beside those of the engine that labelled its training data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,14 +13,20 @@ from ase.io.formats import UnknownFileTypeError
 from matplotlib.figure import Figure
 
 from nnpx import units
-from nnpx.errors import DataError
+from nnpx.ensemble import Ensemble
+from nnpx.errors import ConfigError, DataError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.beside import Beside
 from nnpx.md.canonical import canonical_test
+from nnpx.md.identity import identity
 from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
 from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
+from nnpx.md.record import Record
+from nnpx.md.replica_study import ReplicaStudy
+from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
 from nnpx.md.trajectory import Trajectory
+from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.reference import Reference
 from nnpx.tracking import Run
 
@@ -48,6 +54,10 @@ class Study:
         """Distances between elements, of the potential and of the reference; empty where there is none."""
         return radial_distributions(self.trajectory), radial_distributions(self.reference) if self.reference is not None else []
 
+    def spectra(self) -> tuple[Spectrum | None, Spectrum | None]:
+        """Vibrations of the potential and of the reference; None where there is none or it is too short."""
+        return spectrum(self.trajectory), spectrum(self.reference) if self.reference is not None else None
+
     def metrics(self) -> Metrics:
         """The numbers; what could not be measured is None."""
         one = self.trajectory
@@ -61,31 +71,44 @@ class Study:
             "wall_s": one.wall_s,
             "ns_per_day": one.ns_per_day,
         }
-        if self.dynamics.conserves_energy:
+        if self.dynamics.conserved:
             energy = conservation(one)
             found |= {
+                "conserved": self.dynamics.conserved,
                 "drift_meV_per_atom_per_ps": energy.drift.value,
                 "drift_error_meV_per_atom_per_ps": energy.drift.error,
                 "sigma_total_meV_per_atom": energy.fluctuation,
             }
-        else:
+        if self.dynamics.has_bath:
             canonical = canonical_test(one, self.dynamics.temperature_K)
             found |= {"canonical_p_value": canonical.p_value, "canonical_samples": canonical.samples}
+        if self.dynamics.moves_cell:
+            of_cell = {"pressure": (one.pressure / units.GPa, "GPa"), "volume": (np.linalg.det(one.cell), "A3")}
+            for quantity, (series, unit) in of_cell.items():
+                estimate = mean(series)
+                found |= {f"{quantity}_{unit}": estimate.value, f"{quantity}_error_{unit}": estimate.error}
         if one.start.pbc.all():
             found["diffusion"] = {symbol: {"unit": "Å²/ps", **vars(estimate)} for symbol, estimate in diffusion(one).items()}
         if self.reference is not None:
             found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
             if not one.start.pbc.any():
                 found["distance_distribution_mae"] = distance_distribution_error(one, self.reference)
+        of_ours, of_theirs = self.spectra()
+        if of_ours is not None:
+            found["vibration_peak_per_cm"] = of_ours.peak_per_cm
+        if of_theirs is not None:
+            found["reference_vibration_peak_per_cm"] = of_theirs.peak_per_cm
         return _without_nan(found)
 
     def pictures(self) -> dict[str, tuple[Figure, str]]:
         """The figures and their captions by name."""
         caption = f"{self.name}: temperature, and spread of the members where there are several."
         drawn = {f"{self.name}_temperature": (figures.temperature(self.trajectory, self.dynamics.temperature_K), caption)}
-        if self.dynamics.conserves_energy:
-            caption = f"{self.name}: potential and total energy; below, the total energy alone with its drift."
+        if self.dynamics.conserved:
+            caption = f"{self.name}: potential and total energy; below, the {self.dynamics.conserved} alone with its drift."
             drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory), caption)
+        if self.dynamics.moves_cell:
+            drawn[f"{self.name}_cell"] = (figures.cell(self.trajectory), f"{self.name}: pressure, and volume of the cell.")
         beside = " and of the reference engine in the same dynamics" if self.reference else ""
         found = self.distributions()
         if found:
@@ -94,6 +117,11 @@ class Study:
         if radial:
             caption = f"{self.name}: distances between elements, with standard errors, of the potential{beside}."
             drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
+        of_ours, of_theirs = self.spectra()
+        if of_ours is not None:
+            caption = f"{self.name}: spectrum of the velocities, with standard errors, of the potential{beside}. "
+            caption += f"Above {of_ours.frequency_per_cm[-1]:.0f} cm⁻¹ it folds back."
+            drawn[f"{self.name}_vibrations"] = (figures.vibrations(of_ours, of_theirs), caption)
         return drawn
 
     def log(self, run: Run) -> None:
@@ -110,6 +138,7 @@ class Study:
 def run_all(
     simulation: Simulation,
     calculator: BaseCalculator,
+    ensemble: Ensemble,
     reference: Reference,
     *,
     labelled_by: str,
@@ -117,37 +146,50 @@ def run_all(
     start: Path,
     workspace: Path,
     file: Path,
-    watch: Callable[[str, Dynamics], Progress],
-) -> list[Study]:
+    potential: str,
+    watch: Callable[[str, float], Progress],
+) -> Sequence[Study | ReplicaStudy]:
     """Every run of a simulation; the reference engine runs beside the potential, in a process of its own.
 
     Args:
         simulation: the runs.
         calculator: the potential.
+        ensemble: the same, for replicas that are evaluated together.
         reference: the engine of the labels, asked where a run says `compare`; its trajectories are kept in .nnpx/ for the next potential.
         labelled_by: level of theory of the training data. An engine of another level says nothing about the potential and is not run.
         seed: of momenta and noise.
         start: the structure to start from where the configuration names none.
         workspace: the folder that paths in the configuration are relative to.
-        file: trajectory to append to.
-        watch: gives for each run what is told about its progress.
+        file: trajectory to append to. What the same runs of the same potential have written there before they were killed stays there.
+        potential: checksum of the potential.
+        watch: gives for each run, by its name and time step in fs, what is told about its progress.
 
     Raises:
         SimulationError: if a trajectory explodes.
         DataError: if the start structure cannot be read.
+        ConfigError: if a cell is to move that the start structure does not have.
     """
+    folder = workspace / ".nnpx" / "simulate"
+    if isinstance(simulation, Replicas):
+        atoms = _first_structure(workspace / simulation.structure if simulation.structure else start)
+        kept, progress = folder / identity(potential, simulation, atoms, seed), watch(simulation.name, simulation.timestep_fs)
+        fates = follow(simulation, ensemble, atoms, seed=seed, folder=kept, frames=file, progress=progress)
+        return [ReplicaStudy(simulation.name, simulation, fates)]
     runs = simulation.runs()
     named = {name: dynamics.structure or simulation.structure for name, dynamics in runs.items()}
     starts = {name: _first_structure(workspace / path if path else start) for name, path in named.items()}
+    for name, dynamics in runs.items():
+        _check(name, dynamics, starts[name])
     same_level = reference.level_of_theory == labelled_by
     foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
     compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
-    studies = []
-    with Beside(reference, compared, seed=seed, folder=workspace / ".nnpx" / "simulate") as beside:
-        trajectories = {
-            name: simulate(dynamics, starts[name], calculator, seed=seed, name=name, file=file, progress=watch(name, dynamics))
-            for name, dynamics in runs.items()
-        }
+    studies, trajectories, end = [], {}, 0
+    with Beside(reference, compared, seed=seed, folder=folder) as beside:
+        for name, dynamics in runs.items():
+            atoms, progress = starts[name], watch(name, dynamics.timestep_fs)
+            record = Record(file, end, folder / identity(potential, dynamics, atoms, seed), len(atoms))
+            trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
+            end = record.end()
         for name, dynamics in runs.items():
             answer = beside.answer(name) if name in compared else foreign * dynamics.compare
             known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
@@ -172,6 +214,21 @@ def _first_structure(path: Path) -> Atoms:
     except (OSError, ValueError, IndexError, KeyError, UnknownFileTypeError) as problem:
         do = "Run `nnpx prepare`, or correct md.structure."
         raise DataError(str(path), expected="a structure to start from", found=f"{type(problem).__name__}: {problem}", do=do) from problem
+
+
+def _check(name: str, dynamics: Dynamics, start: Atoms) -> None:
+    """Refuse what could only fail after the equilibration."""
+    if dynamics.has_bath and not dynamics.degrees_of_freedom(start):
+        found, do = f"{start.symbols}, whose every momentum is conserved", "Choose md=langevin, whose bath moves the whole too."
+        raise ConfigError(f"md.structure ({name})", expected="a structure with vibrations for the bath", found=found, do=do)
+    if dynamics.moves_cell and not start.pbc.all():
+        periodic = ", ".join(axis for axis, is_periodic in zip("abc", start.pbc, strict=True) if is_periodic)
+        found = f"{start.symbols}, periodic along {periodic}" if periodic else f"{start.symbols} without a cell"
+        expected, do = (
+            "a structure that is periodic in all directions",
+            "Choose md=nose_hoover or md=langevin, or name a crystal or a liquid.",
+        )
+        raise ConfigError(f"md.structure ({name})", expected=expected, found=found, do=do)
 
 
 def _comparison(found: list[Distribution]) -> Metrics:

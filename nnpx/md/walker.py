@@ -1,7 +1,7 @@
 """One replica of a structure on its way through phase space: what it is now, and everything that decides what it will be."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
 
@@ -13,6 +13,8 @@ from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 
 #: the arrays of a walker's structure, by their names in ASE
 _ARRAYS: Final = ("numbers", "positions", "masses", "momenta")
+#: begins the names of what is remembered, in the file
+_MEMORY: Final = "memory "
 
 
 @final
@@ -30,6 +32,7 @@ class Walker:
     energy: float = float("nan")  #: V at the positions, eV
     energy_std: float = float("nan")  #: the members' spread of V, eV; NaN where there is one member
     forces: Float[np.ndarray, "atom 3"] | None = None  #: at the positions, eV/Å; None before they are computed
+    memory: dict[str, np.ndarray] = field(default_factory=dict)  #: whatever else whoever moves it has to know to go on, by name
 
     def write(self, path: Path) -> None:
         """Everything in one file (npz), written beside and renamed so that it is whole or not there."""
@@ -37,11 +40,12 @@ class Walker:
         arrays = {name: self.atoms.get_array(name) if self.atoms.has(name) else getattr(self.atoms, f"get_{name}")() for name in _ARRAYS}
         geometry = {"cell": self.atoms.cell.array, "pbc": self.atoms.pbc}
         forces = {} if self.forces is None else {"forces": self.forces}
+        memory = {_MEMORY + name: value for name, value in self.memory.items()}
         numbers = {name: getattr(self, name) for name in ("temperature_K", "step", "energy", "energy_std")}
         words = json.dumps({**numbers, "random": self.random.bit_generator.state})
         beside = path.with_name(f"writing-{path.name}")
         with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **geometry, **forces)
+            np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **geometry, **forces, **memory)
         beside.replace(path)
 
 
@@ -66,6 +70,7 @@ def read_walker(path: Path) -> Walker:
         state = json.loads(str(kept["state"]))
         atoms = Atoms(**{name: kept[name] for name in (*_ARRAYS, "cell", "pbc")})
         forces = kept.get("forces")
+        memory = {name.removeprefix(_MEMORY): kept[name] for name in kept.files if name.startswith(_MEMORY)}
     random = np.random.Generator(getattr(np.random, state["random"]["bit_generator"])())
     random.bit_generator.state = state.pop("random")
-    return Walker(atoms, random=random, forces=forces, **state)
+    return Walker(atoms, random=random, forces=forces, memory=memory, **state)

@@ -30,6 +30,7 @@ from nnpx.config import compose, instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.md.batched import Walkers
 from nnpx.md.momenta import remove_rigid_motion
+from nnpx.md.record import Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.walker import Walker, start_walker
@@ -76,8 +77,8 @@ def run(option: str, atoms: Atoms, calculator: BaseCalculator, **numbers: object
     values = {"watchdog.max_bond_change": "null", **numbers}
     dynamics = instantiate(compose([f"md={option}", *(f"md.{key}={value}" for key, value in values.items())]).md)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "trajectory.extxyz"
-        return simulate(dynamics, atoms, calculator, seed=0, name=option, file=file, progress=lambda done, steps: None)
+        record = Record(Path(folder) / "trajectory.extxyz", 0, Path(folder), len(atoms))
+        return simulate(dynamics, atoms, calculator, seed=0, name=option, record=record, progress=lambda done, steps: None)
 
 
 def measure(

@@ -15,6 +15,7 @@ from small import CONFIG, carbons, graph_of, potential_for
 from nnpx.ensemble import Ensemble
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
+from nnpx.md.record import Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory
 
@@ -37,9 +38,10 @@ def run(tmp_path: Path) -> Callable[..., Trajectory]:
 
     def go(kind: type[NVE] | type[Langevin], atoms: Atoms, calculator: Calculator, seed: int = 0, **changed: Any) -> Trajectory:
         dynamics = kind(**settings(**changed))
-        return simulate(
-            dynamics, atoms, calculator, seed=seed, name="test", file=tmp_path / "trajectory.extxyz", progress=lambda done, of: None
-        )
+        frames = tmp_path / "trajectory.extxyz"
+        frames.unlink(missing_ok=True)
+        record = Record(frames, 0, tmp_path / "state", len(atoms))
+        return simulate(dynamics, atoms, calculator, seed=seed, name="test", record=record, progress=lambda done, of: None)
 
     return go
 

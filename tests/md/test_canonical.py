@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from md_systems import sampled
 
 from nnpx import units
 from nnpx.md.canonical import canonical_test, correlation_length
@@ -13,11 +14,8 @@ TEMPERATURE_K = 300.0
 
 def trajectory(kinetic: np.ndarray, degrees_of_freedom: int = 27) -> Trajectory:
     """Kinetic energies in units of kT."""
-    n = len(kinetic)
-    zeros, energies = np.zeros(n), kinetic * TEMPERATURE_K * units.K
-    return Trajectory(
-        molecule("CH3CH2OH"), degrees_of_freedom, 1.0, np.arange(n) * 1e-3, np.zeros((n, 9, 3)), zeros, energies, zeros, n, 1.0
-    )
+    frames = np.zeros((len(kinetic), 9, 3))
+    return sampled(molecule("CH3CH2OH"), frames, degrees_of_freedom=degrees_of_freedom, kinetic=kinetic * TEMPERATURE_K * units.K)
 
 
 def bath(random: np.random.Generator, samples: int, memory: float, degrees_of_freedom: int = 27) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from md_systems import sampled
 from scipy.stats import norm
 
 from nnpx import units
@@ -16,18 +17,15 @@ from nnpx.md.trajectory import Trajectory
 
 def trajectory(atoms: Atoms, positions: np.ndarray, total: np.ndarray | None = None) -> Trajectory:
     frames = len(positions)
-    kinetic = np.full(frames, 0.5)
-    return Trajectory(
-        start=atoms,
-        degrees_of_freedom=3 * len(atoms),
-        timestep_fs=1.0,
+    kinetic, energy = np.full(frames, 0.5), np.zeros(frames) if total is None else total
+    return sampled(
+        atoms,
+        positions,
         time_ps=np.linspace(0.0, 10.0, frames),
-        positions=positions,
-        potential=(np.zeros(frames) if total is None else total) - kinetic,
+        potential=energy - kinetic,
         kinetic=kinetic,
+        conserved=energy,
         energy_std=np.full(frames, 0.01),
-        steps=frames,
-        wall_s=1.0,
     )
 
 

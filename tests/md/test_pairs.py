@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from md_systems import sampled
 
 from nnpx.figures import svg
 from nnpx.md import figures
 from nnpx.md.pairs import diffusion, radial_distributions
-from nnpx.md.trajectory import Trajectory
-
-
-def trajectory(atoms: Atoms, positions: np.ndarray, step_ps: float = 0.01) -> Trajectory:
-    n = len(positions)
-    zeros = np.zeros(n)
-    return Trajectory(atoms, 3 * len(atoms), 1.0, np.arange(n) * step_ps, positions, zeros, zeros, zeros, n, 1.0)
 
 
 def test_an_ideal_gas_has_no_structure_whatever_its_cell() -> None:
@@ -22,7 +16,7 @@ def test_an_ideal_gas_has_no_structure_whatever_its_cell() -> None:
     random = np.random.default_rng(0)
     cell = np.array([[9.0, 0.0, 0.0], [2.0, 8.0, 0.0], [-1.0, 3.0, 10.0]])
     gas = Atoms("H20O10", random.random((30, 3)) @ cell, cell=cell, pbc=True)
-    found = radial_distributions(trajectory(gas, random.random((500, 30, 3)) @ cell))
+    found = radial_distributions(sampled(gas, random.random((500, 30, 3)) @ cell))
     assert [one.pair for one in found] == ["H-H", "H-O", "O-O"]
     deviations = []
     for one in found:
@@ -36,7 +30,7 @@ def test_an_ideal_gas_has_no_structure_whatever_its_cell() -> None:
 def test_an_atom_of_a_close_packed_crystal_has_12_neighbours() -> None:
     crystal = bulk("Cu", cubic=True) * (3, 3, 3)
     shaken = crystal.positions + 0.05 * np.random.default_rng(1).standard_normal((40, len(crystal), 3))
-    (found,) = radial_distributions(trajectory(crystal, shaken))
+    (found,) = radial_distributions(sampled(crystal, shaken))
     near = found.distance < 3.0
     shells = 4 / 3 * np.pi * np.diff((np.arange(len(found.distance) + 1) * 0.05) ** 3)
     count = (found.value * shells)[near].sum() * (len(crystal) - 1) / crystal.get_volume()
@@ -46,7 +40,7 @@ def test_an_atom_of_a_close_packed_crystal_has_12_neighbours() -> None:
 def test_distances_in_a_molecule_are_normalised() -> None:
     water = molecule("H2O")
     frames = water.positions + 0.03 * np.random.default_rng(2).standard_normal((200, 3, 3))
-    found = {one.pair: one for one in radial_distributions(trajectory(water, frames))}
+    found = {one.pair: one for one in radial_distributions(sampled(water, frames))}
     assert list(found) == ["H-H", "H-O"]
     for pair, length in (("H-H", water.get_distance(1, 2)), ("H-O", water.get_distance(0, 1))):
         assert found[pair].value.sum() * 0.05 == pytest.approx(1.0)
@@ -57,7 +51,7 @@ def test_distances_in_a_molecule_are_normalised() -> None:
 def test_a_slab_has_no_radial_distribution() -> None:
     slab = bulk("Cu", cubic=True)
     slab.pbc = (True, True, False)
-    assert radial_distributions(trajectory(slab, slab.positions[None])) == []
+    assert radial_distributions(sampled(slab, slab.positions[None])) == []
 
 
 def test_a_random_walk_diffuses_with_its_coefficient() -> None:
@@ -66,7 +60,7 @@ def test_a_random_walk_diffuses_with_its_coefficient() -> None:
     width = np.repeat([0.02, 0.05], 40)[:, None]
     steps = width * random.standard_normal((2000, 80, 3)) + [0.01, 0.0, 0.0]
     gas = Atoms("H40O40", np.zeros((80, 3)), masses=[1.0] * 80, cell=[10.0] * 3, pbc=True)
-    found = diffusion(trajectory(gas, steps.cumsum(0)))
+    found = diffusion(sampled(gas, steps.cumsum(0)))
     for symbol, of_step in (("H", 0.02), ("O", 0.05)):
         expected = of_step**2 / (2 * 0.01)
         # the centre of mass of 80 atoms takes some of the motion away, and lends that of the other element
@@ -77,6 +71,6 @@ def test_a_random_walk_diffuses_with_its_coefficient() -> None:
 def test_a_solid_does_not_diffuse_and_a_short_trajectory_says_nothing() -> None:
     crystal = bulk("Cu", cubic=True)
     shaken = crystal.positions + 0.1 * np.random.default_rng(4).standard_normal((500, 4, 3))
-    found = diffusion(trajectory(crystal, shaken))["Cu"]
+    found = diffusion(sampled(crystal, shaken))["Cu"]
     assert abs(found.value) < 4 * found.error + 1e-12
-    assert np.isnan(diffusion(trajectory(crystal, shaken[:3]))["Cu"].value)
+    assert np.isnan(diffusion(sampled(crystal, shaken[:3]))["Cu"].value)

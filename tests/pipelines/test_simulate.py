@@ -16,7 +16,7 @@ from nnpx import artifact
 from nnpx.assembly import build_parts
 from nnpx.config import compose, instantiate, pipelines_dir
 from nnpx.ensemble import Ensemble
-from nnpx.errors import DataError, SimulationError
+from nnpx.errors import ConfigError, DataError, SimulationError
 from nnpx.md import Dynamics, Simulation
 from nnpx.potential import Scales
 from nnpx.schema import plain
@@ -123,6 +123,31 @@ def test_an_explosion_is_an_error_and_keeps_the_trajectory(workspace: Path) -> N
     assert len(read(workspace / "reports/simulation/trajectory.extxyz", ":")) == 1
 
 
+def test_a_molecule_without_a_cell_has_no_pressure(workspace: Path) -> None:
+    with pytest.raises(ConfigError, match=r"md.structure \(npt\): expected a structure that is periodic .* found C2OH6 without a cell"):
+        run(compose([*WEAK, "md=npt"]), workspace)
+    assert not (workspace / "reports/simulation/trajectory.extxyz").exists()
+
+
+def test_replicas_that_explode_are_counted_and_the_others_go_on(workspace: Path) -> None:
+    replicas = [
+        "md=replicas",
+        "md.n_replicas=6",
+        "md.duration_ps=0.1",
+        "md.watchdog.max_bond_change=0.15",
+        "md.watchdog.max_isolation=null",
+    ]
+    run(compose([*WEAK, *replicas]), workspace)
+    found = json.loads((workspace / "reports/simulation/metrics.json").read_text())["replicas"]
+    assert found["replicas"] == 6
+    assert 0 < found["stopped"] == len(found["alarms"])
+    followed = 0.1 * (6 - found["stopped"]) + sum(alarm["time_ps"] for alarm in found["alarms"].values())
+    assert found["stability_time_ps"] == pytest.approx(followed / found["stopped"])
+    frames = read(workspace / "reports/simulation/trajectory.extxyz", ":")
+    assert sum(bool(frame.info["stopped"]) for frame in frames) == found["stopped"]
+    assert "bond stretched" in (workspace / "reports/simulation/report.html").read_text()
+
+
 def test_the_start_structure_can_be_given(workspace: Path) -> None:
     write(workspace / "mine.xyz", molecule("H2O"))
     run(compose([*ONE, "md.structure=mine.xyz", "md.compare=false"]), workspace)
@@ -139,7 +164,7 @@ def test_without_a_test_set_the_start_is_in_the_validation_set(workspace: Path) 
     assert len(read(workspace / "reports/simulation/trajectory.extxyz", 0)) == 3
 
 
-@pytest.mark.parametrize("option", ["nve", "langevin", "nve_and_langevin"])
+@pytest.mark.parametrize("option", ["nve", "langevin", "nve_and_langevin", "nose_hoover", "npt", "replicas"])
 def test_every_option_is_a_simulation(option: str) -> None:
     simulation = instantiate(compose([f"md={option}"]).md)
     assert isinstance(simulation, Simulation)
