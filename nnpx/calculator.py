@@ -13,6 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from nnpx.artifact import load
 from nnpx.ensemble import Ensemble
+from nnpx.extrapolation import excess
 from nnpx.neighbors import graph_from_atoms
 from nnpx.potential import Potential
 
@@ -27,8 +28,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
 
     Results in ASE's units and signs: `energy` and `free_energy` (eV), `forces` (eV/Å), `energies` of the atoms (eV), and `stress`
     (eV/Å³, Voigt order) for structures that are periodic in all three directions. An ensemble also has `energy_std` (eV) and
-    `forces_std` (eV/Å), the spread of its members: `calc.get_property("forces_std", atoms)`. A potential that describes the noise of its
-    labels has `energy_noise` (eV) and `forces_noise` (eV/Å).
+    `forces_std` (eV/Å), the spread of its members, calibrated where its file says how: `calc.get_property("forces_std", atoms)`. A
+    potential that describes the noise of its labels has `energy_noise` (eV) and `forces_noise` (eV/Å). `extrapolation` is the excess of
+    each atom over the ranges of training (see `nnpx.extrapolation`), 0 on known ground.
 
     Args:
         potential: file of a potential, `models:/name@champion` of the project's registry, or a potential in memory, whose precision and
@@ -57,7 +59,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
         self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
-        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ())]
+        known = () if self.ensemble.ranges is None else ("extrapolation",)
+        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ()), *known]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *extra]
 
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
@@ -93,6 +96,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         if self.knows_noise:
             self.results["energy_noise"] = float(prediction.energy_noise[0])
             self.results["forces_noise"] = _numpy(prediction.forces_noise)
+        if "extrapolation" in asked:
+            self.results["extrapolation"] = excess(self.ensemble, [graph]).numpy()
         if self.ensemble.n_members > 1:
             self.results["energy_std"] = float(prediction.energy_std[0])
             if with_spread:

@@ -6,6 +6,7 @@ from ase.build import molecule
 from small import CONFIG, ethanols, graph_of, potential_for
 
 from nnpx import artifact
+from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
 from nnpx.extrapolation import excess, extrapolations, measure_ranges
 
@@ -54,6 +55,14 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
     by_atom = excess(ensemble, [graph_of([familiar, stretched])])
     assert by_atom[:9].max() == 0
     assert by_atom[9 + worst.atom] == by_atom.max()
+
+
+def test_the_calculator_says_it_of_every_atom(ensemble):
+    far = ethanols(1, displacement=0.4)[0]
+    found = Calculator(ensemble).get_property("extrapolation", far)
+    assert found == pytest.approx(excess(ensemble, [graph_of([far])]).numpy())
+    assert found.max() > 0
+    assert "extrapolation" not in Calculator(Ensemble([*ensemble.members])).implemented_properties
 
 
 def test_an_element_that_was_never_trained_on_is_off_all_ground():
