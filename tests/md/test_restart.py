@@ -94,7 +94,9 @@ def states_at_every_third_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("states_at_every_third_sample")
-@pytest.mark.parametrize("kill_at", [[0], [40], [100], [101, 152], [300]], ids=str)
+@pytest.mark.parametrize(
+    "kill_at", [*(pytest.param(steps, marks=pytest.mark.slow) for steps in ([0], [40], [300])), [100], [101, 152]], ids=str
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_goes_on_to_the_same_end(kind: str, kill_at: list[int], tmp_path: Path) -> None:
     """In the equilibration (100 steps), at its end, in production, twice, and after the last sample."""

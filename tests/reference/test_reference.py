@@ -11,7 +11,7 @@ from ase.build import bulk, molecule
 
 from nnpx.config import compose, instantiate
 from nnpx.errors import ReferenceEngineError
-from nnpx.md.beside import _key as beside_key
+from nnpx.md.identity import identity
 from nnpx.reference import Reference
 from nnpx.reference.ase import ASE
 from nnpx.reference.emt import EMT
@@ -192,7 +192,7 @@ def test_engines_that_are_called_by_the_same_words_are_told_apart() -> None:
     assert soft.level_of_theory == hard.level_of_theory == "Morse"
     assert soft.identity != hard.identity
     nve = instantiate(compose(["md=nve"]).md)
-    keys = {beside_key(engine, nve, molecule("H2"), 0) for engine in (soft, hard, soft)}
+    keys = {identity(engine.identity, nve, molecule("H2"), 0) for engine in (soft, hard, soft)}
     assert len(keys) == 2
 
 
