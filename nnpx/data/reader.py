@@ -87,9 +87,10 @@ def _is_isolated(atoms: Atoms) -> bool:
 def _places(structures: list[Atoms], keys: dict[str, str], file: str, found: list[str]) -> dict[str, Place | None]:
     where: dict[str, Place | None] = {}
     for label in ("energy", "forces", "stress", "virial"):
-        where[label], remarks = chosen(structures, label, keys.get(label), file)
-        if where[label] is not None:
-            found.append(f"{label} from {where[label]} in {where[label].count} of {len(structures)} structures")  # type: ignore[union-attr]
+        place, remarks = chosen(structures, label, keys.get(label), file)
+        where[label] = place
+        if place is not None:
+            found.append(f"{label} from {place} in {place.count} of {len(structures)} structures")
         found.extend(remarks)
     if where["energy"] is None:
         names = Counter(name for atoms in structures for name in (*atoms.info, *atoms.arrays) if name not in ("numbers", "positions"))

@@ -16,7 +16,7 @@ from nnpx.errors import GeometryError, SimulationError
 from nnpx.learning.places import Place
 from nnpx.learning.uncertainty import of_structures
 from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, write_ways
-from nnpx.md.batched import Walkers as Replicas
+from nnpx.md.batched import Walkers as Batch
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 from nnpx.md.walker import read_walker, start_walker
 from nnpx.md.watchdog import Watchdog
@@ -114,7 +114,7 @@ class Walkers:
         for way in ways:
             if not set(way.walker.atoms.numbers.tolist()) <= set(potential.numbers):
                 way.fate = UNKNOWN
-        replicas = Replicas(
+        batch = Batch(
             potential,
             [way.walker for way in ways],
             timestep_fs=self.timestep_fs,
@@ -124,7 +124,7 @@ class Walkers:
         self._first_look(ways, potential, limits)
         for look in range(1, self.n_looks + 1):
             moving = [k for k, way in enumerate(ways) if not way.fate]
-            spreads = dict.fromkeys(moving, np.inf) | self._advance(replicas, moving)
+            spreads = dict.fromkeys(moving, np.inf) | self._advance(batch, moving)
             for k in moving:
                 ways[k].walked_fs += self.stride * self.timestep_fs
                 self._judge(ways[k], spreads[k], ways[k].walker.forces, limits)
@@ -163,14 +163,14 @@ class Walkers:
         for way, uncertainty, way_forces in zip(waiting, spreads.tolist(), np.split(forces, ends), strict=True):
             self._judge(way, uncertainty, way_forces, limits)
 
-    def _advance(self, replicas: Replicas, moving: Sequence[int]) -> dict[int, float]:
+    def _advance(self, batch: Batch, moving: Sequence[int]) -> dict[int, float]:
         """The walkers that the potential could follow to the next look, with the largest spread of their forces."""
         if not moving:
             return {}
         try:
-            course = replicas.advance(self.stride, moving, stride=self.stride, spread=True)
+            course = batch.advance(self.stride, moving, stride=self.stride, spread=True)
         except GeometryError:  # of one of them: it must not stop the others
-            return {} if len(moving) == 1 else {k: one for each in moving for k, one in self._advance(replicas, [each]).items()}
+            return {} if len(moving) == 1 else {k: one for each in moving for k, one in self._advance(batch, [each]).items()}
         return dict(zip(course.walkers, course.forces_std_max[-1].tolist(), strict=True))
 
     def _judge(self, way: Way, uncertainty: float, forces: Float[np.ndarray, "atom 3"] | None, limits: Limits) -> None:

@@ -2,11 +2,11 @@
 
     m r̈ = −∂V/∂r                          alone (`nve`), or coupled to a heat bath at temperature T (`langevin`)
 
-The contract. An option is a `Simulation`: one or more named `Dynamics`, each with a time step, a length and bounds beyond which it
-stops. A new ensemble is a subclass of `Dynamics` that writes four methods: `integrator` (one step of the equations of motion, as ASE
-has them), `thermostat` (what equilibrates the start structure), `degrees_of_freedom` (what the temperature is divided by) and
-`conserved_energy`. Whatever an integrator remembers from step to step is a number or an array among its attributes, or the random
-generator, so that a run that was killed goes on from a file as if nothing had happened. Whatever it is, it must show
+The contract. An option is a `Simulation`: one or more named `Dynamics`, each with a time step, a length and bounds beyond which it stops.
+A new ensemble is a subclass of `Dynamics` that writes two methods: `integrator` (one step of the equations of motion, as ASE has them)
+and `conserved_energy`; and `degrees_of_freedom` where a bath changes momenta that Newton's equations conserve. Whatever an integrator
+remembers from step to step is a number or an array among its attributes, or the random generator, so that a run that was killed goes on
+from a file as if nothing had happened. Whatever it is, it must show
 
 - without a heat bath, a total energy that does not drift, and whose fluctuation falls as the square of the time step;
 - with a heat bath, ⟨T⟩ equal to the target within its statistical error, and canonical fluctuations;
@@ -26,6 +26,8 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from nnpx import units
+from nnpx.md.baoab import baoab
+from nnpx.md.momenta import internal_degrees_of_freedom
 from nnpx.md.watchdog import Watchdog
 
 
@@ -98,17 +100,18 @@ class Dynamics(Simulation):
         """This trajectory alone."""
         return {self.name: self}
 
-    @abstractmethod
+    @final
     def thermostat(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
-        """The integrator that equilibrates."""
+        """The integrator that equilibrates: Langevin dynamics at the same time step, in the cell of the start."""
+        return baoab(atoms, self.timestep, self.temperature_K, self.friction_per_fs, random)
 
     @abstractmethod
     def integrator(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
         """The integrator that is sampled. May change the momenta of `atoms` once, for instance to take a rigid rotation out."""
 
-    @abstractmethod
     def degrees_of_freedom(self, atoms: Atoms) -> int:
-        """How many momenta are not conserved: f in T = 2 E_kin / (f k)."""
+        """How many momenta are not conserved: f in T = 2 E_kin / (f k); 3N − 6 for a molecule, 3N − 3 in a cell."""
+        return internal_degrees_of_freedom(atoms)
 
     @abstractmethod
     def conserved_energy(self, integrator: MolecularDynamics) -> float:

@@ -8,35 +8,32 @@ from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from nnpx import units
-from nnpx.md import Dynamics
 from nnpx.md.chain import IsotropicMTK
-from nnpx.md.langevin import baoab
-from nnpx.md.momenta import internal_degrees_of_freedom, remove_rigid_motion
+from nnpx.md.chained import Chained
+from nnpx.md.momenta import remove_rigid_motion
 from nnpx.md.watchdog import Watchdog
 
 
 @final
-class NPT(Dynamics):
+class NPT(Chained):
     """A cell that breathes under a pressure and keeps its shape, with chains of Nosé and Hoover for the atoms and for the cell.
 
         ε̇ = p_ε/W;   ṗ_ε = 3V(P − P₀) + (3/f) Σp²/m          Martyna, Tobias and Klein 1994, doi:10.1063/1.467468
 
     ⟨P⟩ is P₀ if the stress of the potential is the derivative of its energy. Needs a structure that is periodic in all directions.
     The equilibration acts on the atoms alone; where the volume is far from its mean, let the first samples pass.
-    As in `nnpx.md.nose_hoover` the momentum of the whole is taken out, and f = 3N − 3 counts what remains.
+    As in `nnpx.md.nose_hoover` the momentum of the whole is taken out, and f = 3N − 3 counts what remains. Both chains have
+    one length.
 
     Args:
-        engine, structure, timestep_fs, temperature_K, friction_per_fs, equilibration_ps, duration_ps, sample_every_fs, bond_factor,
-            compare, watchdog: see `Dynamics`; the friction acts during the equilibration only.
+        engine, structure, timestep_fs, temperature_K, friction_per_fs, thermostat_fs, chain_length, equilibration_ps, duration_ps,
+            sample_every_fs, bond_factor, compare, watchdog: see `Chained`.
         pressure_GPa: P₀.
-        thermostat_fs: period of the bath of the atoms, a hundred time steps.
         barostat_fs: period of the cell, a thousand time steps: slower than the vibrations.
-        chain_length: friction variables of each chain.
     """
 
     name = "npt"
     conserved = "enthalpy with the energy of heat baths and cell"
-    has_bath = True
     moves_cell = True
 
     def __init__(
@@ -64,6 +61,8 @@ class NPT(Dynamics):
             timestep_fs=timestep_fs,
             temperature_K=temperature_K,
             friction_per_fs=friction_per_fs,
+            thermostat_fs=thermostat_fs,
+            chain_length=chain_length,
             equilibration_ps=equilibration_ps,
             duration_ps=duration_ps,
             sample_every_fs=sample_every_fs,
@@ -71,11 +70,7 @@ class NPT(Dynamics):
             compare=compare,
             watchdog=watchdog,
         )
-        self.pressure_GPa, self.thermostat_fs, self.barostat_fs, self.chain_length = pressure_GPa, thermostat_fs, barostat_fs, chain_length
-
-    def thermostat(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
-        """Langevin dynamics at the same time step in the cell of the start."""
-        return baoab(atoms, self.timestep, self.temperature_K, self.friction_per_fs, random)
+        self.pressure_GPa, self.barostat_fs = pressure_GPa, barostat_fs
 
     def integrator(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
         """Martyna, Tobias and Klein's, started without a momentum of the whole."""
@@ -90,11 +85,3 @@ class NPT(Dynamics):
             cell_period=self.barostat_fs * units.fs,
             links=self.chain_length,
         )
-
-    def degrees_of_freedom(self, atoms: Atoms) -> int:
-        """3N − 3."""
-        return internal_degrees_of_freedom(atoms)
-
-    def conserved_energy(self, integrator: MolecularDynamics) -> float:
-        """V + E_kin + P₀V + what chains and cell hold."""
-        return float(integrator.conserved_energy())

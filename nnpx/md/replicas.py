@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import Annotated, Final, Literal, final
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -23,7 +23,7 @@ from nnpx.md.walker import Walker, read_walker, start_walker
 from nnpx.md.watchdog import Guard, Watchdog
 
 #: what a walker that was stopped remembers: the watchdog's words
-STOPPED = "stopped"
+STOPPED: Final = "stopped"
 
 
 @final

@@ -1,13 +1,14 @@
 """How long a potential is stable, from replicas of which some were stopped and the others outlived the simulation."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.stats import chi2
 
 #: what a bound on the stability time is not to miss
-_CONFIDENCE = 0.95
+_CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True)

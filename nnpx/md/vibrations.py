@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float
+from scipy.constants import speed_of_light
 from scipy.signal.windows import hann
 
 from nnpx.md.trajectory import Trajectory
@@ -13,8 +14,8 @@ from nnpx.md.trajectory import Trajectory
 _BLOCKS: Final = 5
 #: fewer samples in a block than this resolve nothing
 _FEWEST: Final = 16
-#: one THz in cm⁻¹: 10¹²/(100 c)
-PER_CM: Final = 33.35640951981521
+#: one THz as a wave number, cm⁻¹
+PER_CM: Final[float] = 1e12 / (100.0 * speed_of_light)
 
 
 @dataclass(frozen=True)

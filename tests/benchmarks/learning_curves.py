@@ -52,7 +52,7 @@ EVERYTHING = [
 TEST = ["tracking=none", "seed=12345", "data.n_trajectories=2", "data.n_frames=25", "data.n_displaced=0", "data.stride=40"]
 
 
-def nnpx(folder: Path, *words: str) -> None:
+def run(folder: Path, *words: str) -> None:
     """One command in a project folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log.txt").open("a") as log:
@@ -69,14 +69,14 @@ def main() -> None:
     asked = parser.parse_intermixed_args()
     judge = asked.folder / "test"
     if not (judge / "data/prepared/card.json").is_file():
-        nnpx(judge, "label", *TEST)
-        nnpx(judge, "prepare", *TEST)
+        run(judge, "label", *TEST)
+        run(judge, "prepare", *TEST)
     frames = [atoms for part in ("train", "valid", "test") for atoms in read(judge / "data/prepared" / f"{part}.extxyz")]
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     for seed in asked.seeds:
         for color, way in enumerate(asked.ways):
             here = asked.folder / f"{way}_{seed}"
-            nnpx(here, "learn", f"acquisition={way}", f"seed={seed}", *COMMON, *([] if way == "lcmd" else EVERYTHING), *asked.overrides)
+            run(here, "learn", f"acquisition={way}", f"seed={seed}", *COMMON, *([] if way == "lcmd" else EVERYTHING), *asked.overrides)
             curve = []
             for folder in sorted((here / "learn").glob("round_*")):
                 error = force_rmse(compared(artifact.load(folder / "potential.nnpx"), frames))
