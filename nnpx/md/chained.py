@@ -1,16 +1,19 @@
 """What dynamics with chains of Nosé and Hoover have in common."""
 
-from abc import ABC
-from typing import Annotated, Literal
+from abc import abstractmethod
+from typing import Annotated, Literal, final
 
+import numpy as np
 from annotated_types import Ge, Gt
+from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from nnpx.md import Dynamics
+from nnpx.md.momenta import remove_rigid_motion
 from nnpx.md.watchdog import Watchdog
 
 
-class Chained(Dynamics, ABC):
+class Chained(Dynamics):
     """Sampled with a chain, and equilibrated with friction and noise, which act there alone.
 
     Args:
@@ -54,6 +57,17 @@ class Chained(Dynamics, ABC):
         )
         self.thermostat_fs, self.chain_length = thermostat_fs, chain_length
 
+    @abstractmethod
+    def equations(self, atoms: Atoms) -> MolecularDynamics:
+        """The integrator of atoms without rigid motion, which also knows its `conserved_energy`."""
+
+    @final
+    def integrator(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
+        """`equations`, started without rigid motion."""
+        remove_rigid_motion(atoms)
+        return self.equations(atoms)
+
+    @final
     def conserved_energy(self, integrator: MolecularDynamics) -> float:
         """With what the chains hold."""
         return float(integrator.conserved_energy())

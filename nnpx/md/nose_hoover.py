@@ -2,14 +2,12 @@
 
 from typing import final
 
-import numpy as np
 from ase import Atoms
 from ase.md.md import MolecularDynamics
 
 from nnpx import units
 from nnpx.md.chain import NoseHooverChain
 from nnpx.md.chained import Chained
-from nnpx.md.momenta import remove_rigid_motion
 
 
 @final
@@ -28,9 +26,8 @@ class NoseHoover(Chained):
     conserved = "energy with that of the heat bath"
     moves_cell = False
 
-    def integrator(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
-        """Velocity Verlet between two halves of the chain, started without rigid motion."""
-        remove_rigid_motion(atoms)
+    def equations(self, atoms: Atoms) -> MolecularDynamics:
+        """Velocity Verlet between two halves of the chain."""
         return NoseHooverChain(
             atoms,
             timestep=self.timestep,

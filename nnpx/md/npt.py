@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal, final
 
-import numpy as np
 from annotated_types import Ge, Gt
 from ase import Atoms
 from ase.md.md import MolecularDynamics
@@ -10,7 +9,6 @@ from ase.md.md import MolecularDynamics
 from nnpx import units
 from nnpx.md.chain import IsotropicMTK
 from nnpx.md.chained import Chained
-from nnpx.md.momenta import remove_rigid_motion
 from nnpx.md.watchdog import Watchdog
 
 
@@ -72,9 +70,8 @@ class NPT(Chained):
         )
         self.pressure_GPa, self.barostat_fs = pressure_GPa, barostat_fs
 
-    def integrator(self, atoms: Atoms, random: np.random.Generator) -> MolecularDynamics:
-        """Martyna, Tobias and Klein's, started without a momentum of the whole."""
-        remove_rigid_motion(atoms)
+    def equations(self, atoms: Atoms) -> MolecularDynamics:
+        """Martyna, Tobias and Klein's."""
         return IsotropicMTK(
             atoms,
             timestep=self.timestep,
