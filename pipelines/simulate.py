@@ -19,7 +19,7 @@ from nnpx.results import save_pictures, simulation_tables
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained."""
     out, console = workspace / "reports" / "simulation", Console()
-    for made in ("metrics.json", "report.html"):  # the trajectory stays: a simulation that was killed goes on
+    for made in ("metrics.json", "report.html"):
         (out / made).unlink(missing_ok=True)
     potential = workspace / "models" / "potential.nnpx"
     calculator = Calculator(potential)

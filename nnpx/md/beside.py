@@ -83,7 +83,7 @@ def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], see
         note.unlink(missing_ok=True)
         try:
             calculator = reference.calculator()
-            record = Record(raw / "trajectory.extxyz", 0, raw, len(start))
+            record = Record(raw, len(start), None)
             trajectory = simulate(dynamics, start, calculator, seed=seed, name="reference", record=record, progress=lambda done, of: None)
             trajectory.write(kept)
             shutil.rmtree(raw)

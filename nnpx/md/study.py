@@ -21,7 +21,7 @@ from nnpx.md.canonical import canonical_test
 from nnpx.md.identity import identity
 from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
 from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
-from nnpx.md.record import Record
+from nnpx.md.record import Joined, Record
 from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
@@ -160,7 +160,7 @@ def run_all(
         seed: of momenta and noise.
         start: the structure to start from where the configuration names none.
         workspace: the folder that paths in the configuration are relative to.
-        file: trajectory to append to. What the same runs of the same potential have written there before they were killed stays there.
+        file: trajectory of all runs, to look at. What they go on from after they were killed is kept apart, in .nnpx/.
         potential: checksum of the potential.
         watch: gives for each run, by its name and time step in fs, what is told about its progress.
 
@@ -183,13 +183,12 @@ def run_all(
     same_level = reference.level_of_theory == labelled_by
     foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
     compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
-    studies, trajectories, end = [], {}, 0
+    studies, trajectories, joined = [], {}, Joined(file)
     with Beside(reference, compared, seed=seed, folder=folder) as beside:
         for name, dynamics in runs.items():
             atoms, progress = starts[name], watch(name, dynamics.timestep_fs)
-            record = Record(file, end, folder / identity(potential, dynamics, atoms, seed), len(atoms))
+            record = Record(folder / f"{name}-{identity(potential, dynamics, atoms, seed)}", len(atoms), joined)
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
-            end = record.end()
         for name, dynamics in runs.items():
             answer = beside.answer(name) if name in compared else foreign * dynamics.compare
             known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
