@@ -119,7 +119,7 @@ class Study:
             drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
-            caption = f"{self.name}: spectrum of the velocities, with standard errors, of the potential{beside}. "
+            caption = f"{self.name}: spectrum of velocities less those of the whole, with standard errors, of the potential{beside}. "
             caption += f"Above {of_ours.frequency_per_cm[-1]:.0f} cm⁻¹ it folds back."
             drawn[f"{self.name}_vibrations"] = (figures.vibrations(of_ours, of_theirs), caption)
         return drawn
