@@ -14,6 +14,7 @@ from nnpx.md.progress import progress_bars, watcher
 from nnpx.md.study import run_all, start_file
 from nnpx.report import Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
+from nnpx.targets import trusted_code
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -39,18 +40,15 @@ def main(config: DictConfig, workspace: Path) -> None:
                 workspace=workspace,
                 file=out / "trajectory.extxyz",
                 potential=md5(potential),
+                trusted=trusted_code(),
                 watch=watcher(bars),
             )
         found = {study.name: study.metrics() for study in studies}
         (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         drawn = {name: one for study in studies for name, one in study.pictures().items()}
         notes = [f"{study.name} was not compared with the reference engine: {study.note}" for study in studies if study.note]
-        pictures = save_pictures(out / "figures", drawn)
-        write_page(
-            out / "report.html",
-            f"Simulation with {config.name}",
-            [Section("Simulation", simulation_tables(found), pictures, " ".join(notes))],
-        )
+        page = [Section("Simulation", simulation_tables(found), save_pictures(out / "figures", drawn), " ".join(notes))]
+        write_page(out / "report.html", f"Simulation with {config.name}", page)
         for study in studies:
             study.log(run)
         for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:

@@ -33,11 +33,12 @@ class Beside:
         reference: the engine of the labels.
         jobs: dynamics and start structure by name.
         seed: of momenta and noise.
+        trusted: checksum of the code that is not nnpx's.
         folder: where trajectories are kept.
     """
 
-    def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, folder: Path) -> None:
-        self._files = {name: folder / f"{identity(reference.identity, *job, seed)}.npz" for name, job in jobs.items()}
+    def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, trusted: str, folder: Path) -> None:
+        self._files = {name: folder / f"{identity(reference.identity, *job, seed, trusted=trusted)}.npz" for name, job in jobs.items()}
         missing = [(*jobs[name], file) for name, file in self._files.items() if not file.is_file()]
         self._process: BaseProcess | None = None
         if missing:

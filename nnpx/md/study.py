@@ -30,6 +30,8 @@ from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.reference import Reference
 from nnpx.tracking import Run
 
+#: where states and the reference engine's trajectories are kept
+FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
 #: a metric: a number, or None where there is nothing to measure
@@ -147,6 +149,7 @@ def run_all(
     workspace: Path,
     file: Path,
     potential: str,
+    trusted: str,
     watch: Callable[[str, float], Progress],
 ) -> Sequence[Study | ReplicaStudy]:
     """Every run of a simulation; the reference engine runs beside the potential, in a process of its own.
@@ -162,6 +165,7 @@ def run_all(
         workspace: the folder that paths in the configuration are relative to.
         file: trajectory of all runs, to look at. What they go on from after they were killed is kept apart, in .nnpx/.
         potential: checksum of the potential.
+        trusted: checksum of the code that is not nnpx's.
         watch: gives for each run, by its name and time step in fs, what is told about its progress.
 
     Raises:
@@ -169,10 +173,11 @@ def run_all(
         DataError: if the start structure cannot be read.
         ConfigError: if a cell is to move that the start structure does not have.
     """
-    folder = workspace / ".nnpx" / "simulate"
+    folder = workspace / FOLDER
     if isinstance(simulation, Replicas):
         atoms = _first_structure(workspace / simulation.structure if simulation.structure else start)
-        kept, progress = folder / identity(potential, simulation, atoms, seed), watch(simulation.name, simulation.timestep_fs)
+        kept = folder / f"{simulation.name}-{identity(potential, simulation, atoms, seed, trusted=trusted)}"
+        progress = watch(simulation.name, simulation.timestep_fs)
         fates = follow(simulation, ensemble, atoms, seed=seed, folder=kept, frames=file, progress=progress)
         return [ReplicaStudy(simulation.name, simulation, fates)]
     runs = simulation.runs()
@@ -184,10 +189,10 @@ def run_all(
     foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
     compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
     studies, trajectories, joined = [], {}, Joined(file)
-    with Beside(reference, compared, seed=seed, folder=folder) as beside:
+    with Beside(reference, compared, seed=seed, trusted=trusted, folder=folder) as beside:
         for name, dynamics in runs.items():
             atoms, progress = starts[name], watch(name, dynamics.timestep_fs)
-            record = Record(folder / f"{name}-{identity(potential, dynamics, atoms, seed)}", len(atoms), joined)
+            record = Record(folder / f"{name}-{identity(potential, dynamics, atoms, seed, trusted=trusted)}", len(atoms), joined)
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
         for name, dynamics in runs.items():
             answer = beside.answer(name) if name in compared else foreign * dynamics.compare
