@@ -28,7 +28,7 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
     "prepare": ("data",),
     "train": ("models", ".nnpx"),
     "evaluate": ("reports",),
-    "simulate": ("reports",),
+    "simulate": ("reports", ".nnpx"),
     "learn": ("learn", "data", "models", ".nnpx"),
     "report": ("reports",),
 }

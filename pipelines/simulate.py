@@ -1,6 +1,7 @@
 """Moves the start structure with the potential: does it conserve energy, and does it move as the engine that labelled its data?"""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,24 +11,26 @@ from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
 from nnpx.files import md5, read_json
+from nnpx.locks import alone
 from nnpx.md.progress import progress_bars, watcher
-from nnpx.md.study import run_all, start_file
+from nnpx.md.study import FOLDER, run_all, start_file
 from nnpx.report import Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
 from nnpx.targets import trusted_code
 
 
 def main(config: DictConfig, workspace: Path) -> None:
-    """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained."""
+    """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained. Killed, it goes on."""
     out, console = workspace / "reports" / "simulation", Console()
-    for made in ("metrics.json", "report.html"):
-        (out / made).unlink(missing_ok=True)
     potential = workspace / "models" / "potential.nnpx"
-    calculator = Calculator(potential)
-    tracker = instantiate(config.tracking, workspace=workspace)
-    tracker.prepare()
-    training = read_json(workspace / "models" / "training.json")
-    with tracker.resume(training["run_id"]) if training.get("run_id") else tracker.start(config.name, parent=None, tags={}) as run:
+    with ExitStack() as stack:
+        stack.enter_context(alone(workspace / FOLDER, on="simulations of this folder", do="Wait for it, or end it first."))
+        for made in ("metrics.json", "report.html"):
+            (out / made).unlink(missing_ok=True)
+        calculator, tracker = Calculator(potential), instantiate(config.tracking, workspace=workspace)
+        tracker.prepare()
+        trained = read_json(workspace / "models" / "training.json").get("run_id")
+        run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))
         with progress_bars(console) as bars:
             studies = run_all(
                 instantiate(config.md),

@@ -14,10 +14,13 @@ from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.assembly import build_parts
+from nnpx.calculator import Calculator
 from nnpx.config import compose, instantiate, pipelines_dir
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, DataError, SimulationError
+from nnpx.locks import alone
 from nnpx.md import Dynamics, Simulation
+from nnpx.md.study import FOLDER, Study
 from nnpx.potential import Scales
 from nnpx.schema import plain
 
@@ -94,13 +97,38 @@ def test_a_simulation_leaves_pictures_and_a_page(finished: Path) -> None:
 
 
 def test_the_reference_engine_is_asked_once_and_the_same_seed_repeats(finished: Path, workspace: Path) -> None:
-    shutil.copytree(finished / ".nnpx", workspace / ".nnpx")
-    (kept,) = (workspace / ".nnpx" / "simulate").glob("*.npz")
+    (known,) = (finished / FOLDER).glob("*.npz")
+    (workspace / FOLDER).mkdir(parents=True)
+    kept = Path(shutil.copy(known, workspace / FOLDER))
     before = kept.stat().st_mtime_ns
     run(compose([*SHORT, "reference.n_processes=1"]), workspace)
     assert kept.stat().st_mtime_ns == before
     first, second = (json.loads((w / "reports/simulation/metrics.json").read_text()) for w in (finished, workspace))
     assert first["langevin"]["distributions"] == second["langevin"]["distributions"]
+
+
+def test_a_simulation_that_has_ended_is_shown_again_without_a_step(
+    finished: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / ".nnpx", workspace / ".nnpx")
+    shutil.copy(finished / "models/potential.nnpx", workspace / "models/potential.nnpx")
+    monkeypatch.setattr(Calculator, "calculate", lambda *asked: pytest.fail("the potential was asked"))
+    monkeypatch.setattr(Study, "pictures", lambda study: {})
+    run(compose(SHORT), workspace)
+    for name in ("trajectory.extxyz", "metrics.json"):
+        assert (workspace / "reports/simulation" / name).read_bytes() == (finished / "reports/simulation" / name).read_bytes()
+
+
+def test_a_second_simulation_in_one_folder_is_refused(workspace: Path) -> None:
+    """It touches nothing of the first."""
+    (workspace / "reports/simulation").mkdir(parents=True)
+    (workspace / "reports/simulation/metrics.json").write_text("{}")
+    with (
+        alone(workspace / FOLDER, on="", do=""),
+        pytest.raises(ConfigError, match="no other command on simulations of this folder, found one"),
+    ):
+        run(compose(SHORT), workspace)
+    assert (workspace / "reports/simulation/metrics.json").read_text() == "{}"
 
 
 def test_an_engine_of_another_level_than_the_labels_is_a_note(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
