@@ -188,17 +188,20 @@ def run_all(
     same_level = reference.level_of_theory == labelled_by
     foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
     compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
-    studies, trajectories, joined = [], {}, Joined(file)
+    trajectories, joined = {}, Joined(file)
     with Beside(reference, compared, seed=seed, trusted=trusted, folder=folder) as beside:
         for name, dynamics in runs.items():
             atoms, progress = starts[name], watch(name, dynamics.timestep_fs)
             record = Record(folder / f"{name}-{identity(potential, dynamics, atoms, seed, trusted=trusted)}", len(atoms), joined)
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
-        for name, dynamics in runs.items():
-            answer = beside.answer(name) if name in compared else foreign * dynamics.compare
-            known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
-            studies.append(Study(name, dynamics, trajectories[name], known, note))
-    return studies
+        answers = {name: beside.answer(name) if name in compared else foreign * dynamics.compare for name, dynamics in runs.items()}
+    return [_study(name, dynamics, trajectories[name], answers[name]) for name, dynamics in runs.items()]
+
+
+def _study(name: str, dynamics: Dynamics, trajectory: Trajectory, answer: Trajectory | str) -> Study:
+    """With the trajectory of the reference engine, or with why there is none."""
+    known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
+    return Study(name, dynamics, trajectory, known, note)
 
 
 def start_file(prepared: Path) -> Path:

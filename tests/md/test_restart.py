@@ -1,7 +1,6 @@
 """A run that is killed and started again leaves the same bytes as one that is not."""
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import fields
 from itertools import count
 from pathlib import Path
@@ -15,10 +14,8 @@ from ase.io import write
 from md_systems import Springs, settings, watchdog
 
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ConfigError, SimulationError
+from nnpx.errors import SimulationError
 from nnpx.md import Dynamics, Simulation
-from nnpx.md import identity as module
-from nnpx.md.identity import identity
 from nnpx.md.langevin import Langevin
 from nnpx.md.nose_hoover import NoseHoover
 from nnpx.md.npt import NPT
@@ -28,7 +25,6 @@ from nnpx.md.runner import simulate
 from nnpx.md.study import run_all
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.walker import read_walker
-from nnpx.provenance import version
 from nnpx.reference.emt import EMT
 
 CHAIN = {"thermostat_fs": 50.0, "chain_length": 3}
@@ -231,85 +227,3 @@ def test_a_run_that_was_stopped_by_the_watchdog_stops_there_again(tmp_path: Path
             go(bounded, tmp_path)
         said.append((str(caught.value), (tmp_path / "trajectory.extxyz").read_bytes()))
     assert said[0] == said[1]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"temperature_K": 31.0}, {"duration_ps": 0.3}, {"timestep_fs": 0.9}, {"friction_per_fs": 0.02}, {"sample_every_fs": 8.0}],
-    ids=str,
-)
-def test_another_configuration_has_another_name(changed: dict[str, Any]) -> None:
-    known = named(KINDS["langevin"]())
-    assert known == named(KINDS["langevin"](watchdog=watchdog()))
-    heavier, moved = atoms(), atoms()
-    heavier.set_masses([41.0] * 8)
-    moved.positions[0, 0] += 1e-12
-    others = [
-        named(KINDS["langevin"](**changed)),
-        named(KINDS["langevin"](), potential="another"),
-        named(KINDS["langevin"](), seed=4),
-        named(KINDS["langevin"](), trusted="their code"),
-        named(KINDS["nve"]()),
-        *(named(KINDS["langevin"](), start=other) for other in (heavier, moved)),
-        named(KINDS["langevin"](watchdog=watchdog(max_force=1.0))),
-    ]
-    assert len({known, *others}) == 9
-
-
-def named(dynamics: Dynamics, *, potential: str = "potential", start: Atoms | None = None, seed: int = 3, trusted: str = "") -> str:
-    return identity(potential, dynamics, start or atoms(), seed, trusted=trusted)
-
-
-def test_other_code_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of nnpx, and of the packages that move the atoms."""
-    known = {named(KINDS["nve"]())}
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "code_fingerprint", lambda: "of tomorrow")
-        known.add(named(KINDS["nve"]()))
-    monkeypatch.setattr(module, "version", lambda package: "99.0" if package == "ase" else version(package))
-    assert len({*known, named(KINDS["nve"]())}) == 3
-
-
-class Stages:
-    """What an own option may hold: any class, and any state."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.__dict__ |= settings
-
-
-class OtherStages(Stages):
-    pass
-
-
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ([300.0, 600.0], [300.0, 601.0]),
-        ({"heat": [1, {"to": 2.0}]}, {"heat": [1, {"to": 3.0}]}),
-        ({1: 2.0}, {"1": 2.0}),
-        (Stages(rate=1.0, within=Stages(of=[1])), Stages(rate=1.0, within=Stages(of=[2]))),
-        (Stages(rate=1.0), OtherStages(rate=1.0)),
-        (np.arange(3.0), np.array([0.0, 1.0, 2.0 + 1e-15])),
-        (np.float32(1.0), np.float32(1.5)),
-        (Path("one"), Path("other")),
-        (named, go),
-        (1, True),
-    ],
-    ids=str,
-)
-def test_every_setting_is_part_of_the_name(pair: tuple[Any, Any]) -> None:
-    names = []
-    for value in (*pair, deepcopy(pair[0])):
-        dynamics = KINDS["langevin"]()
-        dynamics.schedule = value
-        names.append(named(dynamics))
-    assert names[0] != names[1]
-    assert names[0] == names[2]
-
-
-@pytest.mark.parametrize("value", [lambda: 1.0, (k for k in [1])], ids=["function", "generator"])
-def test_a_setting_that_cannot_be_written_down_is_an_error(value: Any) -> None:
-    dynamics = KINDS["langevin"]()
-    dynamics.watchdog.bias = [value]
-    with pytest.raises(ConfigError, match=r"md\.watchdog\.bias: expected numbers, words"):
-        named(dynamics)
