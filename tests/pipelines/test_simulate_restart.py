@@ -12,6 +12,7 @@ import pytest
 from test_simulate import WEAK, build, run
 
 from nnpx.config import compose
+from nnpx.md.study import Study
 from nnpx.md.walker import read_walker
 
 TIMES = [
@@ -78,8 +79,9 @@ def test_a_simulation_that_was_killed_goes_on_to_the_same_bytes(option: str, tmp
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_another_seed_starts_anew_and_the_first_one_again_too(tmp_path: Path) -> None:
+def test_another_seed_starts_anew_and_the_first_one_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One trajectory lies in reports/; it is that of the last command."""
+    monkeypatch.setattr(Study, "pictures", lambda study: {})
     short = [*overrides("langevin"), "md.duration_ps=0.02", "md.equilibration_ps=0.0"]
     workspace = build(tmp_path, short)
     found = []
