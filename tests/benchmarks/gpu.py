@@ -1,4 +1,4 @@
-"""What nnpx is worth on a GPU, one JSON line per finding; a part that fails is reported and the others go on.
+"""What nnpx is worth on a GPU, one JSON line per finding; what fails is one of them and the rest goes on.
 
 python gpu.py                              all parts on cuda, printed and appended to gpu.jsonl
 python gpu.py descriptors infer train      some of them
@@ -20,14 +20,14 @@ import json
 import platform
 import statistics
 import time
-import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from ase import Atoms
 from gpu_correct import correct_descriptors, correct_ensemble, correct_stored, correct_training, correct_waiting
-from gpu_systems import Record, labelled_silicon, make_update, silicon
+from gpu_systems import Record, guarded, labelled_silicon, make_update, silicon
 from gpu_torchani import make_update_of_torchani
 from speed import displaced, potential_for, water
 
@@ -44,30 +44,32 @@ POTENTIALS = {
 
 def infer(device: str, quick: bool) -> Iterator[Record]:
     """µs per atom for energy and forces of crystals and water."""
-    sizes: dict[str, Callable[[], Atoms]] = {f"Si {8 * n**3}": lambda n=n: silicon(n) for n in ((2,) if quick else (5, 11, 23))}
-    sizes |= {f"water {3 * n}": lambda n=n: water(n) for n in ((20,) if quick else (333, 3333))}
+    sizes: dict[str, Callable[[], Atoms]] = {f"Si {8 * n**3}": partial(silicon, n) for n in ((2,) if quick else (5, 11, 23))}
+    sizes |= {f"water {3 * n}": partial(water, n) for n in ((20,) if quick else (333, 3333))}
     for size, make in sizes.items():
         atoms = make()
         for name, overrides in POTENTIALS.items():
-            potential, _ = potential_for(displaced("ethanol", 2) if "Si" not in size else labelled_silicon(), overrides)
-            ensemble = Ensemble([potential.to(device).eval()]).requires_grad_(requires_grad=False)
-            started = time.perf_counter()
-            graph = graph_from_atoms(atoms, numbers=potential.numbers, cutoff=potential.cutoff_radius, where=size).cast(torch.float32)
-            listed = time.perf_counter()
-            there = graph.to(device)
-            _wait(device)
-            moved = time.perf_counter()
-            seconds, memory = measure(lambda: ensemble(there, spread=False), device, 0.5 if quick else 1.5)  # noqa: B023  # called at once
-            yield {
-                "infer": name,
-                "system": size,
-                "us_per_atom": 1e6 * seconds / len(atoms),
-                "ms": 1e3 * seconds,
-                "neighbors_us_per_atom": 1e6 * (listed - started) / len(atoms),
-                "transfer_us_per_atom": 1e6 * (moved - listed) / len(atoms),
-                "peak_bytes_per_atom": memory / len(atoms),
-                "pairs_per_atom": len(graph.center) / len(atoms),
-            }
+            yield from guarded({"infer": name, "system": size}, partial(_one_size, atoms, overrides, device, 0.5 if quick else 1.5))
+
+
+def _one_size(atoms: Atoms, overrides: list[str], device: str, budget: float) -> Iterator[Record]:
+    potential, _ = potential_for(labelled_silicon() if atoms.numbers[0] == 14 else displaced("water192", 2), overrides)
+    ensemble = Ensemble([potential.to(device).eval()]).requires_grad_(requires_grad=False)
+    started = time.perf_counter()
+    graph = graph_from_atoms(atoms, numbers=potential.numbers, cutoff=potential.cutoff_radius, where="benchmark").cast(torch.float32)
+    listed = time.perf_counter()
+    there = graph.to(device)
+    _wait(device)
+    moved = time.perf_counter()
+    seconds, memory = measure(partial(ensemble, there, spread=False), device, budget)
+    yield {
+        "us_per_atom": 1e6 * seconds / len(atoms),
+        "ms": 1e3 * seconds,
+        "neighbors_us_per_atom": 1e6 * (listed - started) / len(atoms),
+        "transfer_us_per_atom": 1e6 * (moved - listed) / len(atoms),
+        "peak_bytes_per_atom": memory / len(atoms),
+        "pairs_per_atom": len(graph.center) / len(atoms),
+    }
 
 
 def train(device: str, quick: bool) -> Iterator[Record]:
@@ -80,15 +82,15 @@ def train(device: str, quick: bool) -> Iterator[Record]:
             "TorchANI": lambda batch=batch: make_update_of_torchani(displaced("mol27", 64), batch, device),
         }
         for name, make in cases.items():
-            try:
-                step = make()
-            except ImportError as error:
-                yield {"train": name, "batch": batch, "left_out": str(error)}
-                continue
-            seconds, memory = measure(step, device, 0.5 if quick else 2.0)
-            yield {"train": name, "batch": batch, "structures_per_s": batch / seconds, "ms": 1e3 * seconds, "peak_MB": memory / 1e6} | (
-                _kernels(step, seconds) if device != "cpu" else {}
-            )
+            yield from guarded({"train": name, "batch": batch}, partial(_one_batch, make, batch, device, 0.5 if quick else 2.0))
+
+
+def _one_batch(make: Callable[[], Callable[[], None]], batch: int, device: str, budget: float) -> Iterator[Record]:
+    step = make()
+    seconds, memory = measure(step, device, budget)
+    yield {"structures_per_s": batch / seconds, "ms": 1e3 * seconds, "peak_MB": memory / 1e6}
+    if device != "cpu":
+        yield _kernels(step, seconds)
 
 
 def _kernels(step: Callable[[], None], seconds: float) -> Record:
@@ -148,11 +150,8 @@ def main() -> None:
     _tell(asked.out, {"device": where, "torch": torch.__version__, "tf32": torch.backends.cuda.matmul.allow_tf32})
     for part in asked.parts or PARTS:
         started = time.perf_counter()
-        try:
-            for record in PARTS[part](asked.device, asked.quick):
-                _tell(asked.out, record)
-        except Exception:  # noqa: BLE001  # whatever it is, the other parts go on
-            _tell(asked.out, {"failed": part, "error": traceback.format_exc()})
+        for record in guarded({}, partial(PARTS[part], asked.device, asked.quick)):
+            _tell(asked.out, record)
         _tell(asked.out, {"done": part, "s": time.perf_counter() - started})
 
 

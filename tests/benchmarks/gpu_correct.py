@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase import Atoms
 from ase.io import write
-from gpu_systems import Record, labelled_silicon, make_update
+from gpu_systems import Record, guarded, labelled_silicon, make_update
 from omegaconf import OmegaConf
 from speed import displaced, potential_for
 
@@ -24,6 +25,7 @@ from nnpx.fitting import NODES, Task, describe_structures, train_member
 from nnpx.graph import AtomicGraph, Prediction
 from nnpx.md.batched import Walkers
 from nnpx.md.walker import start_walker
+from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 
 
@@ -52,17 +54,18 @@ def correct_descriptors(device: str, quick: bool) -> Iterator[Record]:
     """Energy, forces and stress of every descriptor, and one update, in both precisions."""
     for option in sorted(path.stem for path in (conf_dir() / "descriptor").glob("*.yaml"))[: 3 if quick else None]:
         for system, structures in {"ethanol": displaced("ethanol", 3), "silicon": labelled_silicon()}.items():
-            overrides = [f"descriptor={option}"]
-            potential, graph = potential_for(structures, overrides, torch.float64)
-            reference, (loss, slope) = potential.eval()(graph), update(potential, graph, overrides)
-            for dtype in (torch.float64, torch.float32):
-                own, there = potential.to(device).to_precision(dtype), graph.cast(dtype).to(device)
-                found, (loss_there, slope_there) = own.eval()(there), update(own, there, overrides)
-                errors = differences(found, reference, ("energy", "forces", "stress"))
-                yield {"descriptor": option, "system": system, "dtype": str(dtype), **errors} | {
-                    "loss": relative(loss_there, loss),
-                    "gradient": relative(slope_there, slope),
-                }
+            yield from guarded({"descriptor": option, "system": system}, partial(_one_descriptor, option, structures, device))
+
+
+def _one_descriptor(option: str, structures: list[Atoms], device: str) -> Iterator[Record]:
+    overrides = [f"descriptor={option}"]
+    potential, graph = potential_for(structures, overrides, torch.float64)
+    reference, (loss, slope) = potential.eval()(graph), update(potential, graph, overrides)
+    for dtype in (torch.float64, torch.float32):
+        own, there = potential.to(device).to_precision(dtype), graph.cast(dtype).to(device)
+        found, (loss_there, slope_there) = own.eval()(there), update(own, there, overrides)
+        errors = differences(found, reference, ("energy", "forces", "stress"))
+        yield {"dtype": str(dtype), **errors, "loss": relative(loss_there, loss), "gradient": relative(slope_there, slope)}
 
 
 def correct_stored(device: str, quick: bool) -> Iterator[Record]:
@@ -79,27 +82,29 @@ def correct_stored(device: str, quick: bool) -> Iterator[Record]:
 def correct_training(device: str, quick: bool) -> Iterator[Record]:
     """The option `trainer=gpu`: its learning curve beside that of the processor, and that of a run which was stopped and goes on."""
     for descriptor in ("acsf", "moments"):
-        curves = {}
-        on_device = "cpu" if device == "cpu" else "gpu"
-        for name, trainer in {"cpu": "cpu", "device": on_device, "resumed": on_device}.items():
-            with tempfile.TemporaryDirectory() as folder:
-                for part, n in {"train": 40, "valid": 16}.items():
-                    write(Path(folder) / f"{part}.extxyz", displaced("ethanol", n))
-                words = [f"trainer={trainer}", f"descriptor={descriptor}", "trainer.max_epochs=6", "optimizer.learning_rate=0.001"]
-                nodes: Any = OmegaConf.to_container(compose(words), resolve=True)
-                task = Task({node: nodes[node] for node in (*NODES, "ensemble")}, [1, 6, 8], {}, Path(folder))
-                describe_structures(task, Path(folder))
-                if name == "resumed":
-                    _stopped(task, after=3)
-                curves[name] = train_member(task, 0, 0, lambda report: None)[1]
-        losses = {name: torch.tensor([row.train_loss for row in curve]) for name, curve in curves.items()}
-        yield {
-            "trainer": descriptor,
-            "epochs": len(curves["device"]),
-            "first_and_last_loss": losses["device"][[0, -1]].tolist(),
-            "beside_cpu": relative(losses["device"], losses["cpu"]),
-            "resumed": relative(losses["resumed"], losses["device"]),
-        }
+        yield from guarded({"trainer": descriptor}, partial(_one_training, descriptor, "cpu" if device == "cpu" else "gpu"))
+
+
+def _one_training(descriptor: str, trainer: str) -> Iterator[Record]:
+    curves = {}
+    for name, chosen in {"cpu": "cpu", "device": trainer, "resumed": trainer}.items():
+        with tempfile.TemporaryDirectory() as folder:
+            for part, n in {"train": 40, "valid": 16}.items():
+                write(Path(folder) / f"{part}.extxyz", displaced("ethanol", n))
+            words = [f"trainer={chosen}", f"descriptor={descriptor}", "trainer.max_epochs=6", "optimizer.learning_rate=0.001"]
+            nodes: Any = OmegaConf.to_container(compose(words), resolve=True)
+            task = Task({node: nodes[node] for node in (*NODES, "ensemble")}, [1, 6, 8], {}, Path(folder))
+            describe_structures(task, Path(folder))
+            if name == "resumed":
+                _stopped(task, after=3)
+            curves[name] = train_member(task, 0, 0, lambda report: None)[1]
+    losses = {name: torch.tensor([row.train_loss for row in curve]) for name, curve in curves.items()}
+    yield {
+        "epochs": len(curves["device"]),
+        "first_and_last_loss": losses["device"][[0, -1]].tolist(),
+        "beside_cpu": relative(losses["device"], losses["cpu"]),
+        "resumed": relative(losses["resumed"], losses["device"]),
+    }
 
 
 def _stopped(task: Task, after: int) -> None:
@@ -120,22 +125,33 @@ def correct_ensemble(device: str, quick: bool) -> Iterator[Record]:
     for overrides in ([], ["experiment=moments"]):
         structures = displaced("ethanol", 3)
         members = [potential_for(structures, overrides, torch.float64, seed)[0].eval() for seed in range(4)]
-        graph, ensemble = potential_for(structures, overrides, torch.float64)[1], Ensemble(members)
-        reference = ensemble(graph)
         with tempfile.TemporaryDirectory() as folder:
             path, config = Path(folder) / "potential.nnpx", OmegaConf.to_container(compose(overrides), resolve=True)
-            artifact.save(path, ensemble, config=config, card={}, provenance={}, training={})
-            names = ("energy", "forces", "energy_std", "forces_std")
-            yield {"ensemble": overrides, **differences(nnpx.load(path, device=device)(graph.to(device)), reference, names)}
-            here, there = (nnpx.Calculator(path, device=where) for where in ("cpu", device))
-            values = {name: [torch.as_tensor(one.get_property(name, structures[0])) for one in (there, here)] for name in names}
-            yield {"calculator": overrides, **{name: relative(*pair) for name, pair in values.items()}}
-            paths = []
-            for where in ("cpu", device):
-                walkers = [start_walker(atoms, temperature_K=300.0, seed=k) for k, atoms in enumerate(structures)]
-                Walkers(artifact.load(path, device=where), walkers, timestep_fs=0.5, friction_per_fs=0.0, skin=0.5).advance(20)
-                paths.append(torch.from_numpy(np.concatenate([walker.atoms.positions for walker in walkers])))
-            yield {"dynamics": overrides, "positions": relative(*paths)}
+            artifact.save(path, Ensemble(members), config=config, card={}, provenance={}, training={})
+            for name, work in {"ensemble": _one_ensemble, "calculator": _one_calculator, "dynamics": _one_dynamics}.items():
+                yield from guarded({name: overrides}, partial(work, path, structures, device))
+
+
+def _one_ensemble(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
+    here, there = nnpx.load(path), nnpx.load(path, device=device)
+    graph = graph_from_list(structures, numbers=here.numbers, cutoff=here.cutoff_radius, where="benchmark")
+    yield differences(there(graph.to(device)), here(graph), ("energy", "forces", "energy_std", "forces_std"))
+
+
+def _one_calculator(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
+    here, there = (nnpx.Calculator(path, device=where) for where in ("cpu", device))
+    names = ("energy", "forces", "energy_std", "forces_std")
+    values = {name: [torch.as_tensor(one.get_property(name, structures[0])) for one in (there, here)] for name in names}
+    yield {name: relative(*pair) for name, pair in values.items()}
+
+
+def _one_dynamics(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
+    ends = []
+    for where in (device, "cpu"):
+        walkers = [start_walker(atoms, temperature_K=300.0, seed=k) for k, atoms in enumerate(structures)]
+        Walkers(nnpx.load(path, device=where), walkers, timestep_fs=0.5, friction_per_fs=0.0, skin=0.5).advance(20)
+        ends.append(torch.from_numpy(np.concatenate([walker.atoms.positions for walker in walkers])))
+    yield {"positions": relative(*ends)}
 
 
 def correct_waiting(device: str, quick: bool) -> Iterator[Record]:
@@ -143,10 +159,13 @@ def correct_waiting(device: str, quick: bool) -> Iterator[Record]:
     if device == "cpu":
         return
     for overrides in ([], ["experiment=moments"], ["experiment=nep"]):
-        update_once, potential, graph = make_update(16, True, overrides, device)
-        yield {"waits": "update", "of": overrides, "lines": _waits(update_once)}
-        evaluate = partial(Ensemble([potential.eval()]), graph, spread=False)
-        yield {"waits": "evaluation", "of": overrides, "lines": _waits(evaluate)}
+        yield from guarded({"waits": overrides}, partial(_one_wait, overrides, device))
+
+
+def _one_wait(overrides: list[str], device: str) -> Iterator[Record]:
+    update_once, potential, graph = make_update(16, True, overrides, device)
+    yield {"in": "update", "lines": _waits(update_once)}
+    yield {"in": "evaluation", "lines": _waits(partial(Ensemble([potential.eval()]), graph, spread=False))}
 
 
 def _waits(work: Callable[[], object]) -> Counter[str]:

@@ -1,6 +1,7 @@
 """What the measurements on a GPU share: systems, and an update of a potential."""
 
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,15 @@ from nnpx.graph import AtomicGraph
 from nnpx.potential import Potential
 
 Record = dict[str, Any]
+
+
+def guarded(case: Record, work: Callable[[], Iterator[Record]]) -> Iterator[Record]:
+    """The findings of a case under its name; whatever goes wrong in it is one of them, so that the other cases go on."""
+    try:
+        for found in work():
+            yield {**case, **found}
+    except Exception:  # noqa: BLE001  # a benchmark without a GPU at hand cannot know what a GPU will say
+        yield {**case, "failed": traceback.format_exc()}
 
 
 def silicon(n: int) -> Atoms:
