@@ -37,10 +37,10 @@ def silicon(n: int) -> Atoms:
 
 
 def labelled_silicon() -> list[Atoms]:
-    """Three crystals of 64 atoms with made-up labels, stress among them."""
+    """Three crystals of eight atoms with made-up labels, stress among them."""
     structures = []
     for seed in range(3):
-        atoms, random = silicon(2), np.random.default_rng(seed)
+        atoms, random = silicon(1), np.random.default_rng(seed)
         atoms.calc = SinglePointCalculator(
             atoms, energy=-5.0 * len(atoms), forces=random.normal(size=(len(atoms), 3)), stress=0.01 * random.normal(size=6)
         )
