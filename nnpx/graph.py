@@ -91,17 +91,17 @@ class Prediction:
     @property
     def energy_total_std(self) -> Float[Tensor, " structure"]:
         """How far an energy label may lie from V, eV: spread and noise, whose variances add; NaN where neither exists."""
-        return _hypot(self.energy_std, self.energy_noise)
+        return in_quadrature(self.energy_std, self.energy_noise)
 
     @property
     def forces_total_std(self) -> Float[Tensor, "atom 3"]:
         """How far a force label may lie from F, eV/Å: spread and noise, whose variances add; NaN where neither exists."""
-        return _hypot(self.forces_std, self.forces_noise)
+        return in_quadrature(self.forces_std, self.forces_noise)
 
 
-def _hypot(spread: Float[Tensor, "*label"], noise: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
-    """√(spread² + noise²) of those that exist."""
-    return torch.where(spread.isnan(), noise, torch.where(noise.isnan(), spread, torch.hypot(spread, noise)))
+def in_quadrature(one: Float[Tensor, "*label"], other: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
+    """√(one² + other²) of the standard deviations that exist; NaN where neither does."""
+    return torch.where(one.isnan(), other, torch.where(other.isnan(), one, torch.hypot(one, other)))
 
 
 def join_predictions(predictions: list[Prediction]) -> Prediction:

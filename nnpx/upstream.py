@@ -115,8 +115,9 @@ def check_choices(verb: str, config: DictConfig) -> None:
 
         parts = build_parts(plain(config), numbers=[1], seed=0)
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
-        knows_spread = parts.knows_spread or has_bars
-        instantiate(config.loss, forces_rms=1.0, numbers=list(range(1, len(chemical_symbols))), knows_spread=knows_spread)
+        known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell
+        elements = list(range(1, len(chemical_symbols)))
+        instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

@@ -113,7 +113,13 @@ def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
         parts = build_parts(config, numbers=potential.numbers, seed=0)  # in float64, as what is stored is computed
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
     graph = graph.cast(torch.float32)
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, knows_spread=potential.n_heads > 1)
+    loss = instantiate(
+        config.loss,
+        forces_rms=float(potential.energy_scale),
+        numbers=potential.numbers,
+        knows_energy_std=potential.n_heads > 1,
+        knows_forces_std=potential.n_heads > 1,
+    )
     weights = list(potential.train().parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 

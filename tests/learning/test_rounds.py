@@ -101,6 +101,23 @@ def test_a_single_potential_is_refused(project: Path) -> None:
         loop(project, ONE, "ensemble=single")
 
 
+def test_a_rule_about_a_calibrated_spread_is_refused_where_nothing_calibrates_it(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"learning.stopping.spread_q99.*uncertainty=none"):
+        loop(project, ONE, "uncertainty=none")
+    rows, _ = loop(project, ONE, "uncertainty=none", "learning.stopping.spread_q99=null").run(lambda rows: None)
+    assert rows[0]["spread_q99"] is None
+
+
+def test_a_potential_that_is_kept_is_calibrated_on_what_is_new_to_validate_with(project: Path) -> None:
+    """Nothing is chosen, so that nothing is trained; frames that were drawn make the validation set larger."""
+    rows, _ = loop(project, ONE, "acquisition.n_selected=1", "acquisition.band.floor=100.0").run(lambda rows: None)
+    assert (rows[0]["n_labelled"], rows[0]["n_valid"]) == (2, 5)
+    before, after = (load(project / f"learn/round_0{number}/potential.nnpx") for number in (0, 1))
+    assert after.calibration != before.calibration
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert one.equal(other)
+
+
 def test_a_mistake_that_is_found_before_anything_was_computed_may_be_corrected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """First a file that is not there, then an engine that fails when the start is examined."""
     with pytest.raises(DataError):
