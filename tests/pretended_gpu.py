@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 from nnpx.graph import AtomicGraph
 
 GPU = torch.device("cuda", 0)
-#: what copies from one device to another, and what takes indices from any
-_FREE = ("aten::copy_", "aten::_to_copy", "aten::_foreach_copy_", "aten::index.Tensor")
+#: what copies from one device to another
+_COPIES = ("aten::copy_", "aten::_to_copy", "aten::_foreach_copy_")
 
 
 class OnGpu(Tensor):
@@ -36,8 +36,9 @@ class OnGpu(Tensor):
     @classmethod
     def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = {**(kwargs or {}), **({"device": "cpu"} if (kwargs or {}).get("device") is not None else {})}
-        left = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor) and not isinstance(one, OnGpu) and one.ndim]
-        if left and operation.name() not in _FREE:
+        seen = args[:1] if operation.name() == "aten::index.Tensor" else (args, kwargs)
+        left = [one for one in tree_leaves(seen) if isinstance(one, Tensor) and not isinstance(one, OnGpu) and one.ndim]
+        if left and operation.name() not in _COPIES:
             raise RuntimeError(f"{operation.name()} mixes devices: {[tuple(one.shape) for one in left]} on the processor")
         found = operation(*tree_map(_kept, args), **tree_map(_kept, kwargs))
         in_place = operation.name().split(".")[0].endswith("_")
