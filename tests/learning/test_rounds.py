@@ -70,6 +70,7 @@ def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_wa
     assert report["fates"]["lost"] == len(lost)
 
 
+@pytest.mark.slow
 def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
     loop(project, ONE, "learning.walkers.max_candidates=2").run(lambda rows: None)
     assert all(walker["n_candidates"] <= 2 for walker in walked(project)["walkers"])
@@ -82,6 +83,7 @@ def test_a_walker_on_which_a_force_is_beyond_the_bound_is_absurd(project: Path) 
     assert walked(project)["n_candidates"] == 0
 
 
+@pytest.mark.slow
 def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(project: Path) -> None:
     copper, gold = Octahedron("Cu", 2), Octahedron("Cu", 2)
     gold.symbols[0] = "Au"
@@ -167,6 +169,7 @@ def test_a_loop_that_cannot_pay_for_its_start_is_refused_before_a_calculation(pr
     assert verdict == f"spent: {rows[0]['n_calls']} calculations"
 
 
+@pytest.mark.slow
 def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) -> None:
     from tracking.stores import tracker
 
@@ -183,6 +186,7 @@ def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) 
     assert all(run.data.params for run in runs if run.info.run_id == memory.run.id)
 
 
+@pytest.mark.slow
 def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
     for command in (
         ["git", "init", "--quiet"],
@@ -206,6 +210,7 @@ def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
     assert len(read(project / "learn/dataset.extxyz", ":")) == sum(after.values())
 
 
+@pytest.mark.slow
 def test_every_round_is_a_run_nested_below_that_of_the_loop(workspace: Path) -> None:
     from tracking.stores import tracker
 
