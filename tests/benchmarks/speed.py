@@ -77,14 +77,16 @@ def displaced(system: str, n: int) -> list[Atoms]:
     return structures
 
 
-def potential_for(structures: list[Atoms], overrides: list[str]) -> tuple[Potential, AtomicGraph]:
-    """The configured potential with random weights, in float32, and the graph of the structures."""
+def potential_for(
+    structures: list[Atoms], overrides: list[str], dtype: torch.dtype = torch.float32, seed: int = 0
+) -> tuple[Potential, AtomicGraph]:
+    """The configured potential with random weights, and the graph of the structures, which is in float64."""
     config, numbers = compose(overrides), sorted({int(z) for atoms in structures for z in atoms.numbers})
-    parts = build_parts(config, numbers=numbers, seed=0)
+    parts = build_parts(config, numbers=numbers, seed=seed)
     graph = graph_from_list(structures, numbers=numbers, cutoff=parts.cutoff_radius, where="benchmark")
-    described = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=False)
+    described = store(graph, parts.descriptor, parts.embedding(graph.species), dtype, derivatives=False)
     scales = measure_scales(described, numbers=numbers, isolated_atoms={}, feature_floor=1e-3)
-    return parts.potential(scales).to_precision(torch.float32), graph
+    return parts.potential(scales).to_precision(dtype), graph
 
 
 def single(system: str, overrides: list[str]) -> Callable[[], None]:
