@@ -56,7 +56,7 @@ def make_update(batch: int, live: bool, overrides: list[str], device: str) -> tu
         parts = build_parts(config, numbers=potential.numbers, seed=0)
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
     graph, potential = graph.cast(torch.float32).to(device), potential.to(device)
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, knows_spread=False).to(device)
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers).to(device)
     weights = list(potential.parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 
