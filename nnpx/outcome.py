@@ -19,6 +19,7 @@ from nnpx.metrics import metrics
 from nnpx.neighbors import graph_from_list
 from nnpx.uncertainty import QUANTITIES as SPREADS
 from nnpx.uncertainty import Uncertainty
+from nnpx.uncertainty.none import Uncalibrated
 
 #: errors by which potentials are compared
 QUANTITIES: Final = ("energy_per_atom", "forces", "stress")
@@ -43,9 +44,10 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
     return Ensemble([*ensemble.members], calibration, ranges).eval()
 
 
-def uncalibrated(ensemble: Ensemble) -> list[str]:
-    """The quantities with a spread that has no curve: none was asked for, or there were too few errors beyond the noise to find it."""
-    return [name for name in SPREADS if ensemble.n_members > 1 and name not in ensemble.calibration.curves]
+def uncalibrated(ensemble: Ensemble, uncertainty: Uncertainty) -> list[str]:
+    """The quantities with a spread that has no curve though one was asked for: too few errors were larger than the noise."""
+    is_wanted = ensemble.n_members > 1 and not isinstance(uncertainty, Uncalibrated)
+    return [name for name in SPREADS if is_wanted and name not in ensemble.calibration.curves]
 
 
 def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[str, float]:

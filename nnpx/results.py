@@ -29,8 +29,8 @@ ORDER: Final = (
 )
 #: what errors and uncertainties are then
 NO_TEST_SET: Final = (
-    "There is no test set. These are errors of the validation set, by which the potential was chosen and its spread calibrated: both look "
-    "better than they are."
+    "There is no test set. These are errors of the validation set, by which the potential was chosen and its spread calibrated, if it is: "
+    "both look better than they are."
 )
 #: alarms of the watchdog that a table lists
 _ALARMS: Final = 10

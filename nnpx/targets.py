@@ -131,10 +131,13 @@ def trusted_code() -> str:
     digest = hashlib.sha256()
     for package in sorted(trusted_packages()):
         _reach(package)
-        spec = find_spec(package) if package.isidentifier() else None
-        folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec is not None else []
-        files = [path for folder in folders for path in sorted(folder.rglob("*.py"))] or [Path(spec.origin)] if spec and spec.origin else []
-        for path in files:
+        name = package.split(".")[0]
+        spec = find_spec(name) if name.isidentifier() else None
+        if spec is None:
+            continue
+        folders = [Path(place) for place in spec.submodule_search_locations or []]  # of a package; one without __init__.py has no origin
+        alone = [Path(spec.origin)] if spec.origin and not folders else []
+        for path in [*alone, *(path for folder in folders for path in sorted(folder.rglob("*.py")))]:
             digest.update(package.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 

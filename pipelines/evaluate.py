@@ -31,7 +31,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     check_same_data(header["card"].get("md5", {}), prepared, made_by="nnpx learn" if "learned" in training else "nnpx train")
     parts = [part for part in ("test", "valid") if (prepared / f"{part}.extxyz").stat().st_size]
     if "test" not in parts:
-        console.print(f"evaluate: data.split.n_test=0. {results.NO_TEST_SET}", soft_wrap=True)
+        console.print(f"evaluate: {results.NO_TEST_SET}", soft_wrap=True)
     compared = {part: _compare(ensemble, prepared / f"{part}.extxyz") for part in parts}
     errors = measured(compared)
     curves = [member["curve"] for member in training.get("members", [])]

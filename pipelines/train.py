@@ -42,13 +42,14 @@ def main(config: DictConfig, workspace: Path) -> None:
         told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
         summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
         last = {"last_epochs": [member["curve"][-1] for member in summary]}
-        ensemble = knowing_itself(Ensemble(potentials), instantiate(config.uncertainty), workspace / "data" / "prepared")
+        uncertainty = instantiate(config.uncertainty)
+        ensemble = knowing_itself(Ensemble(potentials), uncertainty, workspace / "data" / "prepared")
         artifact.save(path, ensemble, config=resolved, card=card, provenance=made, training=last)
         outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
         write_json(path.with_name("training.json"), {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary})
         run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="" if choices.is_one_of_many() else "candidate")
     forget_graphs(task)
-    for quantity in uncalibrated(ensemble):
+    for quantity in uncalibrated(ensemble, uncertainty):
         console.print(f"train: the spread of {quantity} is that of the members, which the validation set did not calibrate")
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")

@@ -17,7 +17,7 @@ class Stopping:
     Args:
         candidate_fraction: share of the frames that may be candidates.
         spread_q99: eV/Å; quantile 0.99 over frames of the largest calibrated spread; unknown, and so too large, while there are too few
-            errors to calibrate it.
+            errors to calibrate it or noise explains them.
         force_rmse: eV/Å; root mean square error of the force on an atom, on frames that were drawn, not chosen.
         patience: rounds in a row.
         max_rounds: rounds.

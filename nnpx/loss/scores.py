@@ -47,7 +47,8 @@ class Scores(Loss):
         super().__init__()
         if (energy_weight > 0 and not knows_energy_std) or (forces_weight > 0 and not knows_forces_std):
             found = "one head, no noise" + (" and error bars of the energies alone" if knows_energy_std else " and no error bars")
-            do = "Choose ensemble=shallow or noise=heteroscedastic, or loss=energy_forces."
+            without = "loss.forces_weight=0" if knows_energy_std else "loss=energy_forces"
+            do = f"Choose ensemble=shallow or noise=heteroscedastic, or {without}."
             raise ConfigError("loss", expected="energies and forces that say how far from the truth they may be", found=found, do=do)
         self.energy_weight, self.forces_weight = energy_weight, forces_weight
         self.unit, self.floor = forces_rms, smallest**2

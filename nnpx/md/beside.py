@@ -1,6 +1,9 @@
 """The reference engine's own trajectories, computed in a process of its own while the potential moves."""
 
 import os
+import shutil
+import signal
+import sys
 from collections.abc import Mapping
 from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
@@ -22,6 +25,9 @@ from nnpx.reference import Reference
 #: threads of the numerical libraries; a molecule does not fill more than one, and the potential needs the other cores
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
+#: begins the names of folders in which trajectories are being made
+_DRAFT: Final = "reference-"
+
 
 @final
 class Beside:
@@ -38,11 +44,13 @@ class Beside:
     """
 
     def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, trusted: str, folder: Path) -> None:
+        for left in folder.glob(f"{_DRAFT}*"):  # by an engine whose machine crashed, or that was killed
+            shutil.rmtree(left, ignore_errors=True)
         self._files = {name: folder / f"{identity(reference.identity, *job, seed, trusted=trusted)}.npz" for name, job in jobs.items()}
         missing = [(*jobs[name], file) for name, file in self._files.items() if not file.is_file()]
         self._process: BaseProcess | None = None
         if missing:
-            self._process = get_context("spawn").Process(target=_compute, args=(reference, missing, seed), daemon=True)
+            self._process = get_context("spawn").Process(target=_serve, args=(reference, missing, seed), daemon=True)
 
     def __enter__(self) -> "Beside":
         if self._process is not None:
@@ -74,6 +82,12 @@ class Beside:
         return note.read_text(encoding="utf-8") if note.is_file() else "the reference engine's process ended without an answer"
 
 
+def _serve(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], seed: int) -> None:
+    """`_compute`, in a process that leaves everything in order when it is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    _compute(reference, jobs, seed)
+
+
 def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], seed: int) -> None:
     """In the other process: every trajectory into its file, or the reason into a note."""
     failures: tuple[type[Exception], ...] = (NNPXError, ImportError, *reference.failures)
@@ -84,7 +98,7 @@ def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], see
         try:
             calculator = reference.calculator()
             # not taken up: what a quantum engine answers depends on the wave function that it begins with
-            with TemporaryDirectory(prefix="reference-", dir=kept.parent) as folder:
+            with TemporaryDirectory(prefix=_DRAFT, dir=kept.parent, ignore_cleanup_errors=True) as folder:
                 record = Record(Path(folder), len(start), None)
                 simulate(dynamics, start, calculator, seed=seed, name="reference", record=record, progress=_go_on).write(kept)
         except failures as problem:

@@ -15,7 +15,7 @@ from nnpx.md.replicas import Replicas
 from nnpx.provenance import code_fingerprint, version
 
 #: the packages that move atoms or give forces; a reference engine says its own version
-_MADE_OF: Final = ("ase", "numpy", "scipy", "torch", "vesin")
+_MADE_OF: Final = ("ase", "numpy", "scipy", "torch", "torch-geometric", "vesin")
 
 
 def identity(potential: str, dynamics: Dynamics | Replicas, start: Atoms, seed: int, *, trusted: str) -> str:
@@ -32,7 +32,11 @@ def identity(potential: str, dynamics: Dynamics | Replicas, start: Atoms, seed: 
         ConfigError: if a setting cannot be written down.
     """
     code = [code_fingerprint(), trusted, *map(version, _MADE_OF)]
-    words = json.dumps([code, potential, _plain(dynamics, "md"), seed, start.pbc.tolist()])
+    try:
+        settings = _plain(dynamics, "md")
+    except RecursionError as problem:
+        raise _no_setting("md", "an object that holds itself, or a method of it") from problem
+    words = json.dumps([code, potential, settings, seed, start.pbc.tolist()])
     numbers = np.column_stack([start.numbers, start.get_masses(), start.positions]).tobytes() + start.cell.array.tobytes()
     return hashlib.sha256(words.encode() + numbers).hexdigest()[:12]
 

@@ -1,11 +1,16 @@
 """Momenta: drawn from Maxwell and Boltzmann, freed from rigid motion, read as a temperature."""
 
+from typing import Final
+
 import numpy as np
 from ase import Atoms
 from ase.md.velocitydistribution import Stationary
 from jaxtyping import Float
 
 from nnpx import units
+
+#: a moment of inertia of less than this × the largest is that of no extent at all
+THINNEST: Final = 1e-10
 
 
 def draw_momenta(atoms: Atoms, temperature_K: float, random: np.random.Generator) -> None:
@@ -28,7 +33,7 @@ def remove_rigid_motion(atoms: Atoms) -> None:
 def _remove_rotation(atoms: Atoms) -> None:
     """V ← v − ω × r."""
     masses, arms = atoms.get_masses(), atoms.positions - atoms.get_center_of_mass()
-    turning = np.cross(angular_velocity(arms, atoms.get_momenta(), masses, thinnest=1e-10), arms)
+    turning = np.cross(angular_velocity(arms, atoms.get_momenta(), masses, thinnest=THINNEST), arms)
     atoms.set_momenta(atoms.get_momenta() - masses[:, None] * turning)
 
 

@@ -13,9 +13,9 @@ from ase import Atoms
 from ase.io import write
 
 from nnpx.md.trajectory import sample_type
-from nnpx.md.walker import Walker, read_walker
+from nnpx.md.walker import Walker, read_if_whole
 
-#: time between two states of a run, s; a killed run loses at most as much
+#: s; a state is kept at the first sample that comes so long after the last state
 EVERY_S: Final = 1.0
 
 
@@ -48,7 +48,7 @@ class Joined:
 
 @final
 class Record:
-    """Frames and samples of a run, appended as they come, and every second the state from which it goes on.
+    """Frames and samples of a run, appended as they come, and the state from which it goes on.
 
     Frames (extxyz) are for people; samples (float64) are for the report. A state knows how long both files were, and their checksums.
     Taking the run up cuts off what was written after it, half a frame too, and rewrites nothing before. Where what remains is not what
@@ -70,7 +70,7 @@ class Record:
     def resume(self) -> Walker | None:
         """The last state; None, with everything removed that this run had written, where there is none that fits the files."""
         self._state.parent.mkdir(parents=True, exist_ok=True)
-        walker = read_walker(self._state) if self._state.is_file() else None
+        walker = read_if_whole(self._state)
         if walker is None or not self._fits(walker):
             walker = None
             self._state.unlink(missing_ok=True)

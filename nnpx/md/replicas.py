@@ -19,7 +19,7 @@ from nnpx.errors import GeometryError, SimulationError
 from nnpx.md import Dynamics, Simulation
 from nnpx.md.batched import Walkers
 from nnpx.md.record import EVERY_S
-from nnpx.md.walker import Walker, read_walker, start_walker
+from nnpx.md.walker import Walker, read_if_whole, start_walker
 from nnpx.md.watchdog import Guard, Watchdog
 
 #: what a walker that was stopped remembers: the watchdog's words
@@ -173,9 +173,10 @@ def _write(walkers: list[Walker], folder: Path, look: int) -> None:
 
 
 def _read(folder: Path) -> list[Walker]:
-    """The states of the last look; none where there was none."""
+    """The states of the last look; none where there was none, or one cannot be read."""
     looks = sorted(folder.glob("look-*"))
-    return [read_walker(path) for path in sorted(looks[-1].glob("*.npz"))] if looks else []
+    walkers = [read_if_whole(path) for path in sorted(looks[-1].glob("*.npz"))] if looks else []
+    return [] if None in walkers else [walker for walker in walkers if walker is not None]
 
 
 def _write_frames(walkers: list[Walker], path: Path, timestep_fs: float) -> None:

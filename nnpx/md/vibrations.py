@@ -8,16 +8,17 @@ from jaxtyping import Float
 from scipy.constants import speed_of_light
 from scipy.signal.windows import hann
 
-from nnpx.md.momenta import angular_velocity
+from nnpx.md.momenta import THINNEST, angular_velocity
 from nnpx.md.trajectory import Trajectory
 
 #: blocks into which a trajectory is cut; their scatter is the error
 _BLOCKS: Final = 5
 #: fewer samples in a block than this resolve nothing
 _FEWEST: Final = 16
-#: a molecule turns about an axis if its moment of inertia is at least this × the largest; where it is less, as in a linear molecule that
-#: bends, turning is what two bending vibrations do together
-_THINNEST: Final = 0.01
+#: a molecule is linear if its atoms are as close to its axis (root mean square over atoms and time, Å): it bends, but does not turn about it
+_CLOSE_TO_AXIS: Final = 0.3
+#: the moment of inertia about that axis is less than this × the others
+_THIN: Final = 0.5
 #: one THz as a wave number, cm⁻¹
 PER_CM: Final[float] = 1e12 / (100.0 * speed_of_light)
 
@@ -67,14 +68,18 @@ def spectrum(trajectory: Trajectory) -> Spectrum | None:
 def internal_velocities(trajectory: Trajectory) -> Float[np.ndarray, "sample atom 3"]:
     """Velocities without the motion of the whole, which noise sets going: u = v − v_c and, without a cell, − ω × r.
 
-    v_c is the velocity of the centre of mass and ω = I⁻¹ L the angular velocity about it, both at every sample.
+    v_c is the velocity of the centre of mass and ω = I⁻¹ L the angular velocity about it, both at every sample. A
+    linear molecule does not turn about its axis: what looks like it is two bending vibrations together.
     """
     masses = trajectory.start.get_masses()
     velocities = _from_centre(trajectory.velocities, masses)
     if trajectory.start.pbc.any():
         return velocities
     arms = _from_centre(trajectory.positions, masses)
-    turning = angular_velocity(arms, velocities * masses[:, None], masses, thinnest=_THINNEST)
+    across = np.linalg.svd(arms, compute_uv=False)[:, 1:]
+    is_linear = np.sqrt((across**2).sum(1).mean() / len(masses)) < _CLOSE_TO_AXIS
+    thinnest = _THIN if is_linear else THINNEST
+    turning = angular_velocity(arms, velocities * masses[:, None], masses, thinnest=thinnest)
     return velocities - np.cross(turning[:, None], arms)
 
 

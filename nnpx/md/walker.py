@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
+from zipfile import BadZipFile
 
 import numpy as np
 from ase import Atoms
@@ -62,6 +63,14 @@ def start_walker(start: Atoms, *, temperature_K: float, seed: int | list[int]) -
     draw_momenta(atoms, temperature_K, random)
     remove_rigid_motion(atoms)
     return Walker(atoms, temperature_K, random)
+
+
+def read_if_whole(path: Path) -> Walker | None:
+    """The walker of a file; None where there is none, or where a crash of the machine has left half of one."""
+    try:
+        return read_walker(path)
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile):
+        return None
 
 
 def read_walker(path: Path) -> Walker:

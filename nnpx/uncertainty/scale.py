@@ -10,6 +10,8 @@ from nnpx.uncertainty import Curve, Samples, Uncertainty
 from nnpx.uncertainty.quality import crps, nll
 
 _SCORES: Final = {"crps": crps, "nll": nll}
+#: ln c is at its bound where it is as close to it
+BOUND: Final = 1e-2
 
 
 @final
@@ -30,11 +32,11 @@ class Scale(Uncertainty):
     def __init__(self, *, score: Literal["crps", "nll"], largest: Annotated[float, Gt(1)]) -> None:
         self.score, self.reach = _SCORES[score], float(np.log(largest))
 
-    def curve(self, error: Samples, spread: Samples, noise: Samples) -> Curve:
-        """A straight line through the origin."""
+    def curve(self, error: Samples, spread: Samples, noise: Samples) -> Curve | None:
+        """A straight line through the origin; None where the noise explains the errors, so that no spread at all would be best."""
 
         def mean_score(log_c: float) -> float:
             return self.score(error, np.hypot(np.exp(log_c) * spread, noise))
 
         found = minimize_scalar(mean_score, bounds=(-self.reach, self.reach), method="bounded", options={"xatol": 1e-6})
-        return Curve.factor(np.exp(found.x))
+        return None if found.x < BOUND - self.reach else Curve.factor(np.exp(found.x))

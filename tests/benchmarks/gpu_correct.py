@@ -43,7 +43,12 @@ def differences(found: Prediction, reference: Prediction, names: tuple[str, ...]
 
 def update(potential: Potential, graph: AtomicGraph, overrides: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss with forces in it, and its gradient in the weights as one vector."""
-    wired = {"forces_rms": 1.0, "numbers": potential.numbers, "knows_spread": potential.n_heads > 1}
+    wired = {
+        "forces_rms": 1.0,
+        "numbers": potential.numbers,
+        "knows_energy_std": potential.n_heads > 1,
+        "knows_forces_std": potential.n_heads > 1,
+    }
     loss = instantiate(compose(overrides).loss, **wired).to(graph.positions.device)
     weights = list(potential.train().parameters())
     value = loss(potential(graph), graph, progress=0.0)

@@ -56,7 +56,8 @@ def make_update(batch: int, live: bool, overrides: list[str], device: str) -> tu
         parts = build_parts(config, numbers=potential.numbers, seed=0)
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
     graph, potential = graph.cast(torch.float32).to(device), potential.to(device)
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers).to(device)
+    known = {"knows_energy_std": potential.n_heads > 1, "knows_forces_std": potential.n_heads > 1}
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known).to(device)
     weights = list(potential.parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 

@@ -88,7 +88,7 @@ class OtherStages(Stages):
         (named, watchdog),
         (1, True),
     ],
-    ids=str,
+    ids=["list", "mapping", "key", "object", "class", "array", "float32", "path", "function", "type"],
 )
 def test_every_setting_is_part_of_the_name(pair: tuple[Any, Any]) -> None:
     names = []
@@ -98,6 +98,13 @@ def test_every_setting_is_part_of_the_name(pair: tuple[Any, Any]) -> None:
         names.append(named(dynamics))
     assert names[0] != names[1]
     assert names[0] == names[2]
+
+
+def test_a_setting_that_leads_back_to_its_owner_is_an_error() -> None:
+    dynamics = langevin()
+    dynamics.watchdog.owner = dynamics
+    with pytest.raises(ConfigError, match="an object that holds itself"):
+        named(dynamics)
 
 
 @pytest.mark.parametrize("value", [lambda: 1.0, (k for k in [1])], ids=["function", "generator"])

@@ -153,6 +153,16 @@ def test_a_run_whose_files_are_not_what_its_state_says_starts_anew(file: str, tm
         assert_same(tmp_path / "straight", tmp_path / "spoilt")
 
 
+@pytest.mark.parametrize("length", [0, 100, -10])
+def test_a_run_whose_state_was_half_written_by_a_crash_starts_anew(length: int, tmp_path: Path) -> None:
+    go(KINDS["nve"](), tmp_path / "straight")
+    go(KINDS["nve"](), tmp_path / "spoilt")
+    state = tmp_path / "spoilt" / "state" / "state.npz"
+    state.write_bytes(state.read_bytes()[:length])
+    go(KINDS["nve"](), tmp_path / "spoilt")
+    assert_same(tmp_path / "straight", tmp_path / "spoilt")
+
+
 class Runs(Simulation):
     """Two trajectories, one after the other."""
 

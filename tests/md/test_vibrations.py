@@ -89,6 +89,25 @@ def test_bending_to_all_sides_in_turn_is_no_rotation() -> None:
     assert found.density[abs(found.frequency - 20.0) < 3.0].sum() > 0.98 * found.density.sum()
 
 
+@pytest.mark.parametrize("units", [3, 20])
+def test_a_long_chain_that_spins_about_its_axis_is_not_seen_to_spin(units: int) -> None:
+    """CH2 after CH2 on a line: the spin of the whole, and one C–H bond that vibrates at 90 THz."""
+    carbons = np.arange(units)[:, None] * [1.3, 0.0, 0.0] + np.array([0.0, 0.4, 0.0]) * (-1.0) ** np.arange(units)[:, None]
+    sides = np.array([0.0, 0.6, 0.9]), np.array([0.0, 0.6, -0.9])
+    hydrogens = [carbons + side * np.array([1.0, 1.0, 1.0]) * np.where(np.arange(units) % 2, -1.0, 1.0)[:, None] for side in sides]
+    chain, time = Atoms(f"C{units}H{2 * units}", np.concatenate([carbons, *hydrogens])), np.arange(1000) * 0.004
+    chain.positions -= chain.get_center_of_mass()
+
+    def positions(at: np.ndarray) -> np.ndarray:
+        moved = np.repeat(chain.positions[None], len(at), 0)
+        moved[:, -1] += 0.002 * np.sin(2 * np.pi * 90.0 * at)[:, None] * sides[1]
+        return np.einsum("tij,taj->tai", Rotation.from_rotvec(2 * np.pi * 1.25 * at[:, None] * [1.0, 0.0, 0.0]).as_matrix(), moved)
+
+    velocities = (positions(time + 1e-6) - positions(time - 1e-6)) / 2e-6
+    found = spectrum(sampled(chain, positions(time), velocities=velocities, time_ps=time))
+    assert found.frequency[1:][np.argmax(found.density[1:])] == pytest.approx(90.0, abs=2.5)
+
+
 def test_a_crystal_has_no_motion_of_the_whole_but_keeps_its_turning() -> None:
     """In a cell that drifts two atoms go round one another at 30 THz."""
     time = np.arange(1000) * 0.004

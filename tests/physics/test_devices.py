@@ -8,7 +8,9 @@ from small import carbons, ethanols, graph_of
 
 from nnpx.descriptor.stored import is_fixed, store
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import excess
+from nnpx.extrapolation import excess, extrapolations
+from nnpx.md.batched import Walkers
+from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 from nnpx.uncertainty import Calibration, Curve
@@ -48,6 +50,11 @@ def test_a_calibrated_ensemble_knows_its_ranges_there():
         there = move_graph(graph)
         assert ensemble(there, spread=False).energy_std.is_cuda
         assert not excess(ensemble, [there]).is_cuda
+        assert extrapolations(ensemble, ethanols(1))
+        engine = Walkers(
+            ensemble, [start_walker(ethanols(1)[0], temperature_K=300.0, seed=1)], timestep_fs=0.5, friction_per_fs=0.0, skin=0.5
+        )
+        engine.advance(2, [0])
 
 
 def test_what_stays_behind_is_noticed():

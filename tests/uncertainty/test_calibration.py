@@ -110,7 +110,9 @@ def test_conformal_promises_nothing_that_its_samples_cannot_show(coverage):
     assert Conformal(coverage=coverage).curve(spread[1:] * normal[1:], spread[1:], np.zeros(n - 1)) is None
 
 
-@pytest.mark.parametrize("way", [Conformal(coverage=0.9), Isotonic(samples_per_knot=50)])
+@pytest.mark.parametrize(
+    "way", [Conformal(coverage=0.9), Isotonic(samples_per_knot=50), Scale(score="crps", largest=1e3), Scale(score="nll", largest=1e3)]
+)
 def test_where_the_noise_explains_all_errors_no_spread_becomes_a_certainty(way):
     spread, normal = sample(600)
     error, noise = 0.01 * spread * normal, np.ones(600)
