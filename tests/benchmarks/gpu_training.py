@@ -133,29 +133,29 @@ def fraction(schedule: WarmupCosine, step: int, progress: float) -> float:
     return rise * (schedule.final_fraction + (1.0 - schedule.final_fraction) * 0.5 * (1.0 + math.cos(math.pi * progress)))
 
 
-def starting_potential(task: Task, trainer: Trainer, structures: Sequence[Atoms], seed: int) -> tuple[Parts, Potential]:
-    """Random weights and measured scales; without its prior, whose part is taken from the labels."""
-    parts = build_parts(task.config, numbers=task.numbers, seed=seed)
-    near = graph_from_list(structures, numbers=task.numbers, cutoff=parts.cutoff_radius, where="train.extxyz")
-    near = without_prior(near, parts.prior)
+def labelled(structures: Sequence[Atoms], parts: Parts, cutoff: float) -> AtomicGraph:
+    """The structures with what the prior leaves of their labels."""
+    return without_prior(graph_from_list(structures, numbers=parts.numbers, cutoff=cutoff, where="the prepared data"), parts.prior)
+
+
+def starting_potential(parts: Parts, task: Task, trainer: Trainer, near: AtomicGraph) -> Potential:
+    """The potential for what the prior leaves, with the scales of the training set."""
     with torch.no_grad():
         described = store(near, parts.descriptor, parts.embedding(near.species), trainer.dtype, derivatives=False)
     scales = measure_scales(described, numbers=task.numbers, isolated_atoms=task.isolated_atoms, feature_floor=trainer.feature_floor)
     potential = parts.potential(scales).to_precision(trainer.dtype)
     potential.prior = Zero()
-    return parts, potential
+    return potential
 
 
 def train(config: DictConfig, task: Task, prepared: Path, seconds: float, device: str) -> tuple[Potential, int]:
     """The potential, and the number of updates."""
     sets = {part: read(prepared / f"{part}.extxyz") for part in ("train", "valid")}
     trainer: Trainer = instantiate(config.trainer)
-    parts, potential = starting_potential(task, trainer, sets["train"], config.seed)
+    parts = build_parts(task.config, numbers=task.numbers, seed=config.seed)
     refuse(config, parts, sets["train"], trainer.batch_size)
-    whole = {
-        part: without_prior(graph_from_list(some, numbers=task.numbers, cutoff=math.inf, where=part), parts.prior).cast(trainer.dtype)
-        for part, some in sets.items()
-    }
+    whole = {part: labelled(some, parts, math.inf).cast(trainer.dtype) for part, some in sets.items()}
+    potential = starting_potential(parts, task, trainer, labelled(sets["train"], parts, parts.cutoff_radius))
     knows_energy_std = parts.knows_spread or bool(torch.isfinite(whole["train"].energy_noise).any())
     known = {"knows_energy_std": knows_energy_std, "knows_forces_std": parts.knows_spread}
     loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=task.numbers, **known)
