@@ -16,7 +16,6 @@ Weights are random and labels made up: neither changes the time. TF32 is never u
 """
 
 import argparse
-import json
 import platform
 import statistics
 import time
@@ -27,7 +26,7 @@ from pathlib import Path
 import torch
 from ase import Atoms
 from gpu_correct import correct_descriptors, correct_ensemble, correct_stored, correct_training, correct_waiting
-from gpu_systems import Record, guarded, labelled_silicon, make_update, silicon
+from gpu_systems import Record, guarded, labelled_silicon, make_update, silicon, tell
 from gpu_torchani import make_update_of_torchani
 from speed import displaced, potential_for, water
 
@@ -157,10 +156,8 @@ def main() -> None:
 
 def _tell(path: Path, record: Record) -> None:
     """Print a finding and write it down at once."""
-    rounded = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in record.items()}
-    print(json.dumps(rounded, ensure_ascii=False), flush=True)
     with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(rounded, ensure_ascii=False) + "\n")
+        file.write(tell(record) + "\n")
 
 
 if __name__ == "__main__":

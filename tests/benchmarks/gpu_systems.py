@@ -1,5 +1,6 @@
 """What the measurements on a GPU share: systems, and an update of a potential."""
 
+import json
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +19,14 @@ from nnpx.graph import AtomicGraph
 from nnpx.potential import Potential
 
 Record = dict[str, Any]
+
+
+def tell(record: Record) -> str:
+    """Print a finding as a line of JSON, which is returned."""
+    rounded = {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in record.items()}
+    line = json.dumps(rounded, ensure_ascii=False)
+    print(line, flush=True)
+    return line
 
 
 def guarded(case: Record, work: Callable[[], Iterator[Record]]) -> Iterator[Record]:
