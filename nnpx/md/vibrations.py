@@ -15,7 +15,7 @@ from nnpx.md.trajectory import Trajectory
 _BLOCKS: Final = 5
 #: fewer samples in a block than this resolve nothing
 _FEWEST: Final = 16
-#: a molecule is linear if its atoms are as close to its axis (root mean square over atoms and time, Å): it bends, but does not turn about it
+#: a molecule whose atoms are as close to its axis (root mean square over atoms and time, Å) is linear: it bends, but does not turn about it
 _CLOSE_TO_AXIS: Final = 0.3
 #: the moment of inertia about that axis is less than this × the others
 _THIN: Final = 0.5
