@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
+from nnpx.derivatives import with_slope
 from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.function_grid import FunctionGrid
 from nnpx.descriptor.kept import check_known, keep
@@ -93,6 +94,22 @@ class ACSF(SymmetryFunctions):
             sides, squares, envelope = sides + r_jk, squares + r_jk**2, envelope * self.angular_cutoff(r_jk)
         n_sides = 3 if self.kind == "narrow" else 2
         return self.grid.shells(squares, sides, n_sides) * envelope[:, None], self.grid.cones(scalar / (r_ij * r_ik))
+
+    def slopes(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 shell"], Float[Tensor, "triplet cone"]]:
+        """∂Πg = e^{−η Σ (r − r_s)²} [Πf_c (−η ∂Σr² + 2 η r_s ∂Σr) + ∂Πf_c] over the sides, and the slopes of the cones."""
+        one, none = torch.ones_like(r_ij), torch.zeros_like(r_ij)
+        sides, moved = [r_ij, r_ik], [torch.stack([one, none, none]), torch.stack([none, one, none])]
+        if self.kind == "narrow":
+            r_jk = torch.sqrt(r_ij**2 + r_ik**2 - 2.0 * scalar)
+            sides, moved = [*sides, r_jk], [*moved, torch.stack([r_ij, r_ik, -one]) / r_jk]
+        r, by = torch.stack(sides), torch.stack(moved)  # side × triplet, side × variable × triplet
+        f, slope = (values.view_as(r) for values in with_slope(self.angular_cutoff, r.flatten()))
+        of_envelope = [by[k] * torch.cat([f[:k], slope[k : k + 1], f[k + 1 :]]).prod(0) for k in range(len(r))]
+        changes = torch.stack([2.0 * (r[:, None] * by).sum(0) * f.prod(0), by.sum(0) * f.prod(0), torch.stack(of_envelope).sum(0)])
+        left = self.grid.shell_slopes(r.square().sum(0), r.sum(0), len(r), changes.permute(2, 1, 0))
+        return left, self.grid.cone_slopes(scalar / (r_ij * r_ik))
 
     def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """The combinations that the angular set asks for."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
+from nnpx.derivatives import with_slope
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
 from nnpx.errors import ConfigError
 from nnpx.radial import Radial
@@ -93,6 +94,21 @@ class AEV(SymmetryFunctions):
         cosine = (COSINE_FACTOR * scalar / (r_ij * r_ik))[:, None]
         apart = cosine * torch.cos(self.angle) + torch.sqrt(1.0 - cosine.square()) * torch.sin(self.angle)
         return shell, 2.0 * (0.5 + 0.5 * apart) ** self.zeta
+
+    def slopes(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 shell"], Float[Tensor, "triplet angle"]]:
+        """Product and chain rule; with c = 0.95 cos θ the slope of cos(θ − θ_s) in c is cos θ_s − c sin θ_s / √(1 − c²)."""
+        r = torch.stack([r_ij, r_ik])
+        f, slope = (values.view_as(r) for values in with_slope(self.angular_cutoff, r.flatten()))
+        apart = 0.5 * r.sum(0)[:, None] - self.shift
+        bell = torch.exp(-self.eta * apart.square())
+        by_r_ij, by_r_ik = (((slope * f.flip(0))[:, :, None] - self.eta * apart * f.prod(0)[:, None]) * bell).unbind(0)
+        cosine = (COSINE_FACTOR * scalar / (r_ij * r_ik))[:, None]
+        sine = torch.sqrt(1.0 - cosine.square())
+        between = 0.5 + 0.5 * (cosine * torch.cos(self.angle) + sine * torch.sin(self.angle))
+        by_cosine = COSINE_FACTOR * (torch.cos(self.angle) - cosine / sine * torch.sin(self.angle))
+        return torch.stack([by_r_ij, by_r_ik, torch.zeros_like(bell)], 1), self.zeta * between ** (self.zeta - 1.0) * by_cosine
 
     def names(self) -> list[str]:
         """`radial <function> channel 0`, `angular shift=… angle=… channels 0-1`, shifts in Å and angles in degrees."""

@@ -63,6 +63,17 @@ class FunctionGrid(nn.Module):
         slopes = torch.stack([-width, 2.0 * width * place])
         return torch.exp(torch.addmm(-n_sides * width * place.square(), torch.stack([squares, distances], 1), slopes))
 
+    def shell_slopes(
+        self,
+        squares: Float[Tensor, " row"],
+        distances: Float[Tensor, " row"],
+        n_sides: int,
+        changes: Float[Tensor, "row variable 3"],
+    ) -> Float[Tensor, "row variable shell"]:
+        """The derivatives of an envelope E times a shell, from E ∂Σr², E ∂Σr and ∂E."""
+        rates = torch.stack([-self.eta, 2.0 * self.eta * self.shift, torch.ones_like(self.eta)])
+        return (changes @ rates) * self.shells(squares, distances, n_sides)[:, None, :]
+
     def cones(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
         """2^{1−ζ} (1 + λ cos θ)^ζ."""
         # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
@@ -70,6 +81,12 @@ class FunctionGrid(nn.Module):
         sharpened = powers(base, self.exponents)
         grid = 2.0 * torch.stack(sharpened, 2).flatten(1) if sharpened else base
         return grid if self.every_cone else grid.index_select(1, self.cone)
+
+    def cone_slopes(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
+        """Their derivatives in cos θ: ζ λ ((1 + λ cos θ) / 2)^{ζ−1}."""
+        base = (0.5 + 0.5 * self.signs * cosine[:, None]).clamp_min(0.0)
+        grid = torch.stack(powers(base, [zeta - 1.0 for zeta in self.exponents]), 2).flatten(1)
+        return (grid if self.every_cone else grid.index_select(1, self.cone)) * (self.zeta * self.lam)
 
     def of_functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row feature"]:
         """From all combinations of shells and cones those that are functions."""
@@ -88,7 +105,7 @@ def powers(base: Float[Tensor, "row base"], exponents: list[float]) -> list[Floa
         squares.append(squares[-1] * squares[-1])
     results = []
     for exponent in exponents:
-        if exponent != int(exponent):
+        if exponent != int(exponent) or exponent == 0.0:
             results.append(base**exponent)
         else:
             results.append(reduce(mul, [square for k, square in enumerate(squares) if int(exponent) >> k & 1]))

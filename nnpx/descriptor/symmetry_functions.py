@@ -10,9 +10,20 @@ from torch import Tensor
 from torch.func import jvp
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor
+from nnpx.derivatives import gradients_of
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
-from nnpx.descriptor.triplets import Triplets, chunks, sides, sum_over_triplets, triangular, triplets
+from nnpx.descriptor.triplets import (
+    Chunks,
+    Triplets,
+    by_factors,
+    chunks,
+    from_sides_to_edges,
+    sides,
+    sum_over_triplets,
+    triangular,
+    triplets,
+)
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.reduce import sum_edges_to_atoms
@@ -59,7 +70,13 @@ class SymmetryFunctions(Descriptor, ABC):
     def factors(
         self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
     ) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
-        """What two neighbours add, as two factors, from r_ij, r_ik and r_ij·r_ik."""
+        """What two neighbours add, as two factors, from r_ij, r_ik and r_ij·r_ik; `right` is a function of the angle alone."""
+
+    @abstractmethod
+    def slopes(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet right"]]:
+        """The derivatives of the factors: of `left` in r_ij, r_ik and r_ij·r_ik, of `right` in the cosine of the angle."""
 
     def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """From all combinations of left and right factors those that are functions."""
@@ -73,14 +90,57 @@ class SymmetryFunctions(Descriptor, ABC):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The radial functions of every channel, then the angular ones of every pair of channels."""
         inside = slots(edges, self.cutoff.radius)
-        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), edges.n_atoms)
-        three, weights = self.weighted_triplets(inside, chemistry)
+        three, weights, layout = self._layout(inside, chemistry)
+        left, right = self.factors(*sides(inside, three))
+        return self._joined(inside, chemistry, sum_over_triplets(_times(weights, left), right, layout))
+
+    @final
+    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The features, and what energies that depend on them do to the edges.
+
+        Of a triplet is known how its factors move with its sides. Whatever the number of energies, what they do to the sides is a product
+        with these slopes, and only what happens at single edges and atoms is left to backward passes.
+        """
+        three, weights, layout = self._layout(edges, chemistry)
+        at = sides(edges, three)
+        (left, right), (of_left, of_right) = self.factors(*at), self._slopes_by_sides(*at)
+        left, of_left = _times(weights, left), _times(weights, of_left)
+        variables = edges.as_variables()
+        with torch.enable_grad():
+            sums = sum_over_triplets(left, right, layout).requires_grad_()
+            features = self._joined(slots(variables, self.cutoff.radius), chemistry, sums)
+
+        def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
+            direct, by_sums = gradients_of(features, (variables.vector, sums), slopes)
+            by_left, by_right = by_factors(by_sums, left, right, layout)
+            return direct + from_sides_to_edges(torch.baddbmm(by_left @ of_left.mT, by_right, of_right.mT), edges, three)
+
+        return features.detach(), pull
+
+    def _layout(
+        self, edges: Edges, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Triplets, Float[Tensor, "place pair"], Chunks]:
+        """The triplets and their weights, at the places where they are summed."""
+        three, weights = self.weighted_triplets(edges, chemistry)
         layout = chunks(three, weights.dtype)
-        left, right = self.factors(*sides(inside, three.where(layout.place)))
-        weights = weights.index_select(0, layout.place) * layout.counts[:, None]
-        sums = sum_over_triplets((weights[:, :, None] * left[:, None, :]).flatten(1), right, layout)
-        angular = self.combinations(sums.reshape(edges.n_atoms, len(self.channel_p), left.shape[1] * right.shape[1]))
+        return three.where(layout.place), weights.index_select(0, layout.place) * layout.counts[:, None], layout
+
+    def _joined(
+        self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"]
+    ) -> Float[Tensor, "atom feature"]:
+        """The features, from the slots and from the sums over triplets."""
+        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), inside.n_atoms)
+        angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), -1))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
+
+    def _slopes_by_sides(
+        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
+        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik; the cosine is r_ij·r_ik / (r_ij r_ik)."""
+        of_left, by_cosine = self.slopes(r_ij, r_ik, scalar)
+        per_area = 1.0 / (r_ij * r_ik)
+        cosine = scalar * per_area
+        return of_left, torch.stack([-cosine / r_ij, -cosine / r_ik, per_area], 1)[:, :, None] * by_cosine[:, None, :]
 
     @final
     def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
@@ -116,20 +176,19 @@ class SymmetryFunctions(Descriptor, ABC):
             pair = (three.owner % len(self.channel_p))[:, None]
             weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
         a, b, at = edges.vector[three.first], edges.vector[three.second], sides(edges, three)
-        one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
-        by_r_ij, by_r_ik, by_dot = (
-            jvp(self._terms, at, along)[1][:, None, :] for along in ((one, none, none), (none, one, none), (none, none, one))
-        )
+        (left, right), (of_left, of_right) = self.factors(*at), self._slopes_by_sides(*at)
+        terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
+        by_r_ij, by_r_ik, by_dot = self.combinations(terms.flatten(2))[:, :, None, :].unbind(1)
         by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
         return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
 
-    def _terms(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> Float[Tensor, "triplet function"]:
-        left, right = self.factors(r_ij, r_ik, scalar)
-        return self.combinations((left[:, :, None] * right[:, None, :]).flatten(1))
+
+def _times(weights: Float[Tensor, "place pair"], factor: Float[Tensor, "place *variable left"]) -> Float[Tensor, "place *variable pair_left"]:
+    """weight × factor, for every pair of channels."""
+    weights = weights.view(len(weights), *[1] * (factor.dim() - 2), weights.shape[1], 1)
+    return (weights * factor[..., None, :]).flatten(-2)
 
 
 def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:
