@@ -68,11 +68,12 @@ class FunctionGrid(nn.Module):
         squares: Float[Tensor, " row"],
         distances: Float[Tensor, " row"],
         n_sides: int,
-        changes: Float[Tensor, "row variable 3"],
+        changes: Float[Tensor, "variable row 3"],
     ) -> Float[Tensor, "row variable shell"]:
         """The derivatives of an envelope E times a shell, from E ∂Σr², E ∂Σr and ∂E."""
         rates = torch.stack([-self.eta, 2.0 * self.eta * self.shift, torch.ones_like(self.eta)])
-        return (changes @ rates) * self.shells(squares, distances, n_sides)[:, None, :]
+        shells = self.shells(squares, distances, n_sides)
+        return torch.stack([change @ rates * shells for change in changes], 1)
 
     def cones(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
         """2^{1−ζ} (1 + λ cos θ)^ζ."""

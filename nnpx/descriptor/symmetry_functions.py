@@ -10,16 +10,17 @@ from torch import Tensor
 from torch.func import jvp
 
 from nnpx.cutoff import Cutoff
-from nnpx.derivatives import gradients_of
+from nnpx.derivatives import gradients_of, with_slope
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.triplets import (
     Chunks,
+    Corners,
     Triplets,
     by_factors,
     chunks,
+    corners,
     from_sides_to_edges,
-    sides,
     sum_over_triplets,
     triangular,
     triplets,
@@ -67,16 +68,20 @@ class SymmetryFunctions(Descriptor, ABC):
         """What one neighbour adds."""
 
     @abstractmethod
-    def factors(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
-        """What two neighbours add, as two factors, from r_ij, r_ik and r_ij·r_ik; `right` is a function of the angle alone."""
+    def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
+        """What two neighbours add, as two factors; `right` is a function of the angle at the centre alone."""
 
     @abstractmethod
     def slopes(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
+        self, at: Corners, slope_ij: Float[Tensor, " triplet"], slope_ik: Float[Tensor, " triplet"]
     ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet right"]]:
-        """The derivatives of the factors: of `left` in r_ij, r_ik and r_ij·r_ik, of `right` in the cosine of the angle."""
+        """The derivatives of the factors: of `left` in r_ij, r_ik and r_ij·r_ik, of `right` in the cosine of the angle.
+
+        Args:
+            at: the triplets.
+            slope_ij: f_c′(r_ij), Å⁻¹.
+            slope_ik: f_c′(r_ik), Å⁻¹.
+        """
 
     def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """From all combinations of left and right factors those that are functions."""
@@ -91,7 +96,7 @@ class SymmetryFunctions(Descriptor, ABC):
         """The radial functions of every channel, then the angular ones of every pair of channels."""
         inside = slots(edges, self.cutoff.radius)
         three, weights, layout = self._layout(inside, chemistry)
-        left, right = self.factors(*sides(inside, three))
+        left, right = self.factors(corners(inside, three, self.angular_cutoff(inside.distance)))
         return self._joined(inside, chemistry, sum_over_triplets(_times(weights, left), right, layout))
 
     @final
@@ -102,8 +107,7 @@ class SymmetryFunctions(Descriptor, ABC):
         with these slopes, and only what happens at single edges and atoms is left to backward passes.
         """
         three, weights, layout = self._layout(edges, chemistry)
-        at = sides(edges, three)
-        (left, right), (of_left, of_right) = self.factors(*at), self._slopes_by_sides(*at)
+        left, right, of_left, of_right = self._factors_with_slopes(edges, three)
         left, of_left = _times(weights, left), _times(weights, of_left)
         variables = edges.as_variables()
         with torch.enable_grad():
@@ -133,14 +137,19 @@ class SymmetryFunctions(Descriptor, ABC):
         angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), -1))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
-    def _slopes_by_sides(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
-        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik; the cosine is r_ij·r_ik / (r_ij r_ik)."""
-        of_left, by_cosine = self.slopes(r_ij, r_ik, scalar)
-        per_area = 1.0 / (r_ij * r_ik)
-        cosine = scalar * per_area
-        return of_left, torch.stack([-cosine / r_ij, -cosine / r_ik, per_area], 1)[:, :, None] * by_cosine[:, None, :]
+    def _factors_with_slopes(
+        self, edges: Edges, three: Triplets
+    ) -> tuple[
+        Float[Tensor, "triplet left"], Float[Tensor, "triplet right"], Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]
+    ]:
+        """Both factors, and their derivatives in r_ij, r_ik and r_ij·r_ik; the cosine is r_ij·r_ik / (r_ij r_ik)."""
+        f, slope = with_slope(self.angular_cutoff, edges.distance)
+        at = corners(edges, three, f)
+        left, by_cosine = self.slopes(at, slope.index_select(0, three.first), slope.index_select(0, three.second))
+        per_area = 1.0 / (at.r_ij * at.r_ik)
+        cosine = at.scalar * per_area
+        right = torch.stack([by_cosine * change[:, None] for change in (-cosine / at.r_ij, -cosine / at.r_ik, per_area)], 1)
+        return *self.factors(at), left, right
 
     @final
     def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
@@ -156,9 +165,10 @@ class SymmetryFunctions(Descriptor, ABC):
             three = three.where((_third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
         if apart:
             three = three.with_pairs(self.place_of_pair, len(self.channel_p))
-        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
         if apart:
-            return three, e_j.sum(1, keepdim=True) * e_k.sum(1, keepdim=True)
+            e = chemistry.sum(1)[edges.neighbor]
+            return three, (e.index_select(0, three.first) * e.index_select(0, three.second))[:, None]
+        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
         p, q = self.channel_p, self.channel_q
         both = e_j[:, p] * e_k[:, q]
         return three, torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
@@ -175,12 +185,12 @@ class SymmetryFunctions(Descriptor, ABC):
         if weights.shape[1] < len(self.channel_p):
             pair = (three.owner % len(self.channel_p))[:, None]
             weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
-        a, b, at = edges.vector[three.first], edges.vector[three.second], sides(edges, three)
-        (left, right), (of_left, of_right) = self.factors(*at), self._slopes_by_sides(*at)
+        a, b = edges.vector[three.first], edges.vector[three.second]
+        left, right, of_left, of_right = self._factors_with_slopes(edges, three)
         terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
         by_r_ij, by_r_ik, by_dot = self.combinations(terms.flatten(2))[:, :, None, :].unbind(1)
-        by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
-        by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
+        by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
+        by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
         return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
 

@@ -74,11 +74,22 @@ def triangular(p: Int[Tensor, "..."], q: Int[Tensor, "..."], n: int) -> Int[Tens
     return p * n - p * (p - 1) // 2 + q - p
 
 
-def sides(edges: Edges, three: Triplets) -> tuple[Float[Tensor, " triplet"], Float[Tensor, " triplet"], Float[Tensor, " triplet"]]:
-    """r_ij, r_ik and r_ij · r_ik, from which the angle at i and the distance r_jk follow."""
-    lines = torch.cat([edges.vector, edges.distance[:, None]], 1)
+@dataclass(frozen=True)
+class Corners:
+    """What triplets look like from their centre."""
+
+    r_ij: Float[Tensor, " triplet"]  #: Å
+    r_ik: Float[Tensor, " triplet"]  #: Å
+    scalar: Float[Tensor, " triplet"]  #: r_ij · r_ik, Å², from which the angle at i and the distance r_jk follow
+    f_ij: Float[Tensor, " triplet"]  #: f_c(r_ij)
+    f_ik: Float[Tensor, " triplet"]  #: f_c(r_ik)
+
+
+def corners(edges: Edges, three: Triplets, f: Float[Tensor, " edge"]) -> Corners:
+    """The corners of the triplets, from the edges and their f_c."""
+    lines = torch.cat([edges.vector, edges.distance[:, None], f[:, None]], 1)
     a, b = lines.index_select(0, three.first), lines.index_select(0, three.second)
-    return a[:, 3], b[:, 3], (a[:, :3] * b[:, :3]).sum(1)
+    return Corners(r_ij=a[:, 3], r_ik=b[:, 3], scalar=(a[:, :3] * b[:, :3]).sum(1), f_ij=a[:, 4], f_ik=b[:, 4])
 
 
 @dataclass(frozen=True)
@@ -119,10 +130,10 @@ def by_factors(
     Several energies are several columns of the same small matrix products.
     """
     n_energies, _, n_left, n_right = by_sums.shape
-    for_left = by_sums.permute(1, 3, 0, 2).flatten(2).index_select(0, layout.owner)
-    for_right = by_sums.permute(1, 2, 0, 3).flatten(2).index_select(0, layout.owner)
-    by_left = torch.bmm(right.view(len(layout.owner), CHUNK, n_right), for_left)
-    by_right = torch.bmm(left.view(len(layout.owner), CHUNK, n_left), for_right)
+    for_left = by_sums.permute(1, 0, 2, 3).flatten(1, 2).index_select(0, layout.owner)
+    for_right = by_sums.permute(1, 0, 3, 2).flatten(1, 2).index_select(0, layout.owner)
+    by_left = torch.bmm(right.view(len(layout.owner), CHUNK, n_right), for_left.mT)
+    by_right = torch.bmm(left.view(len(layout.owner), CHUNK, n_left), for_right.mT)
     return by_left.view(len(left), n_energies, n_left), by_right.view(len(left), n_energies, n_right)
 
 

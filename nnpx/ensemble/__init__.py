@@ -23,6 +23,9 @@ from nnpx.uncertainty.ranges import Ranges
 #: many, to occupy it, though not all, to spare its memory
 ATOMS_AT_A_TIME: Final = {"cpu": 1024}
 ELSEWHERE: Final = 32768
+#: energies that are followed back to the edges together: enough to share what they have in common, few enough for their products to stay
+#: in memory that is used again (tests/benchmarks/RESULTS.md)
+ENERGIES_AT_A_TIME: Final = 4
 
 
 class Recruitment(ABC):
@@ -91,23 +94,22 @@ class Ensemble(nn.Module):
         The gradients are those of every member, or without `spread` their mean. The second factor costs most and is the same for all
         members that share the descriptor.
         """
-        species, n_centers = block.species, block.n_centers
         given, pull_of_given = self._given(block)
         atomic, pulls, noises = [], [], []
         for members in [self.members] if self.shares_descriptor else [[member] for member in self.members]:
-            chemistry, geometry, pull = members[0].linearised(graph, block.edges, species)
-            slopes = []
-            for member in members:
-                with torch.enable_grad():
-                    variable = geometry.detach().requires_grad_()
-                    energies, noise = member.learned(chemistry, variable, species)
-                    totals = energies.double()[:n_centers].sum(0)
-                    slopes.append(gradients(totals if spread else totals.mean(0, keepdim=True), variable, create_graph=False))
-                atomic.append(energies.detach().double()[:n_centers].T + given)
-                noises.append(noise.detach()[None, :n_centers])
-            pulls.append(pull(torch.cat(slopes) if spread else torch.stack(slopes).mean(0)))
-        learned = torch.cat(pulls) if spread else torch.stack(pulls).mean(0)
-        return torch.cat(atomic), learned + pull_of_given, torch.cat(noises)
+            chemistry, geometry, pull = members[0].linearised(graph, block.edges, block.species)
+            # every member reads a copy of its own: one backward pass finds the slopes of them all
+            copies = geometry.expand(len(members), -1, -1).clone().requires_grad_()
+            with torch.enable_grad():
+                learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, copies.unbind(), strict=True)]
+                energies = torch.stack([energy.double().T for energy, _ in learned])[..., : block.n_centers]
+                heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
+                slopes = gradients(heads.sum(0), copies, create_graph=False).transpose(0, 1)  # (member, head, atom, feature)
+            atomic.append(energies.detach().flatten(0, 1) + given)
+            pulls += [pull(some) for some in (slopes.flatten(0, 1) if spread else slopes.mean(0)).split(ENERGIES_AT_A_TIME)]
+            noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))
+        of_learned = torch.cat(pulls) if spread else torch.stack(pulls).mean(0)
+        return torch.cat(atomic), of_learned + pull_of_given, torch.cat(noises)
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
         """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
