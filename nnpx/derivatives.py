@@ -10,7 +10,9 @@ from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 
 
-def gradients(energies: Float[Tensor, " head"], variable: Float[Tensor, "*variable"], *, create_graph: bool) -> Float[Tensor, "head *variable"]:
+def gradients(
+    energies: Float[Tensor, " head"], variable: Float[Tensor, "*variable"], *, create_graph: bool
+) -> Float[Tensor, "head *variable"]:
     """∂V_m/∂x of every energy V_m, in one batched backward pass; with `create_graph` they can be differentiated once more."""
     one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
     return gradients_of(energies, (variable,), one_each, create_graph=create_graph)[0]

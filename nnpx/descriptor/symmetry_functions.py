@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Final, final
 
 import torch
 from jaxtyping import Float, Int
@@ -14,13 +14,14 @@ from nnpx.derivatives import gradients_of, with_slope
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.triplets import (
+    CHUNK,
     Chunks,
     Corners,
     Triplets,
+    add_to_edges,
     by_factors,
     chunks,
     corners,
-    from_sides_to_edges,
     sum_over_triplets,
     triangular,
     triplets,
@@ -28,6 +29,10 @@ from nnpx.descriptor.triplets import (
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.reduce import sum_edges_to_atoms
+
+#: triplets whose derivatives are in memory together, by device: on a processor few enough for its cache, elsewhere many, to occupy it
+TRIPLETS_AT_A_TIME: Final = {"cpu": 8192}
+ELSEWHERE: Final = 1 << 20
 
 
 class SymmetryFunctions(Descriptor, ABC):
@@ -101,29 +106,44 @@ class SymmetryFunctions(Descriptor, ABC):
 
     @final
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
-        """The features, and what energies that depend on them do to the edges.
+        """The features, and how energies that depend on them pull at the edges.
 
-        Of a triplet is known how its factors move with its sides. Whatever the number of energies, what they do to the sides is a product
-        with these slopes, and only what happens at single edges and atoms is left to backward passes.
+        Most of the work is in the triplets, and there in what does not depend on the energy: how the factors move with the sides. Whatever
+        the number of energies, that is found once, and they are products with it.
         """
         three, weights, layout = self._layout(edges, chemistry)
-        left, right, of_left, of_right = self._factors_with_slopes(edges, three)
-        left, of_left = _times(weights, left), _times(weights, of_left)
+        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
         variables = edges.as_variables()
         with torch.enable_grad():
-            sums = sum_over_triplets(left, right, layout).requires_grad_()
+            sums = sum_over_triplets(_times(weights, left), right, layout).requires_grad_()
             features = self._joined(slots(variables, self.cutoff.radius), chemistry, sums)
 
         def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
-            direct, by_sums = gradients_of(features, (variables.vector, sums), slopes)
-            by_left, by_right = by_factors(by_sums, left, right, layout)
-            return direct + from_sides_to_edges(torch.baddbmm(by_left @ of_left.mT, by_right, of_right.mT), edges, three)
+            pulls, by_sums = gradients_of(features, (variables.vector, sums), slopes)
+            return pulls + self._pull_of_sums(by_sums, edges, three, weights, layout)
 
         return features.detach(), pull
 
-    def _layout(
-        self, edges: Edges, chemistry: Float[Tensor, "atom channel"]
-    ) -> tuple[Triplets, Float[Tensor, "place pair"], Chunks]:
+    def _pull_of_sums(
+        self,
+        by_sums: Float[Tensor, "energy owner left right"],
+        edges: Edges,
+        three: Triplets,
+        weights: Float[Tensor, "place pair"],
+        layout: Chunks,
+    ) -> Float[Tensor, "energy edge 3"]:
+        """∂V_m/∂r_ij of energies from ∂V_m/∂(sums over triplets)."""
+        pulls = edges.vector.new_zeros(len(edges.center), len(by_sums), 3)
+        at_a_time = TRIPLETS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)
+        for place in torch.arange(len(weights), device=weights.device).split(at_a_time):
+            some, weight = three.where(place), weights.index_select(0, place)
+            left, right, of_left, of_right = self._factors_with_slopes(edges, some)
+            by_left, by_right = by_factors(by_sums, _times(weight, left), right, layout.owner[place[::CHUNK] // CHUNK])
+            by_sides = torch.baddbmm(by_left @ _times(weight, of_left).mT, by_right, of_right.mT)
+            add_to_edges(pulls, by_sides, edges, some)
+        return pulls.transpose(0, 1)
+
+    def _layout(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "place pair"], Chunks]:
         """The triplets and their weights, at the places where they are summed."""
         three, weights = self.weighted_triplets(edges, chemistry)
         layout = chunks(three, weights.dtype)
@@ -195,8 +215,10 @@ class SymmetryFunctions(Descriptor, ABC):
         return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
 
 
-def _times(weights: Float[Tensor, "place pair"], factor: Float[Tensor, "place *variable left"]) -> Float[Tensor, "place *variable pair_left"]:
-    """weight × factor, for every pair of channels."""
+def _times(
+    weights: Float[Tensor, "place pair"], factor: Float[Tensor, "place *variable left"]
+) -> Float[Tensor, "place *variable pair_left"]:
+    """Products of weight and factor, for every pair of channels."""
     weights = weights.view(len(weights), *[1] * (factor.dim() - 2), weights.shape[1], 1)
     return (weights * factor[..., None, :]).flatten(-2)
 

@@ -123,28 +123,27 @@ def sum_over_triplets(
 
 
 def by_factors(
-    by_sums: Float[Tensor, "energy owner left right"], left: Float[Tensor, "place left"], right: Float[Tensor, "place right"], layout: Chunks
+    by_sums: Float[Tensor, "energy owner left right"],
+    left: Float[Tensor, "place left"],
+    right: Float[Tensor, "place right"],
+    owner: Int[Tensor, " chunk"],
 ) -> tuple[Float[Tensor, "place energy left"], Float[Tensor, "place energy right"]]:
     """From the derivatives of energies in the sums over triplets to those in the factors: the adjoint of `sum_over_triplets`.
 
     Several energies are several columns of the same small matrix products.
     """
     n_energies, _, n_left, n_right = by_sums.shape
-    for_left = by_sums.permute(1, 0, 2, 3).flatten(1, 2).index_select(0, layout.owner)
-    for_right = by_sums.permute(1, 0, 3, 2).flatten(1, 2).index_select(0, layout.owner)
-    by_left = torch.bmm(right.view(len(layout.owner), CHUNK, n_right), for_left.mT)
-    by_right = torch.bmm(left.view(len(layout.owner), CHUNK, n_left), for_right.mT)
+    for_left = by_sums.permute(1, 0, 2, 3).flatten(1, 2).index_select(0, owner)
+    for_right = by_sums.permute(1, 0, 3, 2).flatten(1, 2).index_select(0, owner)
+    by_left = torch.bmm(right.view(len(owner), CHUNK, n_right), for_left.mT)
+    by_right = torch.bmm(left.view(len(owner), CHUNK, n_left), for_right.mT)
     return by_left.view(len(left), n_energies, n_left), by_right.view(len(left), n_energies, n_right)
 
 
-def from_sides_to_edges(
-    by_sides: Float[Tensor, "triplet energy 3"], edges: Edges, three: Triplets
-) -> Float[Tensor, "energy edge 3"]:
-    """From the derivatives of energies in r_ij, r_ik and r_ij·r_ik of every triplet to those in the vectors of the edges."""
+def add_to_edges(pulls: Float[Tensor, "edge energy 3"], by_sides: Float[Tensor, "triplet energy 3"], edges: Edges, three: Triplets) -> None:
+    """Add to ∂V_m/∂r_ij of the edges what follows from the derivatives of V_m in r_ij, r_ik and r_ij·r_ik of every triplet."""
     by_r_ij, by_r_ik, by_dot = by_sides.split(1, dim=2)
     unit = edges.vector / edges.distance[:, None]
-    pulls = edges.vector.new_zeros(len(edges.center), by_sides.shape[1], 3)
     for edge, other, by_distance in ((three.first, three.second, by_r_ij), (three.second, three.first, by_r_ik)):
         along, across = unit.index_select(0, edge), edges.vector.index_select(0, other)
         pulls.index_add_(0, edge, torch.addcmul(by_dot * across[:, None], by_distance, along[:, None]))
-    return pulls.transpose(0, 1)

@@ -23,9 +23,6 @@ from nnpx.uncertainty.ranges import Ranges
 #: many, to occupy it, though not all, to spare its memory
 ATOMS_AT_A_TIME: Final = {"cpu": 1024}
 ELSEWHERE: Final = 32768
-#: energies that are followed back to the edges together: enough to share what they have in common, few enough for their products to stay
-#: in memory that is used again (tests/benchmarks/RESULTS.md)
-ENERGIES_AT_A_TIME: Final = 4
 
 
 class Recruitment(ABC):
@@ -106,7 +103,7 @@ class Ensemble(nn.Module):
                 heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
                 slopes = gradients(heads.sum(0), copies, create_graph=False).transpose(0, 1)  # (member, head, atom, feature)
             atomic.append(energies.detach().flatten(0, 1) + given)
-            pulls += [pull(some) for some in (slopes.flatten(0, 1) if spread else slopes.mean(0)).split(ENERGIES_AT_A_TIME)]
+            pulls.append(pull(slopes.flatten(0, 1) if spread else slopes.mean(0)))
             noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))
         of_learned = torch.cat(pulls) if spread else torch.stack(pulls).mean(0)
         return torch.cat(atomic), of_learned + pull_of_given, torch.cat(noises)
