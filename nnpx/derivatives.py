@@ -10,9 +10,7 @@ from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 
 
-def gradients(
-    energies: Float[Tensor, " head"], variable: Float[Tensor, "*variable"], *, create_graph: bool
-) -> Float[Tensor, "head *variable"]:
+def gradients(energies: Float[Tensor, " head"], variable: Float[Tensor, "..."], *, create_graph: bool) -> Float[Tensor, "head ..."]:
     """∂V_m/∂x of every energy V_m, in one batched backward pass; with `create_graph` they can be differentiated once more."""
     one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
     return gradients_of(energies, (variable,), one_each, create_graph=create_graph)[0]
@@ -21,16 +19,16 @@ def gradients(
 def gradients_of(
     values: Float[Tensor, "..."], variables: tuple[Tensor, ...], slopes: Float[Tensor, "energy ..."], *, create_graph: bool = False
 ) -> tuple[Float[Tensor, "energy ..."], ...]:
-    """∂V_m/∂x of energies of which is known how they change with values that depend on x; the graph is kept.
+    """∂V_m/∂x = (∂V_m/∂y) (∂y/∂x) of every energy V_m, in one batched backward pass from y.
 
     Args:
-        values: what depends on the variables.
+        values: y, which depends on the variables.
         variables: x.
-        slopes: ∂V_m/∂(values) of every energy.
+        slopes: ∂V_m/∂y.
         create_graph: whether the outcome can be differentiated once more.
 
     Returns:
-        One for each variable; zero where the values depend on none.
+        Those by each variable; zero where y depends on none.
     """
 
     def of_one(slope: Tensor) -> tuple[Tensor, ...]:

@@ -31,7 +31,7 @@ class Descriptor(nn.Module, ABC):
         """The feature vector of every atom; zero for an isolated one."""
 
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
-        """The features, and how energies that depend on them pull at the edges; by backward passes, where a descriptor knows no better way."""
+        """The features, and how energies that depend on them pull at the edges. It may know a cheaper way for several."""
         return linearised(lambda variables: self(variables, chemistry), edges)
 
     @abstractmethod

@@ -30,9 +30,9 @@ from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.reduce import sum_edges_to_atoms
 
-#: triplets whose derivatives are in memory together, by device: on a processor few enough for its cache, elsewhere many, to occupy it
-TRIPLETS_AT_A_TIME: Final = {"cpu": 8192}
-ELSEWHERE: Final = 1 << 20
+#: rows of triplets whose derivatives are in memory together, by device: on a processor few enough for its cache, elsewhere many
+CHUNKS_AT_A_TIME: Final = {"cpu": 2048}
+ELSEWHERE: Final = 262144
 
 
 class SymmetryFunctions(Descriptor, ABC):
@@ -132,13 +132,14 @@ class SymmetryFunctions(Descriptor, ABC):
         weights: Float[Tensor, "place pair"],
         layout: Chunks,
     ) -> Float[Tensor, "energy edge 3"]:
-        """∂V_m/∂r_ij of energies from ∂V_m/∂(sums over triplets)."""
+        """From the derivatives of energies in the sums over triplets to those in the vectors of the edges."""
         pulls = edges.vector.new_zeros(len(edges.center), len(by_sums), 3)
-        at_a_time = TRIPLETS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)
-        for place in torch.arange(len(weights), device=weights.device).split(at_a_time):
+        at_a_time = CHUNKS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)
+        places = torch.arange(len(weights), device=weights.device).split(at_a_time * CHUNK)
+        for place, owner in zip(places, layout.owner.split(at_a_time), strict=True):
             some, weight = three.where(place), weights.index_select(0, place)
             left, right, of_left, of_right = self._factors_with_slopes(edges, some)
-            by_left, by_right = by_factors(by_sums, _times(weight, left), right, layout.owner[place[::CHUNK] // CHUNK])
+            by_left, by_right = by_factors(by_sums, _times(weight, left), right, owner)
             by_sides = torch.baddbmm(by_left @ _times(weight, of_left).mT, by_right, of_right.mT)
             add_to_edges(pulls, by_sides, edges, some)
         return pulls.transpose(0, 1)

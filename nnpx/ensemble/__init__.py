@@ -67,7 +67,7 @@ class Ensemble(nn.Module):
         return self.members[0].feature_mean.dtype
 
     def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
-        """Means over the members; with `spread`, also how far their forces lie apart, for one backward pass per member."""
+        """Means over the members; with `spread`, also how far their forces lie apart."""
         edges = graph.edges()
         parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
         atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
