@@ -77,17 +77,19 @@ class FunctionGrid(nn.Module):
 
     def cones(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
         """2^{1−ζ} (1 + λ cos θ)^ζ."""
-        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
-        base = (0.5 + 0.5 * self.signs * cosine[:, None]).clamp_min(0.0)
-        sharpened = powers(base, self.exponents)
-        grid = 2.0 * torch.stack(sharpened, 2).flatten(1) if sharpened else base
-        return grid if self.every_cone else grid.index_select(1, self.cone)
+        return 2.0 * self._sharpened(cosine, self.exponents)
 
     def cone_slopes(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
-        """Their derivatives in cos θ: ζ λ ((1 + λ cos θ) / 2)^{ζ−1}."""
+        """The derivatives of the cones in cos θ: ζ λ ((1 + λ cos θ) / 2)^{ζ−1}."""
+        return self.zeta * self.lam * self._sharpened(cosine, [zeta - 1.0 for zeta in self.exponents])
+
+    def _sharpened(self, cosine: Float[Tensor, " row"], exponents: list[float]) -> Float[Tensor, "row cone"]:
+        """((1 + λ cos θ) / 2)^n of every cone, whose n stands in the place of its ζ."""
+        # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
         base = (0.5 + 0.5 * self.signs * cosine[:, None]).clamp_min(0.0)
-        grid = torch.stack(powers(base, [zeta - 1.0 for zeta in self.exponents]), 2).flatten(1)
-        return (grid if self.every_cone else grid.index_select(1, self.cone)) * (self.zeta * self.lam)
+        sharpened = powers(base, exponents)
+        grid = torch.stack(sharpened, 2).flatten(1) if sharpened else base
+        return grid if self.every_cone else grid.index_select(1, self.cone)
 
     def of_functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row feature"]:
         """From all combinations of shells and cones those that are functions."""

@@ -102,7 +102,7 @@ class SymmetryFunctions(Descriptor, ABC):
         inside = slots(edges, self.cutoff.radius)
         three, weights, layout = self._layout(inside, chemistry)
         left, right = self.factors(corners(inside, three, self.angular_cutoff(inside.distance)))
-        return self._joined(inside, chemistry, sum_over_triplets(_times(weights, left), right, layout))
+        return self._joined(inside, chemistry, sum_over_triplets(_times(weights, left), right, layout), left.shape[1] * right.shape[1])
 
     @final
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
@@ -116,7 +116,7 @@ class SymmetryFunctions(Descriptor, ABC):
         variables = edges.as_variables()
         with torch.enable_grad():
             sums = sum_over_triplets(_times(weights, left), right, layout).requires_grad_()
-            features = self._joined(slots(variables, self.cutoff.radius), chemistry, sums)
+            features = self._joined(slots(variables, self.cutoff.radius), chemistry, sums, left.shape[1] * right.shape[1])
 
         def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
             pulls, by_sums = gradients_of(features, (variables.vector, sums), slopes)
@@ -151,11 +151,11 @@ class SymmetryFunctions(Descriptor, ABC):
         return three.where(layout.place), weights.index_select(0, layout.place) * layout.counts[:, None], layout
 
     def _joined(
-        self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"]
+        self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"], n_combinations: int
     ) -> Float[Tensor, "atom feature"]:
         """The features, from the slots and from the sums over triplets."""
         radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), inside.n_atoms)
-        angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), -1))
+        angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
     def _factors_with_slopes(
