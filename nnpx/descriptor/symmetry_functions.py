@@ -14,17 +14,16 @@ from nnpx.derivatives import gradients_of, with_slope
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.triplets import (
-    CHUNK,
-    Chunks,
     Corners,
+    Terms,
     Triplets,
     add_to_edges,
     by_factors,
     chunks,
     corners,
-    sum_over_triplets,
     triangular,
     triplets,
+    weighted,
 )
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
@@ -100,55 +99,50 @@ class SymmetryFunctions(Descriptor, ABC):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The radial functions of every channel, then the angular ones of every pair of channels."""
         inside = slots(edges, self.cutoff.radius)
-        three, weights, layout = self._layout(inside, chemistry)
-        left, right = self.factors(corners(inside, three, self.angular_cutoff(inside.distance)))
-        return self._joined(inside, chemistry, sum_over_triplets(_times(weights, left), right, layout), left.shape[1] * right.shape[1])
+        terms = self._terms(inside, chemistry)
+        return self._joined(inside, chemistry, terms.sums(), terms.n_combinations)
 
     @final
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
         """The features, and how energies that depend on them pull at the edges.
 
-        Most of the work is in the triplets, and there in what does not depend on the energy: how the factors move with the sides. Whatever
-        the number of energies, that is found once, and they are products with it.
+        Most of the work is in the triplets. One energy is followed back through them by a backward pass; for several it is cheaper to find
+        once how their factors move with the sides, which does not depend on the energy, and to multiply with that.
         """
-        three, weights, layout = self._layout(edges, chemistry)
-        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
         variables = edges.as_variables()
         with torch.enable_grad():
-            sums = sum_over_triplets(_times(weights, left), right, layout).requires_grad_()
-            features = self._joined(slots(variables, self.cutoff.radius), chemistry, sums, left.shape[1] * right.shape[1])
+            terms = self._terms(variables, chemistry)
+            sums = terms.sums()
+            given = sums.detach().requires_grad_()
+            features = self._joined(slots(variables, self.cutoff.radius), chemistry, given, terms.n_combinations)
 
         def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
-            pulls, by_sums = gradients_of(features, (variables.vector, sums), slopes)
-            return pulls + self._pull_of_sums(by_sums, edges, three, weights, layout)
+            of_pairs, by_sums = gradients_of(features, (variables.vector, given), slopes)
+            if len(slopes) == 1:
+                return of_pairs + gradients_of(sums, (variables.vector,), by_sums)[0]
+            return of_pairs + self._pull_of_triplets(by_sums, edges, terms)
 
         return features.detach(), pull
 
-    def _pull_of_sums(
-        self,
-        by_sums: Float[Tensor, "energy owner left right"],
-        edges: Edges,
-        three: Triplets,
-        weights: Float[Tensor, "place pair"],
-        layout: Chunks,
+    def _pull_of_triplets(
+        self, by_sums: Float[Tensor, "energy owner left right"], edges: Edges, terms: Terms
     ) -> Float[Tensor, "energy edge 3"]:
         """From the derivatives of energies in the sums over triplets to those in the vectors of the edges."""
         pulls = edges.vector.new_zeros(len(edges.center), len(by_sums), 3)
-        at_a_time = CHUNKS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)
-        places = torch.arange(len(weights), device=weights.device).split(at_a_time * CHUNK)
-        for place, owner in zip(places, layout.owner.split(at_a_time), strict=True):
-            some, weight = three.where(place), weights.index_select(0, place)
-            left, right, of_left, of_right = self._factors_with_slopes(edges, some)
-            by_left, by_right = by_factors(by_sums, _times(weight, left), right, owner)
-            by_sides = torch.baddbmm(by_left @ _times(weight, of_left).mT, by_right, of_right.mT)
-            add_to_edges(pulls, by_sides, edges, some)
+        for some in terms.split(CHUNKS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)):
+            of_left, of_right = self._slopes_by_sides(edges, some.three)
+            by_left, by_right = by_factors(by_sums, some.left.detach(), some.right.detach(), some.layout)
+            by_sides = torch.baddbmm(by_left @ weighted(of_left, some.weights).mT, by_right, of_right.mT)
+            add_to_edges(pulls, by_sides, edges, some.three)
         return pulls.transpose(0, 1)
 
-    def _layout(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "place pair"], Chunks]:
-        """The triplets and their weights, at the places where they are summed."""
+    def _terms(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Terms:
+        """What is summed over the triplets."""
         three, weights = self.weighted_triplets(edges, chemistry)
         layout = chunks(three, weights.dtype)
-        return three.where(layout.place), weights.index_select(0, layout.place) * layout.counts[:, None], layout
+        three, weights = three.where(layout.place), weights.index_select(0, layout.place) * layout.counts[:, None]
+        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
+        return Terms(three, weights, weighted(left, weights), right, layout, left.shape[1] * right.shape[1])
 
     def _joined(
         self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"], n_combinations: int
@@ -158,19 +152,14 @@ class SymmetryFunctions(Descriptor, ABC):
         angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
-    def _factors_with_slopes(
-        self, edges: Edges, three: Triplets
-    ) -> tuple[
-        Float[Tensor, "triplet left"], Float[Tensor, "triplet right"], Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]
-    ]:
-        """Both factors, and their derivatives in r_ij, r_ik and r_ij·r_ik; the cosine is r_ij·r_ik / (r_ij r_ik)."""
+    def _slopes_by_sides(self, edges: Edges, three: Triplets) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
+        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik; the cosine is r_ij·r_ik / (r_ij r_ik)."""
         f, slope = with_slope(self.angular_cutoff, edges.distance)
         at = corners(edges, three, f)
-        left, by_cosine = self.slopes(at, slope.index_select(0, three.first), slope.index_select(0, three.second))
+        of_left, by_cosine = self.slopes(at, slope.index_select(0, three.first), slope.index_select(0, three.second))
         per_area = 1.0 / (at.r_ij * at.r_ik)
         cosine = at.scalar * per_area
-        right = torch.stack([by_cosine * change[:, None] for change in (-cosine / at.r_ij, -cosine / at.r_ik, per_area)], 1)
-        return *self.factors(at), left, right
+        return of_left, torch.stack([by_cosine * change[:, None] for change in (-cosine / at.r_ij, -cosine / at.r_ik, per_area)], 1)
 
     @final
     def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
@@ -207,21 +196,14 @@ class SymmetryFunctions(Descriptor, ABC):
             pair = (three.owner % len(self.channel_p))[:, None]
             weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
         a, b = edges.vector[three.first], edges.vector[three.second]
-        left, right, of_left, of_right = self._factors_with_slopes(edges, three)
+        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
+        of_left, of_right = self._slopes_by_sides(edges, three)
         terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
         by_r_ij, by_r_ik, by_dot = self.combinations(terms.flatten(2))[:, :, None, :].unbind(1)
         by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
         return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
-
-
-def _times(
-    weights: Float[Tensor, "place pair"], factor: Float[Tensor, "place *variable left"]
-) -> Float[Tensor, "place *variable pair_left"]:
-    """Products of weight and factor, for every pair of channels."""
-    weights = weights.view(len(weights), *[1] * (factor.dim() - 2), weights.shape[1], 1)
-    return (weights * factor[..., None, :]).flatten(-2)
 
 
 def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:

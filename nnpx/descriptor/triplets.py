@@ -1,5 +1,6 @@
 """Triplets: the pairs of neighbours that one centre sees, from which angles are made, and sums over them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -122,21 +123,55 @@ def sum_over_triplets(
     return sum_edges_to_atoms(products, layout.owner, layout.n_owners)
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What is summed over the triplets, at the places of the sum: left ⊗ right."""
+
+    three: Triplets
+    weights: Float[Tensor, "place pair"]  #: of each pair of channels
+    left: Float[Tensor, "place left"]  #: for every pair of channels, with its weight
+    right: Float[Tensor, "place right"]
+    layout: Chunks
+    n_combinations: int  #: of a left and a right factor within a pair of channels
+
+    def sums(self) -> Float[Tensor, "owner left right"]:
+        """Σ left ⊗ right."""
+        return sum_over_triplets(self.left, self.right, self.layout)
+
+    def split(self, n_chunks: int) -> Iterator["Terms"]:
+        """The same in portions of so many chunks."""
+        for chunk in range(0, len(self.layout.owner), n_chunks):
+            place = slice(chunk * CHUNK, (chunk + n_chunks) * CHUNK)
+            layout = Chunks(
+                self.layout.place[place], self.layout.counts[place], self.layout.owner[chunk : chunk + n_chunks], self.layout.n_owners
+            )
+            three = Triplets(self.three.first[place], self.three.second[place], self.three.owner[place], self.three.n_owners)
+            yield Terms(three, self.weights[place], self.left[place], self.right[place], layout, self.n_combinations)
+
+
+def weighted(
+    factor: Float[Tensor, "place *variable left"], weights: Float[Tensor, "place pair"]
+) -> Float[Tensor, "place *variable pair_left"]:
+    """The factor, times the weight of every pair of channels."""
+    weights = weights.view(len(weights), *[1] * (factor.dim() - 2), weights.shape[1], 1)
+    return (weights * factor[..., None, :]).flatten(-2)
+
+
 def by_factors(
     by_sums: Float[Tensor, "energy owner left right"],
     left: Float[Tensor, "place left"],
     right: Float[Tensor, "place right"],
-    owner: Int[Tensor, " chunk"],
+    layout: Chunks,
 ) -> tuple[Float[Tensor, "place energy left"], Float[Tensor, "place energy right"]]:
     """From the derivatives of energies in the sums over triplets to those in the factors: the adjoint of `sum_over_triplets`.
 
     Several energies are several columns of the same small matrix products.
     """
     n_energies, _, n_left, n_right = by_sums.shape
-    for_left = by_sums.permute(1, 0, 2, 3).flatten(1, 2).index_select(0, owner)
-    for_right = by_sums.permute(1, 0, 3, 2).flatten(1, 2).index_select(0, owner)
-    by_left = torch.bmm(right.view(len(owner), CHUNK, n_right), for_left.mT)
-    by_right = torch.bmm(left.view(len(owner), CHUNK, n_left), for_right.mT)
+    for_left = by_sums.permute(1, 0, 2, 3).flatten(1, 2).index_select(0, layout.owner)
+    for_right = by_sums.permute(1, 0, 3, 2).flatten(1, 2).index_select(0, layout.owner)
+    by_left = torch.bmm(right.view(len(layout.owner), CHUNK, n_right), for_left.mT)
+    by_right = torch.bmm(left.view(len(layout.owner), CHUNK, n_left), for_right.mT)
     return by_left.view(len(left), n_energies, n_left), by_right.view(len(left), n_energies, n_right)
 
 
