@@ -124,14 +124,16 @@ class SymmetryFunctions(Descriptor, ABC):
 
         return features.detach(), pull
 
+    @torch.no_grad()
     def _pull_of_triplets(
         self, by_sums: Float[Tensor, "energy owner left right"], edges: Edges, terms: Terms
     ) -> Float[Tensor, "energy edge 3"]:
         """From the derivatives of energies in the sums over triplets to those in the vectors of the edges."""
         pulls = edges.vector.new_zeros(len(edges.center), len(by_sums), 3)
+        f, slope = with_slope(self.angular_cutoff, edges.distance)
         for some in terms.split(CHUNKS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)):
-            of_left, of_right = self._slopes_by_sides(edges, some.three)
-            by_left, by_right = by_factors(by_sums, some.left.detach(), some.right.detach(), some.layout)
+            of_left, of_right = self._slopes_by_sides(edges, some.three, f, slope)
+            by_left, by_right = by_factors(by_sums, some.left, some.right, some.layout)
             by_sides = torch.baddbmm(by_left @ weighted(of_left, some.weights).mT, by_right, of_right.mT)
             add_to_edges(pulls, by_sides, edges, some.three)
         return pulls.transpose(0, 1)
@@ -152,9 +154,10 @@ class SymmetryFunctions(Descriptor, ABC):
         angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
-    def _slopes_by_sides(self, edges: Edges, three: Triplets) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
-        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik; the cosine is r_ij·r_ik / (r_ij r_ik)."""
-        f, slope = with_slope(self.angular_cutoff, edges.distance)
+    def _slopes_by_sides(
+        self, edges: Edges, three: Triplets, f: Float[Tensor, " edge"], slope: Float[Tensor, " edge"]
+    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
+        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik, with f_c and f_c′ of the edges; cos θ = r_ij·r_ik / (r_ij r_ik)."""
         at = corners(edges, three, f)
         of_left, by_cosine = self.slopes(at, slope.index_select(0, three.first), slope.index_select(0, three.second))
         per_area = 1.0 / (at.r_ij * at.r_ik)
@@ -196,8 +199,9 @@ class SymmetryFunctions(Descriptor, ABC):
             pair = (three.owner % len(self.channel_p))[:, None]
             weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
         a, b = edges.vector[three.first], edges.vector[three.second]
-        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
-        of_left, of_right = self._slopes_by_sides(edges, three)
+        f, falls = with_slope(self.angular_cutoff, edges.distance)
+        left, right = self.factors(corners(edges, three, f))
+        of_left, of_right = self._slopes_by_sides(edges, three, f, falls)
         terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
         by_r_ij, by_r_ik, by_dot = self.combinations(terms.flatten(2))[:, :, None, :].unbind(1)
         by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
