@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from nnpx.errors import DataError
 from nnpx.files import md5
-from nnpx.graph import AtomicGraph, Prediction
+from nnpx.graph import AtomicGraph, Prediction, in_quadrature
 from nnpx.uncertainty import Calibration, Uncertainty
 from nnpx.uncertainty.quality import FEWEST
 
@@ -19,12 +19,13 @@ from nnpx.uncertainty.quality import FEWEST
 WORK_PER_BATCH: Final = 400_000
 
 
-def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
+def check_same_data(trained: Mapping[str, str], folder: Path, *, made_by: str) -> None:
     """Refuses to measure on data that were divided anew: what is tested now may have been trained on.
 
     Args:
         trained: checksums of train, valid and test on the card of the potential.
         folder: the prepared data.
+        made_by: the command that made the potential.
 
     Raises:
         DataError: if any of the three files is another one.
@@ -33,7 +34,7 @@ def check_same_data(trained: Mapping[str, str], folder: Path) -> None:
     other = [part for part, path in files.items() if not path.is_file() or md5(path) != trained.get(part)]
     if other:
         expected, found = "the structures that the potential was trained with", f"others in {', '.join(other)}"
-        raise DataError("data/prepared", expected=expected, found=found, do="Run `nnpx train` again.")
+        raise DataError("data/prepared", expected=expected, found=found, do=f"Run `{made_by}` again.")
 
 
 @final
@@ -68,7 +69,7 @@ class Comparison:
     forces_std: Float[np.ndarray, "atom 3"]  #: spread of the members, calibrated where the potential is, eV/Å
     stress_label: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
     stress: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
-    energy_noise: Float[np.ndarray, " structure"]  #: standard deviation of the labels around the truth, eV
+    energy_noise: Float[np.ndarray, " structure"]  #: standard deviation of the labels around the truth, predicted and given, eV
     forces_noise: Float[np.ndarray, "atom 3"]  #: standard deviation of the labels around the truth, eV/Å
     excess: Float[np.ndarray, " atom"]  #: how far the most foreign feature lies beyond its range in training, in standard deviations
 
@@ -154,7 +155,7 @@ def compare(
         forces_std=_array(prediction.forces_std),
         stress_label=_array(graph.stress),
         stress=_array(prediction.stress),
-        energy_noise=_array(_of_both(prediction.energy_noise, graph.energy_noise)),
+        energy_noise=_array(in_quadrature(prediction.energy_noise, graph.energy_noise.to(prediction.energy_noise))),
         forces_noise=_array(prediction.forces_noise),
         excess=_array(torch.full((graph.n_atoms,), torch.nan) if excess is None else excess),
     )
@@ -181,12 +182,6 @@ def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
         structures = torch.nonzero(broken)[:, 0].tolist()
         found = f"NaN or infinity for structure {structures[0]} and {len(structures) - 1} others"
         raise DataError("prediction", expected="finite energies and forces", found=found, do="Train again with a smaller learning rate.")
-
-
-def _of_both(predicted: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """The error bar of the label where the data give one, else the noise that the potential predicts."""
-    bars = given.to(predicted)
-    return torch.where(bars.isnan(), predicted, bars)
 
 
 def _detached(prediction: Prediction) -> Prediction:

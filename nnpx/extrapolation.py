@@ -65,9 +65,10 @@ def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapol
         SpeciesError: an element that the potential does not know.
         GeometryError: atoms coincide, or positions or cell make no sense.
     """
-    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="structures").cast(ensemble.dtype)
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="structures")
     if ensemble.ranges is None:
         return []
+    graph = graph.cast(ensemble.dtype).to(ensemble.device)
     member, ranges, features = ensemble.members[0], ensemble.ranges, _features(ensemble, graph)
     beyond = ranges.excess(features, graph.species, member.feature_std)
     atoms, columns = torch.nonzero(beyond, as_tuple=True)

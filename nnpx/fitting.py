@@ -130,9 +130,15 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
     if task.initial is not None:
         potential.load_state_dict(torch.load(task.initial, weights_only=True)[member])
     potential.prior = Zero()  # its part has been taken from the labels
-    knows_spread = parts.knows_spread or bool(torch.isfinite(train.energy_noise).any())
+    has_bars, has_forces = (bool(torch.isfinite(values).any()) for values in (train.energy_noise, train.forces))
     objective = Objective(
-        instantiate(task.config["loss"], forces_rms=scales.energy_scale, numbers=task.numbers, knows_spread=knows_spread),
+        instantiate(
+            task.config["loss"],
+            forces_rms=scales.energy_scale,
+            numbers=task.numbers,
+            knows_energy_std=parts.knows_spread or has_bars,
+            knows_forces_std=parts.knows_spread or not has_forces,
+        ),
         instantiate(task.config["optimizer"]),
         instantiate(task.config["schedule"]),
     )

@@ -91,17 +91,17 @@ class Prediction:
     @property
     def energy_total_std(self) -> Float[Tensor, " structure"]:
         """How far an energy label may lie from V, eV: spread and noise, whose variances add; NaN where neither exists."""
-        return _hypot(self.energy_std, self.energy_noise)
+        return in_quadrature(self.energy_std, self.energy_noise)
 
     @property
     def forces_total_std(self) -> Float[Tensor, "atom 3"]:
         """How far a force label may lie from F, eV/Å: spread and noise, whose variances add; NaN where neither exists."""
-        return _hypot(self.forces_std, self.forces_noise)
+        return in_quadrature(self.forces_std, self.forces_noise)
 
 
-def _hypot(spread: Float[Tensor, "*label"], noise: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
-    """√(spread² + noise²) of those that exist."""
-    return torch.where(spread.isnan(), noise, torch.where(noise.isnan(), spread, torch.hypot(spread, noise)))
+def in_quadrature(one: Float[Tensor, "*label"], other: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
+    """√(one² + other²) of the standard deviations that exist; NaN where neither does."""
+    return torch.where(one.isnan(), other, torch.where(other.isnan(), one, torch.hypot(one, other)))
 
 
 def join_predictions(predictions: list[Prediction]) -> Prediction:
@@ -214,12 +214,12 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         """The chosen structures, in the order given, as a graph of their own."""
         atoms, atom_start = _rows(self.atom_start, structures)
         edges, edge_start = _rows(self.edge_start, structures)
-        move = (atom_start[:-1] - self.atom_start[structures]).repeat_interleave(edge_start.diff())
+        move = (atom_start[:-1] - self.atom_start[structures]).repeat_interleave(edge_start.diff(), output_size=len(edges))
         per_atom = {key: getattr(self, key).index_select(0, atoms) for key in PER_ATOM}
         per_edge = {key: getattr(self, key).index_select(0, edges) for key in PER_EDGE}
         per_structure = {key: getattr(self, key).index_select(0, structures) for key in PER_STRUCTURE}
         return AtomicGraph(
-            owner=torch.arange(len(structures), device=self.owner.device).repeat_interleave(atom_start.diff()),
+            owner=torch.arange(len(structures), device=self.owner.device).repeat_interleave(atom_start.diff(), output_size=len(atoms)),
             atom_start=atom_start,
             edge_start=edge_start,
             center=self.center.index_select(0, edges) + move,
@@ -273,4 +273,4 @@ def _rows(
     counts = start[structures + 1] - start[structures]
     new_start = starts(counts)
     rows = torch.arange(int(new_start[-1]), device=start.device)
-    return rows + (start[structures] - new_start[:-1]).repeat_interleave(counts), new_start
+    return rows + (start[structures] - new_start[:-1]).repeat_interleave(counts, output_size=len(rows)), new_start

@@ -15,7 +15,9 @@ from nnpx.errors import GeometryError, SpeciesError
 from nnpx.graph import AtomicGraph, join
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
-TOO_CLOSE = 0.3
+TOO_CLOSE: Final = 0.3
+#: `info` key of the error bar of a structure's energy, eV
+ERROR_BAR: Final = "energy_noise"
 #: memory that a pair of neighbours takes, bytes: 48 in the list as it is found, 48 in the graph, about as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
 
@@ -58,7 +60,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         n_structures=1,
         periodic=bool(atoms.pbc.any()),
         energy=torch.tensor([float(labels.get("energy", np.nan))], dtype=torch.float64),
-        energy_noise=torch.tensor([float(atoms.info.get("energy_noise", np.nan))], dtype=torch.float64),
+        energy_noise=torch.tensor([float(atoms.info.get(ERROR_BAR, np.nan))], dtype=torch.float64),
         forces=torch.from_numpy(np.array(labels.get("forces", np.full((n_atoms, 3), np.nan)), dtype=float)),
         stress=torch.from_numpy(voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.copy())[None],
         features=torch.zeros(n_atoms, 0, dtype=torch.float64),

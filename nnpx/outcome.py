@@ -17,6 +17,7 @@ from nnpx.extrapolation import measure_ranges
 from nnpx.graph import AtomicGraph
 from nnpx.metrics import metrics
 from nnpx.neighbors import graph_from_list
+from nnpx.uncertainty import QUANTITIES as SPREADS
 from nnpx.uncertainty import Uncertainty
 
 #: errors by which potentials are compared
@@ -40,6 +41,11 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
     ranges = None if train is None else measure_ranges(ensemble, batches(train))
     calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
     return Ensemble([*ensemble.members], calibration, ranges).eval()
+
+
+def uncalibrated(ensemble: Ensemble) -> list[str]:
+    """The quantities with a spread that has no curve: none was asked for, or there were too few errors beyond the noise to find it."""
+    return [name for name in SPREADS if ensemble.n_members > 1 and name not in ensemble.calibration.curves]
 
 
 def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[str, float]:

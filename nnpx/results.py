@@ -27,6 +27,11 @@ ORDER: Final = (
     "reliability",
     "sparsification",
 )
+#: what errors and uncertainties are then
+NO_TEST_SET: Final = (
+    "There is no test set. These are errors of the validation set, by which the potential was chosen and its spread calibrated: both look "
+    "better than they are."
+)
 #: alarms of the watchdog that a table lists
 _ALARMS: Final = 10
 #: name, key in the metrics, unit of a thousandth of the metric
@@ -94,7 +99,7 @@ def detail_tables(found: Metrics) -> list[Table]:
 def evaluation_sections(header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture]) -> list[Section]:
     """The pages of an evaluation: what was trained, how wrong it is."""
     tables = [error_table(errors), *detail_tables(next(iter(errors.values()), {}))]
-    said = "" if "test" in errors else "There is no test set. These are errors of the validation set, by which the potential was chosen."
+    said = "" if "test" in errors else NO_TEST_SET
     return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn, text=said)]
 
 

@@ -28,7 +28,7 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
     "prepare": ("data",),
     "train": ("models", ".nnpx"),
     "evaluate": ("reports",),
-    "simulate": ("reports",),
+    "simulate": ("reports", ".nnpx"),
     "learn": ("learn", "data", "models", ".nnpx"),
     "report": ("reports",),
 }
@@ -36,6 +36,8 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
 _TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train", "learn")
+#: verbs that train here and now
+_TRAIN: Final = ("train", "learn")
 #: verbs that work on a trained potential
 _NEED_A_POTENTIAL: Final = ("evaluate", "simulate", "report")
 _POTENTIAL: Final = Path("models/potential.nnpx")
@@ -71,10 +73,12 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
 
     Raises:
         ArtifactError: if the verb needs a trained potential and there is none.
-        ConfigError: if two choices contradict each other, before anything runs.
+        ConfigError: if two choices contradict each other, or a device is missing, before anything runs.
         WorkspaceError: if the results cannot be written, before anything runs.
     """
     check_choices(verb, config)
+    if verb in _TRAIN:
+        instantiate(config.trainer).check_devices()
     if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
         raise ArtifactError(str(_POTENTIAL), expected="a trained potential", found="no such file", do="Run `nnpx train` first.")
     due: list[str] = []
@@ -115,8 +119,9 @@ def check_choices(verb: str, config: DictConfig) -> None:
 
         parts = build_parts(plain(config), numbers=[1], seed=0)
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
-        knows_spread = parts.knows_spread or has_bars
-        instantiate(config.loss, forces_rms=1.0, numbers=list(range(1, len(chemical_symbols))), knows_spread=knows_spread)
+        known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell
+        elements = list(range(1, len(chemical_symbols)))
+        instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

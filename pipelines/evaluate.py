@@ -27,13 +27,13 @@ def main(config: DictConfig, workspace: Path) -> None:
     potential, prepared, console = workspace / "models" / "potential.nnpx", workspace / "data" / "prepared", Console()
     ensemble = artifact.load(potential)
     header = {**artifact.read_header(potential), "n_features": ensemble.members[0].descriptor.n_features}
-    check_same_data(header["card"].get("md5", {}), prepared)
+    training = files.read_json(workspace / "models" / "training.json")
+    check_same_data(header["card"].get("md5", {}), prepared, made_by="nnpx learn" if "learned" in training else "nnpx train")
     parts = [part for part in ("test", "valid") if (prepared / f"{part}.extxyz").stat().st_size]
     if "test" not in parts:
-        console.print("evaluate: there is no test set (data.split.n_test=0); errors are those of the validation set")
+        console.print(f"evaluate: data.split.n_test=0. {results.NO_TEST_SET}", soft_wrap=True)
     compared = {part: _compare(ensemble, prepared / f"{part}.extxyz") for part in parts}
     errors = measured(compared)
-    training = files.read_json(workspace / "models" / "training.json")
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)
     np.savez(out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in vars(one).items()})

@@ -1,6 +1,7 @@
 """Moves the start structure with the potential: does it conserve energy, and does it move as the engine that labelled its data?"""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -10,23 +11,26 @@ from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
 from nnpx.files import md5, read_json
+from nnpx.locks import alone
 from nnpx.md.progress import progress_bars, watcher
-from nnpx.md.study import run_all, start_file
+from nnpx.md.study import FOLDER, run_all, start_file
 from nnpx.report import Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
+from nnpx.targets import trusted_code
 
 
 def main(config: DictConfig, workspace: Path) -> None:
-    """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained."""
+    """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained. Killed, it goes on."""
     out, console = workspace / "reports" / "simulation", Console()
-    for made in ("metrics.json", "report.html"):  # the trajectory stays: a simulation that was killed goes on
-        (out / made).unlink(missing_ok=True)
     potential = workspace / "models" / "potential.nnpx"
-    calculator = Calculator(potential)
-    tracker = instantiate(config.tracking, workspace=workspace)
-    tracker.prepare()
-    training = read_json(workspace / "models" / "training.json")
-    with tracker.resume(training["run_id"]) if training.get("run_id") else tracker.start(config.name, parent=None, tags={}) as run:
+    with ExitStack() as stack:
+        stack.enter_context(alone(workspace / FOLDER, on="simulations of this folder", do="Wait for it, or end it first."))
+        for made in ("metrics.json", "report.html"):
+            (out / made).unlink(missing_ok=True)
+        calculator, tracker = Calculator(potential), instantiate(config.tracking, workspace=workspace)
+        tracker.prepare()
+        trained = read_json(workspace / "models" / "training.json").get("run_id")
+        run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))
         with progress_bars(console) as bars:
             studies = run_all(
                 instantiate(config.md),
@@ -39,18 +43,15 @@ def main(config: DictConfig, workspace: Path) -> None:
                 workspace=workspace,
                 file=out / "trajectory.extxyz",
                 potential=md5(potential),
+                trusted=trusted_code(),
                 watch=watcher(bars),
             )
         found = {study.name: study.metrics() for study in studies}
         (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         drawn = {name: one for study in studies for name, one in study.pictures().items()}
         notes = [f"{study.name} was not compared with the reference engine: {study.note}" for study in studies if study.note]
-        pictures = save_pictures(out / "figures", drawn)
-        write_page(
-            out / "report.html",
-            f"Simulation with {config.name}",
-            [Section("Simulation", simulation_tables(found), pictures, " ".join(notes))],
-        )
+        page = [Section("Simulation", simulation_tables(found), save_pictures(out / "figures", drawn), " ".join(notes))]
+        write_page(out / "report.html", f"Simulation with {config.name}", page)
         for study in studies:
             study.log(run)
         for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:

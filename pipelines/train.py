@@ -16,7 +16,7 @@ from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, t
 from nnpx.following import tell_follower
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
-from nnpx.outcome import knowing_itself, measure
+from nnpx.outcome import knowing_itself, measure, uncalibrated
 from nnpx.trainer.progress import progress_bars, watcher
 
 
@@ -49,4 +49,6 @@ def main(config: DictConfig, workspace: Path) -> None:
         run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="" if choices.is_one_of_many() else "candidate")
     forget_graphs(task)
+    for quantity in uncalibrated(ensemble):
+        console.print(f"train: the spread of {quantity} is that of the members, which the validation set did not calibrate")
     console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")

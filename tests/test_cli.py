@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conf_stubs import use_tree
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
@@ -40,7 +41,8 @@ def project(tmp_path, monkeypatch):
     for verb in ("label", "prepare", "train", "evaluate"):
         (folder / f"{verb}.py").write_text(VERB.format(doc=f"Does {verb}.", verb=verb, log=log))
     monkeypatch.setattr(resolvers, "pipelines_dir", lambda: folder)
-    monkeypatch.setattr(upstream, "_TOWARDS_A_POTENTIAL", ())  # a small conf/ describes no potential
+    for names in ("_TOWARDS_A_POTENTIAL", "_TRAIN"):
+        monkeypatch.setattr(upstream, names, ())  # a small conf/ describes no potential
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     return tmp_path
 
@@ -162,6 +164,19 @@ def test_choices_that_contradict_each_other_are_told_before_anything_is_labelled
     out, err = capfd.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("error: descriptor.angular_radius: ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("verb", ["train", "learn"])
+def test_a_device_that_is_missing_is_told_before_anything_is_labelled(verb, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["nnpx", verb, "trainer=gpu"])
+    assert cli.main() == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("error: trainer: expected 1 of accelerator=cuda on this machine, found ")
+    assert err.endswith("Choose trainer=cpu, or another machine.\n")
     assert not list(tmp_path.iterdir())
 
 

@@ -222,9 +222,7 @@ def test_a_word_that_names_no_experiment_is_an_error(tree, run, words):
 def test_a_key_is_explained_from_the_docstring_that_it_refers_to(project, run):
     code, out, _ = run("config", "explain", "md.nve.timestep_fs")
     assert code == 0
-    assert out.startswith(
-        "md.nve.timestep_fs: Δt. 0.5 with hydrogen, 2 for heavy elements; the friction acts during the equilibration only.\n"
-    )
+    assert out.startswith("md.nve.timestep_fs: Δt. 0.5 with hydrogen, 2 for heavy elements.\n")
     assert "type      a number > 0\n" in out
     assert "unit      fs\n" in out
     assert "conf/md/nve.yaml:5\n" in out

@@ -145,9 +145,12 @@ def test_what_is_not_known_and_what_cannot_be_known_are_told_apart_from_their_su
     assert "aleatoric" not in alone
 
 
-def test_the_error_bar_of_a_label_takes_the_place_of_a_predicted_noise() -> None:
-    structures = waters(4)
-    structures[1].info["energy_noise"] = 0.7
-    one = comparison(structures, [""] * 4)
-    assert one.energy_noise[1] == 0.7
-    assert np.isnan(one.energy_noise[[0, 2, 3]]).all()
+def test_the_error_bar_of_a_label_adds_to_a_predicted_noise() -> None:
+    structures = waters(3)
+    structures[1].info["energy_noise"] = 0.4
+    structures[2].info["energy_noise"] = 0.4
+    graph = graph_from_list(structures, numbers=NUMBERS, cutoff=3.0, where="test")
+    predicted = replace(answer(graph), energy_noise=torch.tensor([torch.nan, torch.nan, 0.3], dtype=torch.float64))
+    noise = compare(graph, predicted, NUMBERS, [""] * 3).energy_noise
+    assert np.isnan(noise[0])
+    assert noise[1:] == pytest.approx([0.4, 0.5])

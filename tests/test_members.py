@@ -71,6 +71,7 @@ def test_two_devices_that_share_every_batch_learn_what_one_does(task):
     torch.testing.assert_close(weights(alone[0]), weights(shared[0]), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_members_do_not_outlive_a_killed_training(task):
     long = changed(task, "long", max_epochs=100_000)
     training = get_context("spawn").Process(target=train_members, args=(long, [0, 1000, 2000]), kwargs={"n_processes": 2, "report": print})
@@ -101,6 +102,7 @@ def is_running(process: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_member_that_fails_says_why_and_ends_the_others(task):
     broken = changed(task, "broken")
     (broken.folder / "member-1000.checkpoint").write_bytes(b"not a checkpoint")

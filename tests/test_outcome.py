@@ -91,9 +91,10 @@ def test_training_writes_its_outcome(tmp_path):
 
 
 def test_energies_with_error_bars_are_trained_on_by_likelihood_without_any_other_width(tmp_path):
-    structures = ethanols(40)
-    for atoms in structures:
+    with_forces, structures = ethanols(40), ethanols(40)
+    for atoms in [*with_forces, *structures]:
         atoms.info["bar"] = 0.02
+    for atoms in structures:
         atoms.calc.results.pop("forces")
     write(tmp_path / "mine.extxyz", structures)
     words = ["data=extxyz", "data.path=mine.extxyz", "ensemble=single", "trainer.max_epochs=1", "network.hidden=[4]", "tracking=none"]
@@ -101,6 +102,9 @@ def test_energies_with_error_bars_are_trained_on_by_likelihood_without_any_other
     refused = subprocess.run(train, cwd=tmp_path, check=False, capture_output=True, text=True)
     assert "no error bars" in refused.stderr
     subprocess.run([*train, "data.keys.energy_std=bar"], cwd=tmp_path, check=True, capture_output=True)
+    write(tmp_path / "mine.extxyz", with_forces)
+    refused = subprocess.run([*train, "data.keys.energy_std=bar"], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert "error bars of the energies alone" in refused.stderr
 
 
 def test_a_run_is_named_by_what_varies_and_otherwise_by_its_experiment(monkeypatch):

@@ -11,6 +11,7 @@ from nnpx.data.reader import Reading, read_all, read_isolated
 from nnpx.data.source import Gathered, Run, Source
 from nnpx.data.split import GIVEN, Split
 from nnpx.errors import DataError
+from nnpx.neighbors import ERROR_BAR
 
 
 @final
@@ -89,7 +90,9 @@ class File(Source):
                     "data.group_key", expected=f"info['{self.group_key}'] in every structure", found="one without", do="Correct the key."
                 )
             atoms.info.pop(GIVEN, None)
-            atoms.info.update(self._error_bar(atoms))
+            bar = self._error_bar(atoms)
+            atoms.info.pop(ERROR_BAR, None)  # a name that has a meaning here, and none that the user gave it
+            atoms.info.update(bar)
             atoms.info.update(group="all" if own is None else str(own), **marks)
         return structures
 
@@ -100,7 +103,7 @@ class File(Source):
         if not isinstance(bar, int | float | np.number) or not np.isfinite(bar) or bar <= 0:
             where, do = f"data.keys.energy_std={self.energy_std}", "Correct the key, or remove the structure."
             raise DataError(where, expected="a positive number (eV) in info of every structure", found=str(bar), do=do)
-        return {"energy_noise": float(bar)}
+        return {ERROR_BAR: float(bar)}
 
     def _isolated(self, readings: dict[str, Reading], folder: Path) -> dict[str, float]:
         energies: dict[str, float] = {}

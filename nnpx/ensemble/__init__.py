@@ -66,6 +66,11 @@ class Ensemble(nn.Module):
         """Precision of the arithmetic; energies are summed in float64."""
         return self.members[0].feature_mean.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is evaluated."""
+        return self.members[0].feature_mean.device
+
     def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
         """Means over the members; with `spread`, also how far their forces lie apart."""
         edges = graph.edges()

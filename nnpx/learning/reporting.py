@@ -32,7 +32,7 @@ def calls_of_start(here: Place, workspace: Path) -> int:
 
 
 def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> Row:
-    """The report of a round.
+    """The report of a round; what an uncertainty of unknown width says of errors is None.
 
     Args:
         number: of the round.
@@ -41,7 +41,7 @@ def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> 
         calls_before: calculations with the reference engine that this potential had cost.
     """
     walk, labels, card = read_json(here.walk), read_json(here.labels), read_json(here.data / "card.json")
-    frames = np.array(walk["uncertainty"])
+    frames, is_calibrated = np.array(walk["uncertainty"]), "forces" in artifact.load(before.potential).calibration.curves
     labelled = read(here.labelled) if here.labelled.stat().st_size else []
     errors: Row = {}
     for name in ("chosen", "drawn"):
@@ -52,7 +52,7 @@ def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> 
         "n_frames": len(frames),
         "n_candidates": walk["n_candidates"],
         "candidate_fraction": walk["n_candidates"] / len(frames) if len(frames) else None,
-        "spread_q99": float(np.quantile(frames, 0.99)) if len(frames) else None,
+        "spread_q99": float(np.quantile(frames, 0.99)) if len(frames) and is_calibrated else None,
         "force_rmse": errors["drawn_before"],
         **errors,
         "lower": walk["lower"],

@@ -32,6 +32,7 @@ from nnpx.learning.uncertainty import compared
 from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
+from nnpx.uncertainty.none import Uncalibrated
 
 #: what of an experiment may change while its loop runs
 IDLE: Final = ("conf_hash", "name", "md", "tracking")
@@ -51,7 +52,8 @@ class Loop:
         view: is told what happens.
 
     Raises:
-        ConfigError: an ensemble whose members cannot disagree, or a folder that holds the loop of another experiment.
+        ConfigError: an ensemble whose members cannot disagree, a rule about a calibrated spread that nothing calibrates, or a folder that
+            holds the loop of another experiment.
     """
 
     def __init__(self, config: DictConfig, workspace: Path, view: View) -> None:
@@ -60,6 +62,9 @@ class Loop:
             raise ConfigError("ensemble", expected="members that can disagree", found="a single potential", do="Choose ensemble=deep.")
         self.config, self.workspace, self.view = config, workspace, view
         self.settings: ClosedLoop = instantiate(config.learning)
+        if "spread_q99" in self.settings.stopping.wanted and isinstance(instantiate(config.uncertainty), Uncalibrated):
+            expected, do = "a way to calibrate the spread that it bounds", "Choose uncertainty=scale, or make it null."
+            raise ConfigError("learning.stopping.spread_q99", expected=expected, found="uncertainty=none", do=do)
         self.acquisition: Acquisition = instantiate(config.acquisition)
         self.reference: Reference = instantiate(config.reference)
         self.source: Source = instantiate(config.data)

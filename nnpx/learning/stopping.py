@@ -16,7 +16,8 @@ class Stopping:
 
     Args:
         candidate_fraction: share of the frames that may be candidates.
-        spread_q99: eV/Å; quantile 0.99 over frames of the largest calibrated spread.
+        spread_q99: eV/Å; quantile 0.99 over frames of the largest calibrated spread; unknown, and so too large, while there are too few
+            errors to calibrate it.
         force_rmse: eV/Å; root mean square error of the force on an atom, on frames that were drawn, not chosen.
         patience: rounds in a row.
         max_rounds: rounds.
@@ -34,19 +35,20 @@ class Stopping:
         max_rounds: Annotated[int, Ge(1)],
         max_calls: Annotated[int, Ge(1)] | None,
     ) -> None:
-        self.targets = {"candidate_fraction": candidate_fraction, "spread_q99": spread_q99, "force_rmse": force_rmse}
+        targets = {"candidate_fraction": candidate_fraction, "spread_q99": spread_q99, "force_rmse": force_rmse}
+        self.wanted = {name: target for name, target in targets.items() if target is not None}
         self.patience, self.max_rounds, self.max_calls = patience, max_rounds, max_calls
 
     def verdict(self, rounds: Sequence[Mapping[str, Any]]) -> str:
         """Why the loop ends after these rounds; nothing while it goes on.
 
         Args:
-            rounds: report of every round that walked: `candidate_fraction`, `spread_q99`, `force_rmse` (None where unknown), `n_calls`.
+            rounds: report of every round that walked: `candidate_fraction`, `spread_q99`, `force_rmse`, `n_calls`; None where
+                unknown.
         """
-        wanted = {name: target for name, target in self.targets.items() if target is not None}
         last = rounds[-self.patience :]
-        if wanted and len(last) == self.patience and all(_holds(row, wanted) for row in last):
-            told = ", ".join(f"{name} ≤ {target:g}" for name, target in wanted.items())
+        if self.wanted and len(last) == self.patience and all(_holds(row, self.wanted) for row in last):
+            told = ", ".join(f"{name} ≤ {target:g}" for name, target in self.wanted.items())
             return f"learned: {told}" + (f" in {self.patience} rounds" if self.patience > 1 else "")
         if len(rounds) >= self.max_rounds:
             return f"spent: {len(rounds)} rounds"

@@ -59,11 +59,12 @@ def train(
 
 
 def keep(before: Place, here: Place, config: DictConfig) -> None:
-    """The potential of the round before once more, where there was nothing new to train on; it knows of the new data."""
+    """The potential of the round before once more, where there was nothing new to train on; calibrated on what is new to validate with."""
     trainer: Trainer = instantiate(config.trainer)
     header, card = artifact.read_header(before.potential), read_json(here.data / "card.json")
     made = {**header["provenance"], "data_md5": card["md5"]}
-    ensemble = artifact.load(before.potential, dtype=trainer.dtype)
+    members = artifact.load(before.potential, dtype=trainer.dtype).members
+    ensemble = knowing_itself(Ensemble([*members]), instantiate(config.uncertainty), here.data)
     artifact.save(here.potential, ensemble, config=header["config"], card=card, provenance=made, training=header["training"])
     write_json(here.training, read_json(before.training))
 

@@ -21,7 +21,8 @@ class NLL(Scores):
 
     Args:
         forces_rms: see `Scores`.
-        knows_spread: see `Scores`.
+        knows_energy_std: see `Scores`.
+        knows_forces_std: see `Scores`.
         energy_weight: see `Scores`.
         forces_weight: see `Scores`.
         smallest: see `Scores`.
@@ -31,13 +32,19 @@ class NLL(Scores):
         self,
         *,
         forces_rms: Wired[float],
-        knows_spread: Wired[bool],
+        knows_energy_std: Wired[bool],
+        knows_forces_std: Wired[bool],
         energy_weight: Annotated[float, Ge(0)],
         forces_weight: Annotated[float, Ge(0)],
         smallest: Annotated[float, Gt(0)],
     ) -> None:
         super().__init__(
-            forces_rms=forces_rms, knows_spread=knows_spread, energy_weight=energy_weight, forces_weight=forces_weight, smallest=smallest
+            forces_rms=forces_rms,
+            knows_energy_std=knows_energy_std,
+            knows_forces_std=knows_forces_std,
+            energy_weight=energy_weight,
+            forces_weight=forces_weight,
+            smallest=smallest,
         )
 
     def score(self, error: Float[Tensor, "*label"], variance: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:

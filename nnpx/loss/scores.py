@@ -24,20 +24,31 @@ class Scores(Loss):
 
     Args:
         forces_rms: F_rms, root mean square force component of the training set, eV/Å.
-        knows_spread: whether the potential predicts a spread or a noise, or the labels have error bars.
+        knows_energy_std: whether energies have a width: the potential predicts a spread or a noise, or labels have error bars.
+        knows_forces_std: whether forces have one, or there are none: without a width they would count as exact.
         energy_weight: w_E.
         forces_weight: w_F.
         smallest: σ₀, so that no prediction counts as exact, in units of F_rms (and Å).
 
     Raises:
-        ConfigError: the potential predicts neither spread nor noise, and no label has an error bar.
+        ConfigError: what has a weight has no width.
     """
 
-    def __init__(self, *, forces_rms: float, knows_spread: bool, energy_weight: float, forces_weight: float, smallest: float) -> None:
+    def __init__(
+        self,
+        *,
+        forces_rms: float,
+        knows_energy_std: bool,
+        knows_forces_std: bool,
+        energy_weight: float,
+        forces_weight: float,
+        smallest: float,
+    ) -> None:
         super().__init__()
-        if not knows_spread:
-            found, do = "one head, no noise and no error bars", "Choose ensemble=shallow or noise=heteroscedastic, or loss=energy_forces."
-            raise ConfigError("loss", expected="a potential or labels that say how far from the truth they may be", found=found, do=do)
+        if (energy_weight > 0 and not knows_energy_std) or (forces_weight > 0 and not knows_forces_std):
+            found = "one head, no noise" + (" and error bars of the energies alone" if knows_energy_std else " and no error bars")
+            do = "Choose ensemble=shallow or noise=heteroscedastic, or loss=energy_forces."
+            raise ConfigError("loss", expected="energies and forces that say how far from the truth they may be", found=found, do=do)
         self.energy_weight, self.forces_weight = energy_weight, forces_weight
         self.unit, self.floor = forces_rms, smallest**2
 

@@ -42,7 +42,7 @@ class Walkers:
     With the same company a trajectory is the same to the last bit, also over a pause and over a restart from files.
 
     Args:
-        ensemble: the potential; evaluated in its own precision.
+        ensemble: the potential; evaluated in its own precision and on its own device.
         walkers: the replicas; `advance` changes them.
         timestep_fs: Δt.
         friction_per_fs: γ; 0 for Newton's equations.
@@ -51,6 +51,7 @@ class Walkers:
 
     def __init__(self, ensemble: Ensemble, walkers: Sequence[Walker], *, timestep_fs: float, friction_per_fs: float, skin: float) -> None:
         self.ensemble = ensemble
+        self.is_elsewhere = (ensemble.dtype, ensemble.device.type) != (torch.float64, "cpu")
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs
         self.memory = float(np.exp(-friction_per_fs * timestep_fs))
@@ -115,10 +116,10 @@ class Walkers:
 
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
         graph = self._list.graph({k: self.walkers[k].atoms for k in chosen}, positions)
-        if self.ensemble.dtype != torch.float64:
-            graph = graph.cast(self.ensemble.dtype)
+        if self.is_elsewhere:
+            graph = graph.cast(self.ensemble.dtype).to(self.ensemble.device)
         found = self.ensemble(graph, spread=spread)
-        tensors = {name: tensor.detach().double() for name, tensor in vars(found).items()}
+        tensors = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in vars(found).items()}
         return Prediction(**tensors)
 
     def _keep(self, chosen: list[int], positions: list[np.ndarray], momenta: list[np.ndarray], prediction: Prediction, steps: int) -> None:

@@ -1,11 +1,11 @@
 """The reference engine's own trajectories, computed in a process of its own while the potential moves."""
 
 import os
-import shutil
 from collections.abc import Mapping
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Final, final
 
@@ -33,11 +33,12 @@ class Beside:
         reference: the engine of the labels.
         jobs: dynamics and start structure by name.
         seed: of momenta and noise.
+        trusted: checksum of the code that is not nnpx's.
         folder: where trajectories are kept.
     """
 
-    def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, folder: Path) -> None:
-        self._files = {name: folder / f"{identity(reference.identity, *job, seed)}.npz" for name, job in jobs.items()}
+    def __init__(self, reference: Reference, jobs: Mapping[str, tuple[Dynamics, Atoms]], *, seed: int, trusted: str, folder: Path) -> None:
+        self._files = {name: folder / f"{identity(reference.identity, *job, seed, trusted=trusted)}.npz" for name, job in jobs.items()}
         missing = [(*jobs[name], file) for name, file in self._files.items() if not file.is_file()]
         self._process: BaseProcess | None = None
         if missing:
@@ -77,16 +78,21 @@ def _compute(reference: Reference, jobs: list[tuple[Dynamics, Atoms, Path]], see
     """In the other process: every trajectory into its file, or the reason into a note."""
     failures: tuple[type[Exception], ...] = (NNPXError, ImportError, *reference.failures)
     for dynamics, start, kept in jobs:
-        raw, note = kept.with_suffix(""), kept.with_suffix(".txt")
-        # not taken up: what a quantum engine answers depends on the wave function that it begins with
-        shutil.rmtree(raw, ignore_errors=True)
+        note = kept.with_suffix(".txt")
+        kept.parent.mkdir(parents=True, exist_ok=True)
         note.unlink(missing_ok=True)
         try:
             calculator = reference.calculator()
-            record = Record(raw / "trajectory.extxyz", 0, raw, len(start))
-            trajectory = simulate(dynamics, start, calculator, seed=seed, name="reference", record=record, progress=lambda done, of: None)
-            trajectory.write(kept)
-            shutil.rmtree(raw)
+            # not taken up: what a quantum engine answers depends on the wave function that it begins with
+            with TemporaryDirectory(prefix="reference-", dir=kept.parent) as folder:
+                record = Record(Path(folder), len(start), None)
+                simulate(dynamics, start, calculator, seed=seed, name="reference", record=record, progress=_go_on).write(kept)
         except failures as problem:
-            note.parent.mkdir(parents=True, exist_ok=True)
             note.write_text(" ".join(str(problem).split()), encoding="utf-8")
+
+
+def _go_on(done: int, of: int) -> None:
+    """Ends with the process that wants the answer: one that was killed cannot stop this one, and the next would run beside it."""
+    asking = parent_process()
+    if asking is not None and not asking.is_alive():
+        raise SystemExit

@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.md.velocitydistribution import Stationary
+from jaxtyping import Float
 
 from nnpx import units
 
@@ -25,12 +26,31 @@ def remove_rigid_motion(atoms: Atoms) -> None:
 
 
 def _remove_rotation(atoms: Atoms) -> None:
-    """V ← v − ω × r with the angular velocity ω = I⁻¹ L; the pseudo-inverse leaves the axis of a linear molecule alone."""
+    """V ← v − ω × r."""
     masses, arms = atoms.get_masses(), atoms.positions - atoms.get_center_of_mass()
-    gyration = np.einsum("a,ai,aj->ij", masses, arms, arms)
-    inertia = np.trace(gyration) * np.eye(3) - gyration
-    angular_velocity = np.linalg.pinv(inertia, rcond=1e-10) @ np.cross(arms, atoms.get_momenta()).sum(0)
-    atoms.set_momenta(atoms.get_momenta() - masses[:, None] * np.cross(angular_velocity, arms))
+    turning = np.cross(angular_velocity(arms, atoms.get_momenta(), masses, thinnest=1e-10), arms)
+    atoms.set_momenta(atoms.get_momenta() - masses[:, None] * turning)
+
+
+def angular_velocity(
+    arms: Float[np.ndarray, "*sample atom 3"],
+    momenta: Float[np.ndarray, "*sample atom 3"],
+    masses: Float[np.ndarray, " atom"],
+    *,
+    thinnest: float,
+) -> Float[np.ndarray, "*sample 3"]:
+    """ω = I⁻¹ L, with a pseudo-inverse that leaves the axis of a linear molecule alone.
+
+    Args:
+        arms: from the centre of mass, Å.
+        momenta: of the atoms.
+        masses: of the atoms, amu.
+        thinnest: no rotation about an axis whose moment of inertia is less than this × the largest.
+    """
+    gyration = np.einsum("a,...ai,...aj->...ij", masses, arms, arms)
+    inertia = np.trace(gyration, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - gyration
+    turning = np.cross(arms, momenta).sum(-2)
+    return np.asarray(np.linalg.pinv(inertia, rcond=thinnest) @ turning[..., None])[..., 0]
 
 
 def internal_degrees_of_freedom(atoms: Atoms) -> int:

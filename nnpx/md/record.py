@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,40 +20,64 @@ EVERY_S: Final = 1.0
 
 
 @final
+class Joined:
+    """The frames of all runs of a simulation, one run after the other, in a file that grows while they are made.
+
+    It is a copy for people. Every run keeps frames of its own, from which the file is made anew when the simulation is taken up, so
+    that no run depends on what another has written.
+
+    Args:
+        path: the file (extxyz); what it held is gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+
+    def append(self, frames: bytes) -> None:
+        """Add frames as they are made."""
+        with self._path.open("ab") as stream:
+            stream.write(frames)
+
+    def append_file(self, frames: Path) -> None:
+        """Add the frames that a run had kept."""
+        with frames.open("rb") as kept, self._path.open("ab") as stream:
+            shutil.copyfileobj(kept, stream)
+
+
+@final
 class Record:
     """Frames and samples of a run, appended as they come, and every second the state from which it goes on.
 
-    Frames (extxyz) are for people and follow those of earlier runs in the same file; samples (float64) are for the report. A state
-    knows how long both files were. Taking the run up cuts off what was written after it, half a frame too, and rewrites nothing before.
-    Where the frames are not those that it knows, by their checksum, another run has written there since, and the run starts anew.
+    Frames (extxyz) are for people; samples (float64) are for the report. A state knows how long both files were, and their checksums.
+    Taking the run up cuts off what was written after it, half a frame too, and rewrites nothing before. Where what remains is not what
+    was written, the run starts anew.
 
     Args:
-        frames: file of the frames.
-        begin: where those of this run begin in it, bytes.
-        folder: where samples and state are kept.
+        folder: where frames, samples and state are kept; of this run alone.
         n_atoms: of a sample.
+        joined: where its frames are shown after those of other runs; None where nobody looks.
     """
 
-    def __init__(self, frames: Path, begin: int, folder: Path, n_atoms: int) -> None:
-        self.begin = begin
-        self._frames, self._samples, self._state = frames, folder / "samples.f64", folder / "state.npz"
+    def __init__(self, folder: Path, n_atoms: int, joined: Joined | None) -> None:
+        self._frames, self._samples = _Growing(folder / "frames.extxyz"), _Growing(folder / "samples.f64")
+        self._files = (self._frames, self._samples)
+        self._state, self._joined = folder / "state.npz", joined
         self._type = sample_type(n_atoms)
         self._next = 0.0
-        self._checksum = hashlib.sha256()
 
     def resume(self) -> Walker | None:
         """The last state; None, with everything removed that this run had written, where there is none that fits the files."""
-        self._samples.parent.mkdir(parents=True, exist_ok=True)
-        self._frames.parent.mkdir(parents=True, exist_ok=True)
+        self._state.parent.mkdir(parents=True, exist_ok=True)
         walker = read_walker(self._state) if self._state.is_file() else None
-        if walker is not None and self._fits(walker):
-            ends = walker.memory["ends"].tolist()
-        else:
-            walker, ends = None, [self.begin, 0]
+        if walker is None or not self._fits(walker):
+            walker = None
             self._state.unlink(missing_ok=True)
-        for path, end in zip((self._frames, self._samples), ends, strict=True):
-            with path.open("ab") as stream:
-                stream.truncate(end)
+            for file in self._files:
+                file.cut(0)
+        if self._joined is not None:
+            self._joined.append_file(self._frames.path)
         return walker
 
     def append(self, frame: Atoms) -> None:
@@ -60,14 +85,13 @@ class Record:
         words = io.StringIO()
         write(words, frame, format="extxyz")
         written = words.getvalue().encode()
-        with self._frames.open("ab") as stream:
-            stream.write(written)
-        self._checksum.update(written)
+        self._frames.append(written)
+        if self._joined is not None:
+            self._joined.append(written)
 
     def append_sample(self, sample: Mapping[str, float | np.ndarray]) -> None:
         """Write a sample: the numbers and arrays that `sample_type` names."""
-        with self._samples.open("ab") as stream:
-            stream.write(np.array([tuple(sample[name] for name in self._type.names or ())], dtype=self._type).tobytes())
+        self._samples.append(np.array([tuple(sample[name] for name in self._type.names or ())], dtype=self._type).tobytes())
 
     def is_due(self) -> bool:
         """Whether the last state is old enough for another."""
@@ -75,32 +99,48 @@ class Record:
 
     def keep(self, walker: Walker) -> None:
         """Write the state; whatever happens on the way, the one before stays readable."""
-        walker.memory["ends"] = np.array([_size(self._frames), _size(self._samples)])
-        walker.memory["checksum"] = np.array(self._checksum.hexdigest())
+        walker.memory["lengths"] = np.array([file.length for file in self._files])
+        walker.memory["checksums"] = np.array([file.checksum for file in self._files])
         walker.write(self._state)
         self._next = time.monotonic() + EVERY_S
 
     def samples(self) -> np.ndarray:
         """All samples of the run, in rows."""
-        return np.fromfile(self._samples, dtype=self._type)
-
-    def end(self) -> int:
-        """Where the frames of this run end in their file, bytes."""
-        return _size(self._frames)
+        return np.fromfile(self._samples.path, dtype=self._type)
 
     def _fits(self, walker: Walker) -> bool:
-        """Whether both files hold what a state says that they did."""
-        end, samples = walker.memory["ends"].tolist()
-        if min(end - self.begin, _size(self._frames) - end, _size(self._samples) - samples) < 0:
-            return False
-        with self._frames.open("rb") as stream:
-            stream.seek(self.begin)
-            self._checksum = hashlib.sha256(stream.read(end - self.begin))
-        fits = self._checksum.hexdigest() == str(walker.memory["checksum"])
-        if not fits:
-            self._checksum = hashlib.sha256()
-        return fits
+        """Whether both files begin with what a state says that they held; what follows it is cut off."""
+        kept = zip(self._files, walker.memory["lengths"].tolist(), walker.memory["checksums"].tolist(), strict=True)
+        return all(file.cut(length) == checksum for file, length, checksum in kept)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+class _Growing:
+    """A file that is appended to, and the checksum of all that it holds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._digest = path, hashlib.sha256()
+
+    @property
+    def length(self) -> int:
+        """In bytes."""
+        return self.path.stat().st_size
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256."""
+        return self._digest.hexdigest()
+
+    def append(self, written: bytes) -> None:
+        """At its end."""
+        with self.path.open("ab") as stream:
+            stream.write(written)
+        self._digest.update(written)
+
+    def cut(self, length: int) -> str:
+        """The checksum of its beginning, after which it ends now; a file that was shorter is filled up, which the checksum tells."""
+        with self.path.open("ab+") as stream:
+            if stream.seek(0, io.SEEK_END) != length:
+                stream.truncate(length)
+            stream.seek(0)
+            self._digest = hashlib.file_digest(stream, "sha256")
+        return self.checksum

@@ -21,7 +21,7 @@ from nnpx.md.canonical import canonical_test
 from nnpx.md.identity import identity
 from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
 from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
-from nnpx.md.record import Record
+from nnpx.md.record import Joined, Record
 from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
@@ -30,6 +30,8 @@ from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.reference import Reference
 from nnpx.tracking import Run
 
+#: where states and the reference engine's trajectories are kept
+FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
 #: a metric: a number, or None where there is nothing to measure
@@ -119,7 +121,7 @@ class Study:
             drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
-            caption = f"{self.name}: spectrum of the velocities, with standard errors, of the potential{beside}. "
+            caption = f"{self.name}: spectrum of velocities less those of the whole, with standard errors, of the potential{beside}. "
             caption += f"Above {of_ours.frequency_per_cm[-1]:.0f} cm⁻¹ it folds back."
             drawn[f"{self.name}_vibrations"] = (figures.vibrations(of_ours, of_theirs), caption)
         return drawn
@@ -147,6 +149,7 @@ def run_all(
     workspace: Path,
     file: Path,
     potential: str,
+    trusted: str,
     watch: Callable[[str, float], Progress],
 ) -> Sequence[Study | ReplicaStudy]:
     """Every run of a simulation; the reference engine runs beside the potential, in a process of its own.
@@ -160,8 +163,9 @@ def run_all(
         seed: of momenta and noise.
         start: the structure to start from where the configuration names none.
         workspace: the folder that paths in the configuration are relative to.
-        file: trajectory to append to. What the same runs of the same potential have written there before they were killed stays there.
+        file: trajectory of all runs, to look at. What they go on from after they were killed is kept apart, in .nnpx/.
         potential: checksum of the potential.
+        trusted: checksum of the code that is not nnpx's.
         watch: gives for each run, by its name and time step in fs, what is told about its progress.
 
     Raises:
@@ -169,10 +173,11 @@ def run_all(
         DataError: if the start structure cannot be read.
         ConfigError: if a cell is to move that the start structure does not have.
     """
-    folder = workspace / ".nnpx" / "simulate"
+    folder = workspace / FOLDER
     if isinstance(simulation, Replicas):
         atoms = _first_structure(workspace / simulation.structure if simulation.structure else start)
-        kept, progress = folder / identity(potential, simulation, atoms, seed), watch(simulation.name, simulation.timestep_fs)
+        kept = folder / f"{simulation.name}-{identity(potential, simulation, atoms, seed, trusted=trusted)}"
+        progress = watch(simulation.name, simulation.timestep_fs)
         fates = follow(simulation, ensemble, atoms, seed=seed, folder=kept, frames=file, progress=progress)
         return [ReplicaStudy(simulation.name, simulation, fates)]
     runs = simulation.runs()
@@ -183,18 +188,20 @@ def run_all(
     same_level = reference.level_of_theory == labelled_by
     foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
     compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
-    studies, trajectories, end = [], {}, 0
-    with Beside(reference, compared, seed=seed, folder=folder) as beside:
+    trajectories, joined = {}, Joined(file)
+    with Beside(reference, compared, seed=seed, trusted=trusted, folder=folder) as beside:
         for name, dynamics in runs.items():
             atoms, progress = starts[name], watch(name, dynamics.timestep_fs)
-            record = Record(file, end, folder / identity(potential, dynamics, atoms, seed), len(atoms))
+            record = Record(folder / f"{name}-{identity(potential, dynamics, atoms, seed, trusted=trusted)}", len(atoms), joined)
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
-            end = record.end()
-        for name, dynamics in runs.items():
-            answer = beside.answer(name) if name in compared else foreign * dynamics.compare
-            known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
-            studies.append(Study(name, dynamics, trajectories[name], known, note))
-    return studies
+        answers = {name: beside.answer(name) if name in compared else foreign * dynamics.compare for name, dynamics in runs.items()}
+    return [_study(name, dynamics, trajectories[name], answers[name]) for name, dynamics in runs.items()]
+
+
+def _study(name: str, dynamics: Dynamics, trajectory: Trajectory, answer: Trajectory | str) -> Study:
+    """With the trajectory of the reference engine, or with why there is none."""
+    known, note = (answer, "") if isinstance(answer, Trajectory) else (None, answer)
+    return Study(name, dynamics, trajectory, known, note)
 
 
 def start_file(prepared: Path) -> Path:

@@ -8,19 +8,23 @@ from jaxtyping import Float
 from scipy.constants import speed_of_light
 from scipy.signal.windows import hann
 
+from nnpx.md.momenta import angular_velocity
 from nnpx.md.trajectory import Trajectory
 
 #: blocks into which a trajectory is cut; their scatter is the error
 _BLOCKS: Final = 5
 #: fewer samples in a block than this resolve nothing
 _FEWEST: Final = 16
+#: a molecule turns about an axis if its moment of inertia is at least this × the largest; where it is less, as in a linear molecule that
+#: bends, turning is what two bending vibrations do together
+_THINNEST: Final = 0.01
 #: one THz as a wave number, cm⁻¹
 PER_CM: Final[float] = 1e12 / (100.0 * speed_of_light)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The vibrational density of states of all atoms; its integral is 1."""
+    """The density of states of the atoms' motion against one another; its integral is 1."""
 
     frequency: Float[np.ndarray, " frequency"]  #: THz, up to half of the rate of the samples
     density: Float[np.ndarray, " frequency"]  #: 1/THz
@@ -38,22 +42,42 @@ class Spectrum:
 
 
 def spectrum(trajectory: Trajectory) -> Spectrum | None:
-    """Fourier transform of the velocity autocorrelation, weighted by mass; None where the trajectory is too short.
+    """Fourier transform of the velocity autocorrelation, weighted by mass; None where the trajectory is too short or nothing can vibrate.
 
-        D(ν) ∝ Σ_a m_a |∫ v_a(t) w(t) exp(−2πiνt) dt|²
+        D(ν) ∝ Σ_a m_a |∫ u_a(t) w(t) exp(−2πiνt) dt|²
 
-    which is by Wiener and Khinchin the transform of Σ m ⟨v(0) v(t)⟩. In blocks of a fifth of the trajectory, each with the window w of
+    which is by Wiener and Khinchin the transform of Σ m ⟨u(0) u(t)⟩. In blocks of a fifth of the trajectory, each with the window w of
     von Hann, whose length τ limits the resolution to 2/τ. A motion faster than half the rate of the samples appears at another frequency:
-    a C–H or O–H bond wants a sample every 4 fs. Velocity Verlet itself shifts a frequency by a share of (2πνΔt)²/24.
+    a C–H or O–H bond wants a sample every 4 fs. Velocity Verlet itself shifts a frequency by a share of (2πνΔt)²/24. The velocities u
+    are those of `internal_velocities`, in directions that do not turn with a molecule: its rotation widens every line.
     """
     length = len(trajectory.velocities) // _BLOCKS
-    if length < _FEWEST:
+    if length < _FEWEST or len(trajectory.start) == 1:
         return None
     interval = float(trajectory.time_ps[1] - trajectory.time_ps[0])
-    moved = trajectory.velocities[: _BLOCKS * length].reshape(_BLOCKS, length, -1)
+    moved = internal_velocities(trajectory)[: _BLOCKS * length].reshape(_BLOCKS, length, -1)
     weights = np.repeat(trajectory.start.get_masses(), 3)
     frequency = np.fft.rfftfreq(length, interval)
     power = np.abs(np.fft.rfft(moved * hann(length, sym=False)[:, None], axis=1)) ** 2 @ weights
     total = power.mean(0).sum() * (frequency[1] - frequency[0])
     blocks = power / total if total else power
     return Spectrum(frequency, blocks.mean(0), blocks.std(0, ddof=1) / np.sqrt(_BLOCKS))
+
+
+def internal_velocities(trajectory: Trajectory) -> Float[np.ndarray, "sample atom 3"]:
+    """Velocities without the motion of the whole, which noise sets going: u = v − v_c and, without a cell, − ω × r.
+
+    v_c is the velocity of the centre of mass and ω = I⁻¹ L the angular velocity about it, both at every sample.
+    """
+    masses = trajectory.start.get_masses()
+    velocities = _from_centre(trajectory.velocities, masses)
+    if trajectory.start.pbc.any():
+        return velocities
+    arms = _from_centre(trajectory.positions, masses)
+    turning = angular_velocity(arms, velocities * masses[:, None], masses, thinnest=_THINNEST)
+    return velocities - np.cross(turning[:, None], arms)
+
+
+def _from_centre(vectors: Float[np.ndarray, "sample atom 3"], masses: Float[np.ndarray, " atom"]) -> Float[np.ndarray, "sample atom 3"]:
+    """Seen from their mean, weighted by mass."""
+    return vectors - np.average(vectors, axis=1, weights=masses, keepdims=True)

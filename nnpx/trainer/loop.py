@@ -10,9 +10,10 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
-from nnpx.errors import TrainingError
+from nnpx.errors import ConfigError, TrainingError
 from nnpx.graph import AtomicGraph, join_predictions
 from nnpx.loss import Loss, difference, mean_of_labelled
 from nnpx.optimizer import Optimizer
@@ -91,6 +92,21 @@ class Trainer:
         self.stored_descriptor_bytes = int(stored_descriptor_MB * 1e6)
         self.feature_floor = feature_floor
 
+    def check_devices(self) -> None:
+        """Finds out whether this machine has the devices, in no time.
+
+        Raises:
+            ConfigError: if it has not.
+        """
+        try:
+            self._fabric()
+        except (RuntimeError, MisconfigurationException) as problem:
+            expected, do = f"{self.devices} of accelerator={self.accelerator} on this machine", "Choose trainer=cpu, or another machine."
+            raise ConfigError("trainer", expected=expected, found=str(problem).splitlines()[0], do=do) from problem
+
+    def _fabric(self) -> Fabric:
+        return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
+
     def fit(
         self,
         potential: Potential,
@@ -113,7 +129,7 @@ class Trainer:
             checkpoint: written after every epoch.
             report: called after every epoch, and on a resumed run for the epochs before.
         """
-        fabric = Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
+        fabric = self._fabric()
         fabric.launch()
         train, valid = train.to(fabric.device), valid.to(fabric.device)
         optimizer = objective.optimizer.build(potential.parameters())

@@ -90,7 +90,7 @@ class Uncertainty(ABC):
 
     @abstractmethod
     def curve(self, error: Samples, spread: Samples, noise: Samples) -> Curve | None:
-        """The curve of a quantity; None keeps the spread as it is.
+        """The curve of a quantity; None, where these samples determine none, keeps the spread as it is.
 
         Args:
             error: prediction minus label, of structures that were not trained on.

@@ -25,8 +25,12 @@ class Isotonic(Uncertainty):
     def __init__(self, *, samples_per_knot: Annotated[int, Ge(2)]) -> None:
         self.samples_per_knot = samples_per_knot
 
-    def curve(self, error: Samples, spread: Samples, noise: Samples) -> Curve:
-        """A knot for each portion, and a constant σ below the first; too few samples for two portions give a factor."""
+    def curve(self, error: Samples, spread: Samples, noise: Samples) -> Curve | None:
+        """A knot for each portion, and a constant σ below the first; too few samples for two portions give a factor.
+
+        Where the noise explains all errors of the first portions, σ rises from the origin to the first of which it does not; None where it
+        explains all.
+        """
         order = np.argsort(spread, kind="stable")
         portions = np.array_split(order, max(1, len(order) // self.samples_per_knot))
         x = np.array([np.sqrt((spread[one] ** 2).mean()) for one in portions])
@@ -34,6 +38,8 @@ class Isotonic(Uncertainty):
         y = np.sqrt(isotonic_regression(square, weights=[len(one) for one in portions]).x.clip(0.0))
         first = np.concatenate([[True], np.diff(x) > 0])  # portions of one and the same spread have one knot
         x, y = x[first], y[first]
-        if len(x) == 1:
-            return Curve.factor(y[0] / x[0])
-        return Curve((0.0, *x.tolist()), (float(y[0]), *y.tolist()))
+        known = y > 0
+        if not known.any():
+            return None
+        lowest = float(y[0]) if len(y) > 1 else 0.0
+        return Curve((0.0, *x[known].tolist()), (lowest, *y[known].tolist()))

@@ -1,4 +1,4 @@
-"""Whether learning pays: python tests/benchmarks/learning_curves.py FOLDER [--seeds 0 1 2] [--ways lcmd random farthest_point] [OVERRIDES]
+"""Whether learning pays: python tests/benchmarks/learning_curves.py FOLDER [OVERRIDES] [--seeds 0 1 2] [--ways lcmd random farthest_point]
 
 Force error on a fixed set of ethanol frames from the reference's own dynamics at 300, 600 and 1000 K, against calculations with the
 reference, for `nnpx learn` from 20 training structures with different ways to pick. `random` and `farthest_point` pick from all frames of

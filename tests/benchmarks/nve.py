@@ -77,7 +77,7 @@ def run(option: str, atoms: Atoms, calculator: BaseCalculator, **numbers: object
     values = {"watchdog.max_bond_change": "null", **numbers}
     dynamics = instantiate(compose([f"md={option}", *(f"md.{key}={value}" for key, value in values.items())]).md)
     with tempfile.TemporaryDirectory() as folder:
-        record = Record(Path(folder) / "trajectory.extxyz", 0, Path(folder), len(atoms))
+        record = Record(Path(folder), len(atoms), None)
         return simulate(dynamics, atoms, calculator, seed=0, name=option, record=record, progress=lambda done, steps: None)
 
 

@@ -77,14 +77,16 @@ def displaced(system: str, n: int) -> list[Atoms]:
     return structures
 
 
-def potential_for(structures: list[Atoms], overrides: list[str]) -> tuple[Potential, AtomicGraph]:
-    """The configured potential with random weights, in float32, and the graph of the structures."""
+def potential_for(
+    structures: list[Atoms], overrides: list[str], dtype: torch.dtype = torch.float32, seed: int = 0
+) -> tuple[Potential, AtomicGraph]:
+    """The configured potential with random weights, and the graph of the structures, which is in float64."""
     config, numbers = compose(overrides), sorted({int(z) for atoms in structures for z in atoms.numbers})
-    parts = build_parts(config, numbers=numbers, seed=0)
+    parts = build_parts(config, numbers=numbers, seed=seed)
     graph = graph_from_list(structures, numbers=numbers, cutoff=parts.cutoff_radius, where="benchmark")
-    described = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=False)
+    described = store(graph, parts.descriptor, parts.embedding(graph.species), dtype, derivatives=False)
     scales = measure_scales(described, numbers=numbers, isolated_atoms={}, feature_floor=1e-3)
-    return parts.potential(scales).to_precision(torch.float32), graph
+    return parts.potential(scales).to_precision(dtype), graph
 
 
 def single(system: str, overrides: list[str]) -> Callable[[], None]:
@@ -111,7 +113,13 @@ def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
         parts = build_parts(config, numbers=potential.numbers, seed=0)  # in float64, as what is stored is computed
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
     graph = graph.cast(torch.float32)
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, knows_spread=potential.n_heads > 1)
+    loss = instantiate(
+        config.loss,
+        forces_rms=float(potential.energy_scale),
+        numbers=potential.numbers,
+        knows_energy_std=potential.n_heads > 1,
+        knows_forces_std=potential.n_heads > 1,
+    )
     weights = list(potential.train().parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from small import carbons, ethanols, graph_of, potential_for, stored
 
+from nnpx.descriptor import stored as storage
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import AtomicGraph
 
@@ -46,3 +47,18 @@ def test_selecting_structures_keeps_their_stored_features(graph):
     order = torch.tensor([1, 0])
     whole, chosen = potential(kept), potential(kept.select(order))
     torch.testing.assert_close(chosen.energy, whole.energy[order])
+
+
+def test_derivatives_gathered_into_one_block_say_what_they_say_in_their_place(graph, monkeypatch):
+    potential = potential_for(graph).train()
+    chosen = stored(graph, potential).select(torch.tensor([1, 0]))
+    seen = []
+    for layout in (storage.in_place, storage.gathered):
+        monkeypatch.setattr(storage, "in_place", layout)
+        prediction = potential(chosen)
+        gradient = torch.autograd.grad(
+            prediction.forces.square().sum(), list(potential.parameters()), allow_unused=True, materialize_grads=True
+        )
+        seen.append([prediction.energy, prediction.forces, *gradient])
+    for apart, together in zip(*seen, strict=True):
+        torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)

@@ -206,6 +206,7 @@ def test_half_a_line_of_the_journal_is_cut_off(project: Path, finished: Path) ->
     go_on(project, finished, rounds=1)
 
 
+@pytest.mark.slow
 def test_a_file_that_was_lost_is_made_again(project: Path, finished: Path) -> None:
     loop(project, "learning.stopping.max_rounds=1").run(lambda rows: None)
     (project / "learn/round_01/selected.extxyz").unlink()
@@ -224,6 +225,7 @@ def test_a_full_disk_leaves_a_journal_that_can_be_continued(project: Path, finis
     go_on(project, finished, rounds=1)
 
 
+@pytest.mark.slow
 def test_another_seed_walks_another_way(project: Path, finished: Path, tmp_path: Path) -> None:
     shutil.rmtree(project / "learn")
     loop(project, "seed=1", "learning.stopping.max_rounds=1").run(lambda rows: None)

@@ -70,6 +70,7 @@ def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_wa
     assert report["fates"]["lost"] == len(lost)
 
 
+@pytest.mark.slow
 def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
     loop(project, ONE, "learning.walkers.max_candidates=2").run(lambda rows: None)
     assert all(walker["n_candidates"] <= 2 for walker in walked(project)["walkers"])
@@ -82,6 +83,7 @@ def test_a_walker_on_which_a_force_is_beyond_the_bound_is_absurd(project: Path) 
     assert walked(project)["n_candidates"] == 0
 
 
+@pytest.mark.slow
 def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(project: Path) -> None:
     copper, gold = Octahedron("Cu", 2), Octahedron("Cu", 2)
     gold.symbols[0] = "Au"
@@ -99,6 +101,23 @@ def test_an_element_that_only_a_walker_has_is_labelled_first_and_then_known(proj
 def test_a_single_potential_is_refused(project: Path) -> None:
     with pytest.raises(ConfigError, match="disagree"):
         loop(project, ONE, "ensemble=single")
+
+
+def test_a_rule_about_a_calibrated_spread_is_refused_where_nothing_calibrates_it(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"learning.stopping.spread_q99.*uncertainty=none"):
+        loop(project, ONE, "uncertainty=none")
+    rows, _ = loop(project, ONE, "uncertainty=none", "learning.stopping.spread_q99=null").run(lambda rows: None)
+    assert rows[0]["spread_q99"] is None
+
+
+def test_a_potential_that_is_kept_is_calibrated_on_what_is_new_to_validate_with(project: Path) -> None:
+    """Nothing is chosen, so that nothing is trained; frames that were drawn make the validation set larger."""
+    rows, _ = loop(project, ONE, "acquisition.n_selected=1", "acquisition.band.floor=100.0").run(lambda rows: None)
+    assert (rows[0]["n_labelled"], rows[0]["n_valid"]) == (2, 5)
+    before, after = (load(project / f"learn/round_0{number}/potential.nnpx") for number in (0, 1))
+    assert after.calibration != before.calibration
+    for one, other in zip(before.parameters(), after.parameters(), strict=True):
+        assert one.equal(other)
 
 
 def test_a_mistake_that_is_found_before_anything_was_computed_may_be_corrected(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +169,7 @@ def test_a_loop_that_cannot_pay_for_its_start_is_refused_before_a_calculation(pr
     assert verdict == f"spent: {rows[0]['n_calls']} calculations"
 
 
+@pytest.mark.slow
 def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) -> None:
     from tracking.stores import tracker
 
@@ -166,6 +186,7 @@ def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) 
     assert all(run.data.params for run in runs if run.info.run_id == memory.run.id)
 
 
+@pytest.mark.slow
 def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
     for command in (
         ["git", "init", "--quiet"],
@@ -189,6 +210,7 @@ def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
     assert len(read(project / "learn/dataset.extxyz", ":")) == sum(after.values())
 
 
+@pytest.mark.slow
 def test_every_round_is_a_run_nested_below_that_of_the_loop(workspace: Path) -> None:
     from tracking.stores import tracker
 

@@ -18,7 +18,13 @@ OPTIONS = sorted(path.stem for path in (conf_dir() / "loss").glob("*.yaml"))
 
 
 def built(option: str = "energy_forces", **changed) -> Loss:
-    return instantiate({**compose([f"loss={option}"]).loss, **changed}, forces_rms=FORCES_RMS, numbers=NUMBERS, knows_spread=True)
+    return instantiate(
+        {**compose([f"loss={option}"]).loss, **changed},
+        forces_rms=FORCES_RMS,
+        numbers=NUMBERS,
+        knows_energy_std=True,
+        knows_forces_std=True,
+    )
 
 
 def truth(graph: AtomicGraph) -> Prediction:
@@ -142,7 +148,9 @@ def test_it_does_not_depend_on_the_unit_of_stiffness(mixed):
     wrong, tenfold = off_by(mixed, 0.3), mixed.with_(energy=10 * mixed.energy, forces=10 * mixed.forces, stress=10 * mixed.stress)
     larger = replace(wrong, energy=10 * wrong.energy, forces=10 * wrong.forces, stress=10 * wrong.stress)
     for option in OPTIONS:
-        stiff = instantiate(compose([f"loss={option}"]).loss, forces_rms=10 * FORCES_RMS, numbers=NUMBERS, knows_spread=True)
+        stiff = instantiate(
+            compose([f"loss={option}"]).loss, forces_rms=10 * FORCES_RMS, numbers=NUMBERS, knows_energy_std=True, knows_forces_std=True
+        )
         torch.testing.assert_close(stiff(larger, tenfold, 0.0), built(option)(wrong, mixed, 0.0), rtol=1e-9, atol=0)
 
 

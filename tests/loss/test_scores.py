@@ -122,9 +122,15 @@ def test_spread_and_noise_count_alike_and_either_may_be_missing(option, predicte
 
 
 @pytest.mark.parametrize("option", SCORES)
-def test_a_potential_without_a_width_is_refused(option):
-    with pytest.raises(ConfigError, match="ensemble=shallow or noise=heteroscedastic"):
-        instantiate(compose([f"loss={option}"]).loss, forces_rms=FORCES_RMS, numbers=NUMBERS, knows_spread=False)
+@pytest.mark.parametrize(("of_energy", "found"), [(False, "no error bars"), (True, "error bars of the energies alone")])
+def test_a_quantity_that_counts_but_has_no_width_is_refused(option, of_energy, found):
+    """Error bars of energies are no width of forces: those would count as exact, and drown the energies."""
+    config = compose([f"loss={option}"]).loss
+    known = {"forces_rms": FORCES_RMS, "numbers": NUMBERS, "knows_energy_std": of_energy, "knows_forces_std": False}
+    with pytest.raises(ConfigError, match=rf"{found}.*ensemble=shallow or noise=heteroscedastic"):
+        instantiate(config, **known)
+    if of_energy:
+        instantiate({**config, "forces_weight": 0.0}, **known)
 
 
 def test_with_error_bars_alone_the_best_energy_is_the_mean_weighted_by_their_inverse_squares():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from small import CONFIG, carbons, graph_of, potential_for
 from nnpx.ensemble import Ensemble
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
-from nnpx.md.record import Record
+from nnpx.md.record import Joined, Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory
 
@@ -38,9 +39,7 @@ def run(tmp_path: Path) -> Callable[..., Trajectory]:
 
     def go(kind: type[NVE] | type[Langevin], atoms: Atoms, calculator: Calculator, seed: int = 0, **changed: Any) -> Trajectory:
         dynamics = kind(**settings(**changed))
-        frames = tmp_path / "trajectory.extxyz"
-        frames.unlink(missing_ok=True)
-        record = Record(frames, 0, tmp_path / "state", len(atoms))
+        record = Record(Path(mkdtemp(dir=tmp_path)), len(atoms), Joined(tmp_path / "trajectory.extxyz"))
         return simulate(dynamics, atoms, calculator, seed=seed, name="test", record=record, progress=lambda done, of: None)
 
     return go

@@ -9,23 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import BaseCalculator, Calculator, all_changes
+from ase.io import write
 from md_systems import Springs, settings, watchdog
 
+from nnpx.ensemble import Ensemble
 from nnpx.errors import SimulationError
-from nnpx.md import Dynamics
-from nnpx.md.identity import identity
+from nnpx.md import Dynamics, Simulation
 from nnpx.md.langevin import Langevin
 from nnpx.md.nose_hoover import NoseHoover
 from nnpx.md.npt import NPT
 from nnpx.md.nve import NVE
-from nnpx.md.record import Record
+from nnpx.md.record import Joined, Record
 from nnpx.md.runner import simulate
+from nnpx.md.study import run_all
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.walker import read_walker
+from nnpx.reference.emt import EMT
 
 CHAIN = {"thermostat_fs": 50.0, "chain_length": 3}
-SETTINGS = settings(equilibration_ps=0.1, duration_ps=0.2)
+BEFORE = b"# others\n"
+MUTE = Calculator()  # answers nothing
+SETTINGS = settings(equilibration_ps=0.04, duration_ps=0.08)
 KINDS: dict[str, Callable[..., Dynamics]] = {
     "nve": lambda **changed: NVE(**{**SETTINGS, **changed}),
     "langevin": lambda **changed: Langevin(**{**SETTINGS, **changed}),
@@ -55,18 +60,16 @@ def atoms() -> Atoms:
     return Atoms("Ar8", places, cell=[8.0] * 3, pbc=True)
 
 
-def go(dynamics: Dynamics, folder: Path, kill_at: int | None = None, before: str = "") -> Trajectory:
-    """Into a file that begins with the frames of another run."""
-    frames = folder / "trajectory.extxyz"
-    folder.mkdir(exist_ok=True)
-    if not frames.exists():
-        frames.write_text(before)
+def go(dynamics: Dynamics, folder: Path, kill_at: int | None = None) -> Trajectory:
+    """Shown after the frames of another run."""
+    joined = Joined(folder / "trajectory.extxyz")
+    joined.append(BEFORE)
 
     def progress(done: int, of: int) -> None:
         if kill_at is not None and done >= kill_at:
             raise Killed
 
-    record = Record(frames, len(before), folder / "state", 8)
+    record = Record(folder / "state", 8, joined)
     return simulate(dynamics, atoms(), Breathing(atoms(), 0.5), seed=3, name="test", record=record, progress=progress)
 
 
@@ -95,20 +98,20 @@ def states_at_every_third_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("states_at_every_third_sample")
 @pytest.mark.parametrize(
-    "kill_at", [*(pytest.param(steps, marks=pytest.mark.slow) for steps in ([0], [40], [300])), [100], [101, 152]], ids=str
+    "kill_at", [*(pytest.param(steps, marks=pytest.mark.slow) for steps in ([0], [16], [120])), [40], [41, 72]], ids=str
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_run_goes_on_to_the_same_end(kind: str, kill_at: list[int], tmp_path: Path) -> None:
-    """In the equilibration (100 steps), at its end, in production, twice, and after the last sample."""
+    """In the equilibration (40 steps), at its end, in production, twice, and after the last sample."""
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    whole = go(KINDS[kind](), straight, before="# others\n")
+    whole = go(KINDS[kind](), straight)
     for step in kill_at:
         with pytest.raises(Killed):
-            go(KINDS[kind](), killed, kill_at=step, before="# others\n")
-        for file in ("trajectory.extxyz", "state/samples.f64"):
+            go(KINDS[kind](), killed, kill_at=step)
+        for file in ("trajectory.extxyz", "state/frames.extxyz", "state/samples.f64"):
             with (killed / file).open("ab") as stream:
                 stream.write(b"half a fra")
-    resumed = go(KINDS[kind](), killed, before="# others\n")
+    resumed = go(KINDS[kind](), killed)
     assert_same(straight, killed)
     for field in fields(Trajectory):
         if field.name not in ("start", "wall_s"):
@@ -119,63 +122,108 @@ def test_a_killed_run_goes_on_to_the_same_end(kind: str, kill_at: list[int], tmp
 @pytest.mark.usefixtures("states_at_every_third_sample")
 def test_only_what_came_after_the_last_state_is_done_again(tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        go(KINDS["langevin"](), tmp_path, kill_at=252)
+        go(KINDS["langevin"](), tmp_path, kill_at=92)
     state = tmp_path / "state" / "state.npz"
-    kept = (tmp_path / "trajectory.extxyz").read_bytes()[: int(read_walker(state).memory["ends"][0])]
-    assert 240 <= read_walker(state).step <= 252
+    kept = (tmp_path / "state" / "frames.extxyz").read_bytes()[: int(read_walker(state).memory["lengths"][0])]
+    assert 80 <= read_walker(state).step <= 92
     with pytest.raises(Killed):
         go(KINDS["langevin"](), tmp_path, kill_at=0)
-    assert (tmp_path / "trajectory.extxyz").read_bytes().startswith(kept)
-    assert read_walker(state).step >= 240
+    assert (tmp_path / "trajectory.extxyz").read_bytes().startswith(BEFORE + kept)
+    assert read_walker(state).step >= 80
 
 
 def test_a_run_that_has_ended_is_not_repeated(tmp_path: Path) -> None:
     dynamics = KINDS["nve"]()
     before = go(dynamics, tmp_path)
-    record = Record(tmp_path / "trajectory.extxyz", 0, tmp_path / "state", 8)
-    mute = Calculator()  # answers nothing
-    after = simulate(dynamics, atoms(), mute, seed=3, name="test", record=record, progress=print)
+    record = Record(tmp_path / "state", 8, None)
+    after = simulate(dynamics, atoms(), MUTE, seed=3, name="test", record=record, progress=print)
     np.testing.assert_array_equal(before.positions, after.positions)
     assert before.wall_s == after.wall_s
 
 
-@pytest.mark.parametrize("file", ["trajectory.extxyz", "state/samples.f64"])
-def test_a_run_whose_files_are_shorter_than_its_state_says_starts_anew(file: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["frames.extxyz", "samples.f64"])
+def test_a_run_whose_files_are_not_what_its_state_says_starts_anew(file: str, tmp_path: Path) -> None:
     go(KINDS["langevin"](), tmp_path / "straight")
-    go(KINDS["langevin"](), tmp_path / "cut")
-    whole = (tmp_path / "cut" / file).read_bytes()
-    (tmp_path / "cut" / file).write_bytes(whole[:-1])
-    go(KINDS["langevin"](), tmp_path / "cut")
-    assert_same(tmp_path / "straight", tmp_path / "cut")
+    go(KINDS["langevin"](), tmp_path / "spoilt")
+    spoilt = tmp_path / "spoilt" / "state" / file
+    whole = spoilt.read_bytes()
+    for other in (whole[:-1], whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:]):
+        spoilt.write_bytes(other)
+        go(KINDS["langevin"](), tmp_path / "spoilt")
+        assert_same(tmp_path / "straight", tmp_path / "spoilt")
+
+
+class Runs(Simulation):
+    """Two trajectories, one after the other."""
+
+    structure = "start.xyz"
+
+    def runs(self) -> dict[str, Dynamics]:
+        return {"first": KINDS["nve"](), "second": KINDS["langevin"]()}
+
+
+@pytest.fixture
+def go_through(repulsion: Ensemble) -> Callable[..., Path]:
+    """Make both runs; the folder of their states."""
+
+    def go_through(folder: Path, calculator: BaseCalculator, kill: tuple[str, int] | None = None) -> Path:
+        folder.mkdir(exist_ok=True)
+        write(folder / "start.xyz", atoms())
+
+        def watch(name: str, timestep_fs: float) -> Callable[[int, int], None]:
+            def progress(done: int, of: int) -> None:
+                if kill is not None and (name, done) >= kill:
+                    raise Killed
+
+            return progress
+
+        places = {"start": folder / "start.xyz", "workspace": folder, "file": folder / "trajectory.extxyz"}
+        words = {"labelled_by": "nobody", "potential": "Breathing", "trusted": "", "seed": 3}
+        run_all(Runs(), calculator, repulsion, EMT(n_processes=1), watch=watch, **places, **words)
+        return folder / ".nnpx" / "simulate"
+
+    return go_through
+
+
+def files(folder: Path, pattern: str) -> dict[str, tuple[bytes, int]]:
+    """What is in every file below, and when it was written."""
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(folder.glob(f"{pattern}/*"))}
+
+
+@pytest.mark.usefixtures("states_at_every_third_sample")
+@pytest.mark.parametrize("kill", [("first", 80), ("second", 72), ("second", 120)], ids=str)
+def test_a_run_that_is_killed_does_not_touch_those_before_it(
+    kill: tuple[str, int], go_through: Callable[..., Path], tmp_path: Path
+) -> None:
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    whole = go_through(straight, Breathing(atoms(), 0.5))
+    with pytest.raises(Killed):
+        go_through(killed, Breathing(atoms(), 0.5), kill=kill)
+    states = killed / ".nnpx" / "simulate"
+    ended = files(states, "first-*") if kill[0] == "second" else {}
+    go_through(killed, Breathing(atoms(), 0.5))
+    assert (straight / "trajectory.extxyz").read_bytes() == (killed / "trajectory.extxyz").read_bytes()
+    assert {path.relative_to(whole) for path in whole.glob("*/*")} == {path.relative_to(states) for path in states.glob("*/*")}
+    assert {path: (states / path).stat().st_mtime_ns for path in ended} == {path: made for path, (_, made) in ended.items()}
+
+
+def test_runs_that_have_ended_are_not_repeated(go_through: Callable[..., Path], tmp_path: Path) -> None:
+    """The file that shows them is made from what they kept, whatever it held."""
+    states = go_through(tmp_path, Breathing(atoms(), 0.5))
+    shown, kept = (tmp_path / "trajectory.extxyz").read_bytes(), files(states, "*")
+    assert [name for name in ("first", "second") if shown.count(f"run={name}".encode()) == 21] == ["first", "second"]
+    for other in (shown, b"of another simulation", shown + b"and more"):
+        (tmp_path / "trajectory.extxyz").write_bytes(other)
+        go_through(tmp_path, MUTE)
+        assert (tmp_path / "trajectory.extxyz").read_bytes() == shown
+        assert files(states, "*") == kept
 
 
 def test_a_run_that_was_stopped_by_the_watchdog_stops_there_again(tmp_path: Path) -> None:
-    bounded = KINDS["langevin"](watchdog=watchdog(max_force=0.08))
+    bounded = KINDS["langevin"](watchdog=watchdog(max_force=0.05))
     said = []
     for _ in range(2):
         with pytest.raises(SimulationError) as caught:
             go(bounded, tmp_path)
         said.append((str(caught.value), (tmp_path / "trajectory.extxyz").read_bytes()))
     assert said[0] == said[1]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"temperature_K": 31.0}, {"duration_ps": 0.3}, {"timestep_fs": 0.9}, {"friction_per_fs": 0.02}, {"sample_every_fs": 8.0}],
-    ids=str,
-)
-def test_another_configuration_has_another_name(changed: dict[str, Any]) -> None:
-    known = identity("potential", KINDS["langevin"](), atoms(), 3)
-    assert known == identity("potential", KINDS["langevin"](watchdog=watchdog()), atoms(), 3)
-    heavier, moved, stricter = atoms(), atoms(), KINDS["langevin"](watchdog=watchdog(max_force=1.0))
-    heavier.set_masses([41.0] * 8)
-    moved.positions[0, 0] += 1e-12
-    others = [
-        identity("potential", KINDS["langevin"](**changed), atoms(), 3),
-        identity("another", KINDS["langevin"](), atoms(), 3),
-        identity("potential", KINDS["langevin"](), atoms(), 4),
-        identity("potential", KINDS["nve"](), atoms(), 3),
-        *(identity("potential", KINDS["langevin"](), other, 3) for other in (heavier, moved)),
-        identity("potential", stricter, atoms(), 3),
-    ]
-    assert len({known, *others}) == 8

@@ -167,6 +167,12 @@ def test_error_bars_of_energies_are_kept_where_the_user_names_them(tmp_path: Pat
     graph = graph_from_list(frames, numbers=[29], cutoff=3.0, where="test")
     assert graph.energy_noise.tolist() == pytest.approx([0.01, 0.02, 0.03, 0.04])
     assert graph.select(torch.tensor([2])).energy_noise.tolist() == [0.03]
+    for atoms in structures:
+        atoms.info["energy_noise"] = "a name of the user's own"
+    write(tmp_path / "mine.extxyz", structures)
+    label(overrides, tmp_path)
+    bare = graph_from_list(read_all(tmp_path / "data" / "labelled.extxyz").structures, numbers=[29], cutoff=3.0, where="test")
+    assert bare.energy_noise.isnan().all()
     structures[2].info["dmc_error"] = 0.0
     write(tmp_path / "mine.extxyz", structures)
     with pytest.raises(DataError, match=r"data.keys.energy_std=dmc_error: expected a positive number .* found 0"):

@@ -14,10 +14,13 @@ from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.assembly import build_parts
+from nnpx.calculator import Calculator
 from nnpx.config import compose, instantiate, pipelines_dir
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, DataError, SimulationError
+from nnpx.locks import alone
 from nnpx.md import Dynamics, Simulation
+from nnpx.md.study import FOLDER, Study
 from nnpx.potential import Scales
 from nnpx.schema import plain
 
@@ -53,6 +56,12 @@ def build(workspace: Path, overrides: list[str] = SHORT) -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     return build(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take longer than the simulations of these tests, which do not look at them."""
+    monkeypatch.setattr(Study, "pictures", lambda study: {})
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +102,11 @@ def test_a_simulation_leaves_pictures_and_a_page(finished: Path) -> None:
     assert "meV/atom/ps" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_reference_engine_is_asked_once_and_the_same_seed_repeats(finished: Path, workspace: Path) -> None:
-    shutil.copytree(finished / ".nnpx", workspace / ".nnpx")
-    (kept,) = (workspace / ".nnpx" / "simulate").glob("*.npz")
+    (known,) = (finished / FOLDER).glob("*.npz")
+    (workspace / FOLDER).mkdir(parents=True)
+    kept = Path(shutil.copy(known, workspace / FOLDER))
     before = kept.stat().st_mtime_ns
     run(compose([*SHORT, "reference.n_processes=1"]), workspace)
     assert kept.stat().st_mtime_ns == before
@@ -103,12 +114,38 @@ def test_the_reference_engine_is_asked_once_and_the_same_seed_repeats(finished: 
     assert first["langevin"]["distributions"] == second["langevin"]["distributions"]
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_simulation_that_has_ended_is_shown_again_without_a_step(
+    finished: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / ".nnpx", workspace / ".nnpx")
+    shutil.copy(finished / "models/potential.nnpx", workspace / "models/potential.nnpx")
+    monkeypatch.setattr(Calculator, "calculate", lambda *asked: pytest.fail("the potential was asked"))
+    run(compose(SHORT), workspace)
+    for name in ("trajectory.extxyz", "metrics.json"):
+        assert (workspace / "reports/simulation" / name).read_bytes() == (finished / "reports/simulation" / name).read_bytes()
+
+
+def test_a_second_simulation_in_one_folder_is_refused(workspace: Path) -> None:
+    """It touches nothing of the first."""
+    (workspace / "reports/simulation").mkdir(parents=True)
+    (workspace / "reports/simulation/metrics.json").write_text("{}")
+    with (
+        alone(workspace / FOLDER, on="", do=""),
+        pytest.raises(ConfigError, match="no other command on simulations of this folder, found one"),
+    ):
+        run(compose(SHORT), workspace)
+    assert (workspace / "reports/simulation/metrics.json").read_text() == "{}"
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_an_engine_of_another_level_than_the_labels_is_a_note(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(compose([*ONE, "reference=emt"]), workspace)
     assert "was not compared with the reference engine: the data were labelled by GFN2-xTB" in " ".join(capsys.readouterr().out.split())
     assert "distributions" not in json.loads((workspace / "reports/simulation/metrics.json").read_text())["langevin"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_engine_that_is_missing_is_a_note(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     missing = [*ONE, "reference=ase", "reference.calculator=not_installed.Engine"]
     run(compose(missing), build(workspace, missing))
@@ -148,6 +185,7 @@ def test_replicas_that_explode_are_counted_and_the_others_go_on(workspace: Path)
     assert "bond stretched" in (workspace / "reports/simulation/report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_start_structure_can_be_given(workspace: Path) -> None:
     write(workspace / "mine.xyz", molecule("H2O"))
     run(compose([*ONE, "md.structure=mine.xyz", "md.compare=false"]), workspace)
@@ -156,6 +194,7 @@ def test_the_start_structure_can_be_given(workspace: Path) -> None:
         run(compose([*ONE, "md.structure=nowhere.xyz"]), workspace)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_a_test_set_the_start_is_in_the_validation_set(workspace: Path) -> None:
     prepared = workspace / "data" / "prepared"
     (prepared / "test.extxyz").write_text("")

@@ -12,6 +12,7 @@ import pytest
 from test_simulate import WEAK, build, run
 
 from nnpx.config import compose
+from nnpx.md.study import Study
 from nnpx.md.walker import read_walker
 
 TIMES = [
@@ -22,11 +23,12 @@ TIMES = [
     "watchdog.max_isolation=null",
     "compare=false",
 ]
-KINDS = ["nve", "langevin", "nose_hoover"]
+KINDS = ["nve", "langevin", "nose_hoover", "nve_and_langevin"]
 
 
 def overrides(option: str) -> list[str]:
-    return [*WEAK, f"md={option}", *(f"md.{one}" for one in TIMES)]
+    runs = ("md.nve", "md.langevin") if option == "nve_and_langevin" else ("md",)
+    return [*WEAK, f"md={option}", *(f"{run}.{one}" for run in runs for one in TIMES)]
 
 
 def command(option: str, workspace: Path) -> list[str]:
@@ -39,11 +41,16 @@ def trajectory(workspace: Path) -> Path:
     return workspace / "reports" / "simulation" / "trajectory.extxyz"
 
 
+def states(workspace: Path) -> list[Path]:
+    """In the order in which they were made."""
+    return sorted((workspace / ".nnpx" / "simulate").glob("*/state.npz"), key=lambda path: path.stat().st_mtime_ns)
+
+
 def assert_same(one: Path, two: Path) -> None:
     assert trajectory(one).read_bytes() == trajectory(two).read_bytes()
-    states = [sorted((workspace / ".nnpx" / "simulate").glob("*/state.npz")) for workspace in (one, two)]
-    assert [path.parent.name for path in states[0]] == [path.parent.name for path in states[1]]
-    for first, second in zip(*states, strict=True):
+    found = [states(workspace) for workspace in (one, two)]
+    assert [path.parent.name for path in found[0]] == [path.parent.name for path in found[1]]
+    for first, second in zip(*found, strict=True):
         assert (first.parent / "samples.f64").read_bytes() == (second.parent / "samples.f64").read_bytes()
         walkers = [read_walker(first), read_walker(second)]
         np.testing.assert_array_equal(walkers[0].atoms.get_momenta(), walkers[1].atoms.get_momenta())
@@ -63,14 +70,18 @@ def test_a_simulation_that_was_killed_goes_on_to_the_same_bytes(option: str, tmp
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (state,) = (killed / ".nnpx" / "simulate").glob("*/state.npz")
-    assert 0 < read_walker(state).step < read_walker(next((straight / ".nnpx" / "simulate").glob("*/state.npz"))).step
+    *ended, state = states(killed)
+    assert len(ended) == (option == "nve_and_langevin")
+    assert 0 < read_walker(state).step < read_walker(states(straight)[-1]).step
+    before = {path: path.stat().st_mtime_ns for one in ended for path in one.parent.iterdir()}
     subprocess.run(command(option, killed), check=True, capture_output=True)
     assert_same(straight, killed)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_another_seed_starts_anew_and_the_first_one_again_too(tmp_path: Path) -> None:
+def test_another_seed_starts_anew_and_the_first_one_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One trajectory lies in reports/; it is that of the last command."""
+    monkeypatch.setattr(Study, "pictures", lambda study: {})
     short = [*overrides("langevin"), "md.duration_ps=0.02", "md.equilibration_ps=0.0"]
     workspace = build(tmp_path, short)
     found = []

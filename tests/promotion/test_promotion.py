@@ -83,6 +83,7 @@ def promote(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return cli.main()
 
 
+@pytest.mark.slow
 def test_the_champion_follows_the_rule_and_says_why(project, monkeypatch, capsys):
     monkeypatch.setattr("nnpx.runs.compose", lambda: compose(["tracking.experiment=physics"]))
     first = train(project, 0, 0.10)

@@ -101,6 +101,7 @@ def test_a_training_of_the_same_code_and_data_is_identical_and_leaves_the_projec
     assert "test/forces_mae" in again.data.metrics
 
 
+@pytest.mark.slow
 def test_changed_data_that_nobody_kept_are_named(project, monkeypatch, capfd):
     write(project / "mine.extxyz", ethanols(20, seed=1))
     (project / "data" / "prepared" / "train.extxyz").unlink()
@@ -111,6 +112,7 @@ def test_changed_data_that_nobody_kept_are_named(project, monkeypatch, capfd):
     assert "test/forces_mae" in out
 
 
+@pytest.mark.slow
 def test_lost_data_are_made_again_from_their_configuration(project, monkeypatch, capfd):
     shutil.rmtree(project / "data")
     assert nnpx(project, monkeypatch, "reproduce", "models/potential.nnpx") == 0

@@ -15,7 +15,7 @@ WAITS = """if config.seed == 1 and not (PROJECT / 'waited').exists():
         time.sleep(60)"""
 
 
-def wait_for(path, seconds=60.0):
+def wait_for(path, seconds=180.0):
     end = time.monotonic() + seconds
     while not path.is_file() or not path.read_text():
         assert time.monotonic() < end, f"{path.name} has not appeared"

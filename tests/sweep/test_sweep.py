@@ -37,6 +37,7 @@ def test_the_answer_is_a_table_in_three_forms_and_a_page_with_its_figure(project
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)  # opens without a network
 
 
+@pytest.mark.slow
 def test_finished_jobs_are_not_repeated_and_their_results_still_count(project):
     project.hook("if config.seed == 1 and not (PROJECT / 'mended').exists(): raise RuntimeError('broken')")
     code, out, err = project.sweep("seed=0,1,2")

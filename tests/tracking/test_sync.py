@@ -212,6 +212,7 @@ def _deliver(project: Path) -> None:
     sync(track, waiting(track))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [False, True], ids=["twice at once", "one of them killed"])
 def test_two_processes_that_deliver_at_once_deliver_once(project, kill, empty_database):
     track = tracker(project, uri=f"sqlite:///{project}/mlflow.db")

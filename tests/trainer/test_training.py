@@ -48,7 +48,13 @@ def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None
     graph = stored(graph, potential, dtype)
     potential.to_precision(dtype)
     train, valid = graph.select(torch.arange(10)), graph.select(torch.arange(10, len(structures)))
-    loss = instantiate(config["loss"], forces_rms=float(potential.energy_scale), numbers=NUMBERS, knows_spread=potential.n_heads > 1)
+    loss = instantiate(
+        config["loss"],
+        forces_rms=float(potential.energy_scale),
+        numbers=NUMBERS,
+        knows_energy_std=potential.n_heads > 1,
+        knows_forces_std=potential.n_heads > 1,
+    )
     objective = Objective(wrap(loss), instantiate(config["optimizer"]), instantiate(config["schedule"]))
     curve = instantiate({**CONFIG["trainer"], **trainer}).fit(
         potential, train=train, valid=valid, objective=objective, seed=3, checkpoint=Checkpoint(folder / "member.checkpoint"), report=report

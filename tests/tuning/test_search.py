@@ -29,7 +29,7 @@ def rates(study, *wanted):
     return [t.params["optimizer.learning_rate"] for t in study.get_trials(deepcopy=False) if not wanted or t.state.name in wanted]
 
 
-def wait_for(what, patience_s=60):
+def wait_for(what, patience_s=180):
     until = time.monotonic() + patience_s
     while not (found := what()):
         assert time.monotonic() < until, "waited in vain"
@@ -92,6 +92,7 @@ def test_a_search_goes_on_as_if_it_had_not_been_left(tune, studies, project):
     assert tune("parabola", "tune.n_trials=9")[1].count("tune: trial ") == 0
 
 
+@pytest.mark.slow
 def test_another_space_is_another_study_and_a_larger_budget_is_not(tune, studies):
     tune("parabola", "tune.n_trials=2", RANDOM)
     tune("parabola", "tune.n_trials=3", RANDOM, "tune.timeout_s=600")
@@ -106,7 +107,7 @@ def test_two_workers_share_one_study(start, studies, project):
     process = start("slow", "tune.n_trials=7", "tune.n_workers=2")
     wait_for(lambda: len(begun(project)) == 2)
     (project / "go").touch()
-    assert process.wait(60) == 0
+    assert process.wait(180) == 0
     (study,) = studies()
     assert states(study) == ["COMPLETE"] * 7
     assert len(set(rates(study))) == 7
@@ -160,6 +161,7 @@ def test_several_objectives_end_in_a_pareto_front(sampler, tune, studies, projec
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on_in_its_folder(start, studies, project):
     process = start("slow", "tune.n_trials=2")
     killed = wait_for(lambda: begun(project)["0"] if begun(project) else None)
@@ -167,13 +169,14 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on_in_its_folder
     os.kill(killed, signal.SIGKILL)
     wait_for(lambda: begun(project).get("1", killed) != killed)
     (project / "go").touch()
-    assert process.wait(60) == 0
+    assert process.wait(180) == 0
     (study,) = studies()
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"]
     assert rates(study)[0] == rates(study)[1]
     assert next(project.glob(".nnpx/tune/*/trials/1/checkpoint")).exists()
 
 
+@pytest.mark.slow
 def test_a_command_that_is_killed_takes_its_workers_along_and_is_resumed(start, tune_in_processes, studies, project):
     process = start("slow", "tune.n_trials=3", "tune.n_workers=2")
     workers = wait_for(lambda: begun(project) if len(begun(project)) == 2 else None).values()
@@ -187,6 +190,7 @@ def test_a_command_that_is_killed_takes_its_workers_along_and_is_resumed(start, 
     assert set(rates(study, "FAIL")) < set(rates(study, "COMPLETE"))
 
 
+@pytest.mark.slow
 def test_a_point_that_kills_its_process_is_tried_once_more_and_no_further(tune_in_processes, studies):
     code, out, _ = tune_in_processes("deadly", "tune.n_trials=3")
     (study,) = studies()
@@ -196,6 +200,7 @@ def test_a_point_that_kills_its_process_is_tried_once_more_and_no_further(tune_i
     assert "failed: its process was killed twice" in out
 
 
+@pytest.mark.slow
 def test_an_interrupt_keeps_everything_and_the_trial_is_repeated(start, tune_in_processes, studies, project):
     process = start("slow", "tune.n_trials=2")
     pid = wait_for(lambda: begun(project).get("0"))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
+from scipy.stats import norm
 from small import CONFIG, NUMBERS, ethanols, graph_of, potential_for
 
 from nnpx import artifact
@@ -97,6 +98,30 @@ def test_conformal_covers_new_errors_with_heavy_tails_by_the_share_that_it_promi
         curve = Conformal(coverage=0.9).curve(spread * random.standard_t(2, n), spread, np.zeros(n))
         covered.append(abs(new * random.standard_t(2)) <= 1.6449 * curve.std[1] * new)
     assert 0.9 - 0.016 < np.mean(covered) < 0.95 + 0.016  # three standard errors of 3,000 draws
+
+
+@pytest.mark.parametrize("coverage", [0.9, 0.99])
+def test_conformal_promises_nothing_that_its_samples_cannot_show(coverage):
+    n = round(coverage / (1 - coverage))
+    spread, normal = sample(n)
+    assert Conformal(coverage=coverage).curve(spread * normal, spread, np.zeros(n)).std[1] == pytest.approx(
+        np.abs(normal).max() / norm.ppf(0.5 + 0.5 * coverage)
+    )
+    assert Conformal(coverage=coverage).curve(spread[1:] * normal[1:], spread[1:], np.zeros(n - 1)) is None
+
+
+@pytest.mark.parametrize("way", [Conformal(coverage=0.9), Isotonic(samples_per_knot=50)])
+def test_where_the_noise_explains_all_errors_no_spread_becomes_a_certainty(way):
+    spread, normal = sample(600)
+    error, noise = 0.01 * spread * normal, np.ones(600)
+    assert way.curve(error, spread, noise) is None
+
+
+def test_isotonic_rises_from_the_origin_to_the_first_errors_that_noise_does_not_explain():
+    spread, normal = sample(600)
+    curve = Isotonic(samples_per_knot=50).curve(0.01 * spread * normal, spread, np.where(spread > 0.8, 0.0, 1.0))
+    assert curve.std[0] == 0.0
+    assert (of(curve, np.array([1e-3, 0.1, 0.9])) > 0).all()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,57 @@
+"""Every option computes where its input is: nothing that an evaluation or an update needs stays behind on the processor."""
+
+import pytest
+import torch
+from every_option import USUAL, options, potential_of
+from pretended_gpu import PretendedGpu, move_graph, move_module
+from small import carbons, ethanols, graph_of
+
+from nnpx.descriptor.stored import is_fixed, store
+from nnpx.ensemble import Ensemble
+from nnpx.extrapolation import excess
+from nnpx.neighbors import graph_from_list
+from nnpx.potential import Potential
+from nnpx.uncertainty import Calibration, Curve
+from nnpx.uncertainty.ranges import Ranges
+
+
+def graph_for(potential: Potential, structures: list):
+    return graph_from_list(structures, numbers=potential.numbers, cutoff=potential.cutoff_radius, where="test")
+
+
+@pytest.mark.parametrize(
+    ("noun", "option"),
+    [(noun, option) for noun in ("descriptor", "network", "species_embedding", "prior", "noise") for option in options(noun)],
+)
+def test_an_update_needs_nothing_from_the_processor(noun, option):
+    potential = potential_of({**USUAL, noun: option}, ethanols(2))
+    graphs = [graph_for(potential, ethanols(2)), graph_for(potential, carbons(2))]
+    if is_fixed(potential.embedding, potential.descriptor):
+        with torch.no_grad():
+            chemistry = potential.embedding(graphs[0].species)
+        graphs.append(store(graphs[0], potential.descriptor, chemistry, torch.float64, derivatives=True))
+    move_module(potential).train()
+    with PretendedGpu():
+        for graph in map(move_graph, graphs):
+            prediction = potential(graph.select(torch.tensor([1, 0], device="cuda")))
+            loss = prediction.forces.square().sum() + prediction.energy.square().sum()
+            weights = [weight for weight in potential.parameters() if weight.requires_grad]
+            assert all(slope is None or slope.is_cuda for slope in torch.autograd.grad(loss, weights, allow_unused=True))
+
+
+def test_a_calibrated_ensemble_knows_its_ranges_there():
+    members, graph = [potential_of(USUAL, ethanols(2)).eval() for _ in range(2)], graph_of(ethanols(2))
+    n_features = members[0].descriptor.n_features
+    ranges = Ranges.empty(3, n_features).including(torch.ones(3, n_features, dtype=torch.float64), torch.arange(3))
+    ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges)
+    with PretendedGpu():
+        there = move_graph(graph)
+        assert ensemble(there, spread=False).energy_std.is_cuda
+        assert not excess(ensemble, [there]).is_cuda
+
+
+def test_what_stays_behind_is_noticed():
+    potential = move_module(potential_of(USUAL, ethanols(2)))
+    potential.feature_mean = potential.feature_mean.kept
+    with PretendedGpu(), pytest.raises(RuntimeError, match="mixes devices"):
+        potential.eval()(move_graph(graph_of(ethanols(2))))
