@@ -37,7 +37,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             device then follow these arguments.
         dtype: precision of the arithmetic. float64 conserves energy in molecular dynamics; float32 is faster on a GPU.
         device: where to compute.
-        spread: compute `forces_std` with every evaluation, instead of when it is asked for. It costs a backward pass per member.
+        spread: compute `forces_std` with every evaluation, instead of when it is asked for: up to a backward pass per member.
 
     Raises:
         ArtifactError: the file cannot be read.

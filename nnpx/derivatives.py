@@ -1,5 +1,7 @@
 """From energies to predictions: gradients in the edge vectors, the forces and stress that follow, and the spread of several."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -8,13 +10,45 @@ from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 
 
-def gradients(energies: Float[Tensor, " head"], vector: Float[Tensor, "edge 3"], *, create_graph: bool) -> Float[Tensor, "head edge 3"]:
-    """∂V_m/∂r_ij of every energy V_m, in one batched backward pass; with `create_graph` they can be differentiated once more."""
-    if len(energies) == 1:
-        return torch.autograd.grad(energies[0], vector, create_graph=create_graph)[0][None]
+def gradients(energies: Float[Tensor, " head"], variable: Float[Tensor, "..."], *, create_graph: bool) -> Float[Tensor, "head ..."]:
+    """∂V_m/∂x of every energy V_m, in one batched backward pass; with `create_graph` they can be differentiated once more."""
     one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
-    slopes: Tensor = torch.vmap(lambda one: torch.autograd.grad(energies, vector, one, create_graph=create_graph)[0])(one_each)
-    return slopes
+    return gradients_of(energies, (variable,), one_each, create_graph=create_graph)[0]
+
+
+def gradients_of(
+    values: Float[Tensor, "..."], variables: tuple[Tensor, ...], slopes: Float[Tensor, "energy ..."], *, create_graph: bool = False
+) -> tuple[Float[Tensor, "energy ..."], ...]:
+    """∂V_m/∂x = (∂V_m/∂y) (∂y/∂x) of every energy V_m, in one batched backward pass from y.
+
+    Args:
+        values: y, which depends on the variables.
+        variables: x.
+        slopes: ∂V_m/∂y.
+        create_graph: whether the outcome can be differentiated once more.
+
+    Returns:
+        Those by each variable; zero where y depends on none.
+    """
+
+    def of_one(slope: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(values, variables, slope, retain_graph=True, create_graph=create_graph)
+
+    if not values.requires_grad:
+        return tuple(variable.new_zeros(len(slopes), *variable.shape) for variable in variables)
+    if len(slopes) == 1:
+        return tuple(gradient[None] for gradient in of_one(slopes[0]))
+    several: tuple[Tensor, ...] = torch.vmap(of_one)(slopes)
+    return several
+
+
+def with_slope(function: Callable[[Tensor], Tensor], x: Float[Tensor, " row"]) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:
+    """f(x) and f′(x) of a function that acts on every number by itself."""
+    with torch.enable_grad():
+        at = x.detach().requires_grad_()
+        values = function(at)
+        (slope,) = torch.autograd.grad(values.sum(), at)
+    return values.detach(), slope
 
 
 def joint_prediction(

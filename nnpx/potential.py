@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
-from nnpx.descriptor import Descriptor
-from nnpx.descriptor.stored import stored_features
+from nnpx.descriptor import Descriptor, Pull
+from nnpx.descriptor.stored import linearised_features, stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network
 from nnpx.noise import Noise
@@ -105,6 +105,14 @@ class Potential(nn.Module):
         """What was known of each atom's energy before: the prior and E0, eV, float64."""
         energy: Tensor = self.prior(edges, species).double() + self.reference_energies[species]
         return energy
+
+    def linearised(
+        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]
+    ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Pull]:
+        """Chemistry and geometry, and how energies that depend on the geometry pull at the edges."""
+        chemistry = self.embedding(species).detach()
+        stored = graph.has_stored_features()
+        return chemistry, *(linearised_features(graph, edges) if stored else self.descriptor.linearised(edges, chemistry))
 
     def forward(self, graph: AtomicGraph) -> Prediction:
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""

@@ -6,11 +6,17 @@ others. A new one is a subclass of `Descriptor`.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nnpx.derivatives import gradients_of
 from nnpx.graph import Edges
+
+#: from ∂V_m/∂G_i (energy, atom, feature) of several energies to ∂V_m/∂r_ij = Σ_f (∂V_m/∂G_if) (∂G_if/∂r_ij) (energy, edge, 3)
+Pull = Callable[[Tensor], Tensor]
 
 
 class Descriptor(nn.Module, ABC):
@@ -24,6 +30,10 @@ class Descriptor(nn.Module, ABC):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The feature vector of every atom; zero for an isolated one."""
 
+    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The features, and how energies that depend on them pull at the edges. It may know a cheaper way for several."""
+        return linearised(lambda variables: self(variables, chemistry), edges)
+
     @abstractmethod
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij of every edge i → j: what is stored when the descriptor is fixed (`stored.jacobian_by_slots` does for any)."""
@@ -31,3 +41,11 @@ class Descriptor(nn.Module, ABC):
     @abstractmethod
     def names(self) -> list[str]:
         """One readable name per feature, so that a message can say which symmetry function left its range."""
+
+
+def linearised(features: Callable[[Edges], Tensor], edges: Edges) -> tuple[Float[Tensor, "atom feature"], Pull]:
+    """Features of the edges, and how energies that depend on them pull at the edges: by a backward pass for each energy."""
+    variables = edges.as_variables()
+    with torch.enable_grad():
+        values = features(variables)
+    return values.detach(), lambda slopes: gradients_of(values, (variables.vector,), slopes)[0]

@@ -8,10 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
+from nnpx.derivatives import with_slope
 from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.function_grid import FunctionGrid
 from nnpx.descriptor.kept import check_known, keep
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
+from nnpx.descriptor.triplets import Corners
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
 
@@ -82,17 +84,35 @@ class ACSF(SymmetryFunctions):
         shells: Tensor = self.radial(distance) * self.cutoff(distance)[:, None]
         return shells
 
-    def factors(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet cone"]]:
+    def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet cone"]]:
         """g(r_ij) g(r_ik) g(r_jk) or g(r_ij) g(r_ik) of every η and r_s; 2 ((1 + λ cos θ) / 2)^ζ of every λ and ζ."""
-        sides, squares = r_ij + r_ik, r_ij**2 + r_ik**2
-        envelope = self.angular_cutoff(r_ij) * self.angular_cutoff(r_ik)
+        sides, squares = at.r_ij + at.r_ik, at.r_ij**2 + at.r_ik**2
+        envelope = at.f_ij * at.f_ik
         if self.kind == "narrow":
-            r_jk = torch.sqrt(squares - 2.0 * scalar)
+            r_jk = torch.sqrt(squares - 2.0 * at.scalar)
             sides, squares, envelope = sides + r_jk, squares + r_jk**2, envelope * self.angular_cutoff(r_jk)
         n_sides = 3 if self.kind == "narrow" else 2
-        return self.grid.shells(squares, sides, n_sides) * envelope[:, None], self.grid.cones(scalar / (r_ij * r_ik))
+        return self.grid.shells(squares, sides, n_sides) * envelope[:, None], self.grid.cones(at.scalar / (at.r_ij * at.r_ik))
+
+    def slopes(
+        self, at: Corners, slope_ij: Float[Tensor, " triplet"], slope_ik: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 shell"], Float[Tensor, "triplet cone"]]:
+        """∂Πg = e^{−η Σ (r − r_s)²} [Πf_c (−η ∂Σr² + 2 η r_s ∂Σr) + ∂Πf_c] over the sides, and the slopes of the cones."""
+        sides, squares, envelope = at.r_ij + at.r_ik, at.r_ij**2 + at.r_ik**2, at.f_ij * at.f_ik
+        one, none = torch.ones_like(sides), torch.zeros_like(sides)
+        of_sides, of_squares = torch.stack([one, one, none]), torch.stack([2.0 * at.r_ij, 2.0 * at.r_ik, none])
+        of_envelope = torch.stack([slope_ij * at.f_ik, at.f_ij * slope_ik, none])
+        if self.kind == "narrow":
+            r_jk = torch.sqrt(squares - 2.0 * at.scalar)
+            of_r_jk = torch.stack([at.r_ij, at.r_ik, -one]) / r_jk
+            f_jk, slope_jk = with_slope(self.angular_cutoff, r_jk)
+            sides, of_sides = sides + r_jk, of_sides + of_r_jk
+            squares, of_squares = squares + r_jk**2, of_squares + 2.0 * r_jk * of_r_jk
+            envelope, of_envelope = envelope * f_jk, of_envelope * f_jk + envelope * slope_jk * of_r_jk
+        changes = torch.stack([envelope * of_squares, envelope * of_sides, of_envelope], 2)
+        n_sides = 3 if self.kind == "narrow" else 2
+        left = self.grid.shell_slopes(squares, sides, n_sides, changes)
+        return left, self.grid.cone_slopes(at.scalar / (at.r_ij * at.r_ik))
 
     def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """The combinations that the angular set asks for."""

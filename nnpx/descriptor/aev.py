@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
+from nnpx.descriptor.triplets import Corners
 from nnpx.errors import ConfigError
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
@@ -84,15 +85,26 @@ class AEV(SymmetryFunctions):
         shells: Tensor = self.radial(distance) * (RADIAL_FACTOR * self.cutoff(distance))[:, None]
         return shells
 
-    def factors(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet angle"]]:
+    def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet angle"]]:
         """One factor per shell and one per angle; cos(θ − θ_s) by the addition theorem, without an arc cosine."""
-        envelope = self.angular_cutoff(r_ij) * self.angular_cutoff(r_ik)
-        shell = torch.exp(-self.eta * (0.5 * (r_ij + r_ik)[:, None] - self.shift).square()) * envelope[:, None]
-        cosine = (COSINE_FACTOR * scalar / (r_ij * r_ik))[:, None]
+        shell = torch.exp(-self.eta * (0.5 * (at.r_ij + at.r_ik)[:, None] - self.shift).square()) * (at.f_ij * at.f_ik)[:, None]
+        cosine = (COSINE_FACTOR * at.scalar / (at.r_ij * at.r_ik))[:, None]
         apart = cosine * torch.cos(self.angle) + torch.sqrt(1.0 - cosine.square()) * torch.sin(self.angle)
         return shell, 2.0 * (0.5 + 0.5 * apart) ** self.zeta
+
+    def slopes(
+        self, at: Corners, slope_ij: Float[Tensor, " triplet"], slope_ik: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 shell"], Float[Tensor, "triplet angle"]]:
+        """Product and chain rule; with c = 0.95 cos θ, ∂ cos(θ − θ_s) / ∂c = cos θ_s − c sin θ_s / √(1 − c²)."""
+        apart = 0.5 * (at.r_ij + at.r_ik)[:, None] - self.shift
+        bell = torch.exp(-self.eta * apart.square())
+        common = -self.eta * apart * (at.f_ij * at.f_ik)[:, None]
+        by_r_ij, by_r_ik = (bell * (common + fall[:, None]) for fall in (slope_ij * at.f_ik, at.f_ij * slope_ik))
+        cosine = (COSINE_FACTOR * at.scalar / (at.r_ij * at.r_ik))[:, None]
+        sine = torch.sqrt(1.0 - cosine.square())
+        between = 0.5 + 0.5 * (cosine * torch.cos(self.angle) + sine * torch.sin(self.angle))
+        by_cosine = COSINE_FACTOR * (torch.cos(self.angle) - cosine / sine * torch.sin(self.angle))
+        return torch.stack([by_r_ij, by_r_ik, torch.zeros_like(bell)], 1), self.zeta * between ** (self.zeta - 1.0) * by_cosine
 
     def names(self) -> list[str]:
         """`radial <function> channel 0`, `angular shift=… angle=… channels 0-1`, shifts in Å and angles in degrees."""

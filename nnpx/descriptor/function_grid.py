@@ -63,12 +63,32 @@ class FunctionGrid(nn.Module):
         slopes = torch.stack([-width, 2.0 * width * place])
         return torch.exp(torch.addmm(-n_sides * width * place.square(), torch.stack([squares, distances], 1), slopes))
 
+    def shell_slopes(
+        self,
+        squares: Float[Tensor, " row"],
+        distances: Float[Tensor, " row"],
+        n_sides: int,
+        changes: Float[Tensor, "variable row 3"],
+    ) -> Float[Tensor, "row variable shell"]:
+        """The derivatives of an envelope E times a shell, from E ∂Σr², E ∂Σr and ∂E."""
+        rates = torch.stack([-self.eta, 2.0 * self.eta * self.shift, torch.ones_like(self.eta)])
+        shells = self.shells(squares, distances, n_sides)
+        return torch.stack([change @ rates * shells for change in changes], 1)
+
     def cones(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
         """2^{1−ζ} (1 + λ cos θ)^ζ."""
+        return 2.0 * self._sharpened(cosine, self.exponents)
+
+    def cone_slopes(self, cosine: Float[Tensor, " row"]) -> Float[Tensor, "row cone"]:
+        """The derivatives of the cones in cos θ: ζ λ ((1 + λ cos θ) / 2)^{ζ−1}."""
+        return self.zeta * self.lam * self._sharpened(cosine, [zeta - 1.0 for zeta in self.exponents])
+
+    def _sharpened(self, cosine: Float[Tensor, " row"], exponents: list[float]) -> Float[Tensor, "row cone"]:
+        """((1 + λ cos θ) / 2)^n of every cone, whose n stands in the place of its ζ."""
         # rounding may carry 1 + λ cos θ of a straight line below zero, where a broken power has no derivative
         base = (0.5 + 0.5 * self.signs * cosine[:, None]).clamp_min(0.0)
-        sharpened = powers(base, self.exponents)
-        grid = 2.0 * torch.stack(sharpened, 2).flatten(1) if sharpened else base
+        sharpened = powers(base, exponents)
+        grid = torch.stack(sharpened, 2).flatten(1) if sharpened else base
         return grid if self.every_cone else grid.index_select(1, self.cone)
 
     def of_functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row feature"]:
@@ -88,7 +108,7 @@ def powers(base: Float[Tensor, "row base"], exponents: list[float]) -> list[Floa
         squares.append(squares[-1] * squares[-1])
     results = []
     for exponent in exponents:
-        if exponent != int(exponent):
+        if exponent != int(exponent) or exponent == 0.0:
             results.append(base**exponent)
         else:
             results.append(reduce(mul, [square for k, square in enumerate(squares) if int(exponent) >> k & 1]))

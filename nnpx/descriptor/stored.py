@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.descriptor import Descriptor
+from nnpx.descriptor import Descriptor, Pull, linearised
 from nnpx.graph import AtomicGraph, Edges
 
 #: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
@@ -27,6 +27,11 @@ def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom fea
     place = graph.center * (jacobian.shape[1] // 3) + graph.slot
     features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, jacobian, place, blocks)  # type: ignore[no-untyped-call]
     return features
+
+
+def linearised_features(graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor, "atom feature"], Pull]:
+    """The features stored with the graph, and how energies that depend on them pull at the edges."""
+    return linearised(lambda variables: stored_features(graph, variables), edges)
 
 
 #: of each structure: its first row in the stored derivatives, its first atom in the batch, its number of atoms

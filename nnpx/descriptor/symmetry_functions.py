@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from typing import final
+from typing import Final, final
 
 import torch
 from jaxtyping import Float, Int
@@ -10,12 +10,28 @@ from torch import Tensor
 from torch.func import jvp
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor
+from nnpx.derivatives import gradients_of, with_slope
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
-from nnpx.descriptor.triplets import Triplets, chunks, sides, sum_over_triplets, triangular, triplets
+from nnpx.descriptor.triplets import (
+    Corners,
+    Terms,
+    Triplets,
+    add_to_edges,
+    by_factors,
+    chunks,
+    corners,
+    triangular,
+    triplets,
+    weighted,
+)
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.reduce import sum_edges_to_atoms
+
+#: rows of triplets whose derivatives are in memory together, by device: on a processor few enough for its cache, elsewhere many
+CHUNKS_AT_A_TIME: Final = {"cpu": 2048}
+ELSEWHERE: Final = 262144
 
 
 class SymmetryFunctions(Descriptor, ABC):
@@ -56,10 +72,20 @@ class SymmetryFunctions(Descriptor, ABC):
         """What one neighbour adds."""
 
     @abstractmethod
-    def factors(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
-        """What two neighbours add, as two factors, from r_ij, r_ik and r_ij·r_ik."""
+    def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
+        """What two neighbours add, as two factors; `right` is a function of the angle at the centre alone."""
+
+    @abstractmethod
+    def slopes(
+        self, at: Corners, slope_ij: Float[Tensor, " triplet"], slope_ik: Float[Tensor, " triplet"]
+    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet right"]]:
+        """The derivatives of the factors: of `left` in r_ij, r_ik and r_ij·r_ik, of `right` in the cosine of the angle.
+
+        Args:
+            at: the triplets.
+            slope_ij: f_c′(r_ij), Å⁻¹.
+            slope_ik: f_c′(r_ik), Å⁻¹.
+        """
 
     def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """From all combinations of left and right factors those that are functions."""
@@ -73,14 +99,70 @@ class SymmetryFunctions(Descriptor, ABC):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The radial functions of every channel, then the angular ones of every pair of channels."""
         inside = slots(edges, self.cutoff.radius)
-        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), edges.n_atoms)
-        three, weights = self.weighted_triplets(inside, chemistry)
+        terms = self._terms(inside, chemistry)
+        return self._joined(inside, chemistry, terms.sums(), terms.n_combinations)
+
+    @final
+    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The features, and how energies that depend on them pull at the edges.
+
+        Most of the work is in the triplets. One energy is followed back through them by a backward pass; for several it is cheaper to find
+        once how their factors move with the sides, which does not depend on the energy, and to multiply with that.
+        """
+        variables = edges.as_variables()
+        with torch.enable_grad():
+            terms = self._terms(variables, chemistry)
+            sums = terms.sums()
+            given = sums.detach().requires_grad_()
+            features = self._joined(slots(variables, self.cutoff.radius), chemistry, given, terms.n_combinations)
+
+        def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
+            of_pairs, by_sums = gradients_of(features, (variables.vector, given), slopes)
+            if len(slopes) == 1:
+                return of_pairs + gradients_of(sums, (variables.vector,), by_sums)[0]
+            return of_pairs + self._pull_of_triplets(by_sums, edges, terms)
+
+        return features.detach(), pull
+
+    @torch.no_grad()
+    def _pull_of_triplets(
+        self, by_sums: Float[Tensor, "energy owner left right"], edges: Edges, terms: Terms
+    ) -> Float[Tensor, "energy edge 3"]:
+        """From the derivatives of energies in the sums over triplets to those in the vectors of the edges."""
+        pulls = edges.vector.new_zeros(len(edges.center), len(by_sums), 3)
+        f, slope = with_slope(self.angular_cutoff, edges.distance)
+        for some in terms.split(CHUNKS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)):
+            of_left, of_right = self._slopes_by_sides(edges, some.three, f, slope)
+            by_left, by_right = by_factors(by_sums, some.left, some.right, some.layout)
+            by_sides = torch.baddbmm(by_left @ weighted(of_left, some.weights).mT, by_right, of_right.mT)
+            add_to_edges(pulls, by_sides, edges, some.three)
+        return pulls.transpose(0, 1)
+
+    def _terms(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Terms:
+        """What is summed over the triplets."""
+        three, weights = self.weighted_triplets(edges, chemistry)
         layout = chunks(three, weights.dtype)
-        left, right = self.factors(*sides(inside, three.where(layout.place)))
-        weights = weights.index_select(0, layout.place) * layout.counts[:, None]
-        sums = sum_over_triplets((weights[:, :, None] * left[:, None, :]).flatten(1), right, layout)
-        angular = self.combinations(sums.reshape(edges.n_atoms, len(self.channel_p), left.shape[1] * right.shape[1]))
+        three, weights = three.where(layout.place), weights.index_select(0, layout.place) * layout.counts[:, None]
+        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
+        return Terms(three, weights, weighted(left, weights), right, layout, left.shape[1] * right.shape[1])
+
+    def _joined(
+        self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"], n_combinations: int
+    ) -> Float[Tensor, "atom feature"]:
+        """The features, from the slots and from the sums over triplets."""
+        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), inside.n_atoms)
+        angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
+
+    def _slopes_by_sides(
+        self, edges: Edges, three: Triplets, f: Float[Tensor, " edge"], slope: Float[Tensor, " edge"]
+    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
+        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik, with f_c and f_c′ of the edges; cos θ = r_ij·r_ik / (r_ij r_ik)."""
+        at = corners(edges, three, f)
+        of_left, by_cosine = self.slopes(at, slope.index_select(0, three.first), slope.index_select(0, three.second))
+        per_area = 1.0 / (at.r_ij * at.r_ik)
+        cosine = at.scalar * per_area
+        return of_left, torch.stack([by_cosine * change[:, None] for change in (-cosine / at.r_ij, -cosine / at.r_ik, per_area)], 1)
 
     @final
     def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
@@ -96,9 +178,10 @@ class SymmetryFunctions(Descriptor, ABC):
             three = three.where((_third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
         if apart:
             three = three.with_pairs(self.place_of_pair, len(self.channel_p))
-        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
         if apart:
-            return three, e_j.sum(1, keepdim=True) * e_k.sum(1, keepdim=True)
+            e = chemistry.sum(1)[edges.neighbor]
+            return three, (e.index_select(0, three.first) * e.index_select(0, three.second))[:, None]
+        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
         p, q = self.channel_p, self.channel_q
         both = e_j[:, p] * e_k[:, q]
         return three, torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
@@ -115,21 +198,16 @@ class SymmetryFunctions(Descriptor, ABC):
         if weights.shape[1] < len(self.channel_p):
             pair = (three.owner % len(self.channel_p))[:, None]
             weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
-        a, b, at = edges.vector[three.first], edges.vector[three.second], sides(edges, three)
-        one, none = torch.ones_like(at[0]), torch.zeros_like(at[0])
-        by_r_ij, by_r_ik, by_dot = (
-            jvp(self._terms, at, along)[1][:, None, :] for along in ((one, none, none), (none, one, none), (none, none, one))
-        )
-        by_first = by_r_ij * (a / at[0][:, None])[:, :, None] + by_dot * b[:, :, None]
-        by_second = by_r_ik * (b / at[1][:, None])[:, :, None] + by_dot * a[:, :, None]
+        a, b = edges.vector[three.first], edges.vector[three.second]
+        f, falls = with_slope(self.angular_cutoff, edges.distance)
+        left, right = self.factors(corners(edges, three, f))
+        of_left, of_right = self._slopes_by_sides(edges, three, f, falls)
+        terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
+        by_r_ij, by_r_ik, by_dot = self.combinations(terms.flatten(2))[:, :, None, :].unbind(1)
+        by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
+        by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
         return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
-
-    def _terms(
-        self, r_ij: Float[Tensor, " triplet"], r_ik: Float[Tensor, " triplet"], scalar: Float[Tensor, " triplet"]
-    ) -> Float[Tensor, "triplet function"]:
-        left, right = self.factors(r_ij, r_ik, scalar)
-        return self.combinations((left[:, :, None] * right[:, None, :]).flatten(1))
 
 
 def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:

@@ -1,5 +1,6 @@
 """Triplets: the pairs of neighbours that one centre sees, from which angles are made, and sums over them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,11 +75,22 @@ def triangular(p: Int[Tensor, "..."], q: Int[Tensor, "..."], n: int) -> Int[Tens
     return p * n - p * (p - 1) // 2 + q - p
 
 
-def sides(edges: Edges, three: Triplets) -> tuple[Float[Tensor, " triplet"], Float[Tensor, " triplet"], Float[Tensor, " triplet"]]:
-    """r_ij, r_ik and r_ij · r_ik, from which the angle at i and the distance r_jk follow."""
-    lines = torch.cat([edges.vector, edges.distance[:, None]], 1)
+@dataclass(frozen=True)
+class Corners:
+    """What triplets look like from their centre."""
+
+    r_ij: Float[Tensor, " triplet"]  #: Å
+    r_ik: Float[Tensor, " triplet"]  #: Å
+    scalar: Float[Tensor, " triplet"]  #: r_ij · r_ik, Å², from which the angle at i and the distance r_jk follow
+    f_ij: Float[Tensor, " triplet"]  #: f_c(r_ij)
+    f_ik: Float[Tensor, " triplet"]  #: f_c(r_ik)
+
+
+def corners(edges: Edges, three: Triplets, f: Float[Tensor, " edge"]) -> Corners:
+    """The corners of the triplets, from the edges and their f_c."""
+    lines = torch.cat([edges.vector, edges.distance[:, None], f[:, None]], 1)
     a, b = lines.index_select(0, three.first), lines.index_select(0, three.second)
-    return a[:, 3], b[:, 3], (a[:, :3] * b[:, :3]).sum(1)
+    return Corners(r_ij=a[:, 3], r_ik=b[:, 3], scalar=(a[:, :3] * b[:, :3]).sum(1), f_ij=a[:, 4], f_ik=b[:, 4])
 
 
 @dataclass(frozen=True)
@@ -109,3 +121,64 @@ def sum_over_triplets(
     """Σ left ⊗ right over the triplets of every owner; `left` is zero at the places that do not count."""
     products = torch.bmm(left.view(len(layout.owner), CHUNK, left.shape[1]).mT, right.view(len(layout.owner), CHUNK, right.shape[1]))
     return sum_edges_to_atoms(products, layout.owner, layout.n_owners)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is summed over the triplets, at the places of the sum: left ⊗ right."""
+
+    three: Triplets
+    weights: Float[Tensor, "place pair"]  #: of each pair of channels
+    left: Float[Tensor, "place left"]  #: for every pair of channels, with its weight
+    right: Float[Tensor, "place right"]
+    layout: Chunks
+    n_combinations: int  #: of a left and a right factor within a pair of channels
+
+    def sums(self) -> Float[Tensor, "owner left right"]:
+        """Σ left ⊗ right."""
+        return sum_over_triplets(self.left, self.right, self.layout)
+
+    def split(self, n_chunks: int) -> Iterator["Terms"]:
+        """The same in portions of so many chunks."""
+        for chunk in range(0, len(self.layout.owner), n_chunks):
+            place = slice(chunk * CHUNK, (chunk + n_chunks) * CHUNK)
+            layout = Chunks(
+                self.layout.place[place], self.layout.counts[place], self.layout.owner[chunk : chunk + n_chunks], self.layout.n_owners
+            )
+            three = Triplets(self.three.first[place], self.three.second[place], self.three.owner[place], self.three.n_owners)
+            yield Terms(three, self.weights[place], self.left[place], self.right[place], layout, self.n_combinations)
+
+
+def weighted(
+    factor: Float[Tensor, "place *variable left"], weights: Float[Tensor, "place pair"]
+) -> Float[Tensor, "place *variable pair_left"]:
+    """The factor, times the weight of every pair of channels."""
+    weights = weights.view(len(weights), *[1] * (factor.dim() - 2), weights.shape[1], 1)
+    return (weights * factor[..., None, :]).flatten(-2)
+
+
+def by_factors(
+    by_sums: Float[Tensor, "energy owner left right"],
+    left: Float[Tensor, "place left"],
+    right: Float[Tensor, "place right"],
+    layout: Chunks,
+) -> tuple[Float[Tensor, "place energy left"], Float[Tensor, "place energy right"]]:
+    """From the derivatives of energies in the sums over triplets to those in the factors: the adjoint of `sum_over_triplets`.
+
+    Several energies are several columns of the same small matrix products.
+    """
+    n_energies, _, n_left, n_right = by_sums.shape
+    for_left = by_sums.permute(1, 0, 2, 3).flatten(1, 2).index_select(0, layout.owner)
+    for_right = by_sums.permute(1, 0, 3, 2).flatten(1, 2).index_select(0, layout.owner)
+    by_left = torch.bmm(right.view(len(layout.owner), CHUNK, n_right), for_left.mT)
+    by_right = torch.bmm(left.view(len(layout.owner), CHUNK, n_left), for_right.mT)
+    return by_left.view(len(left), n_energies, n_left), by_right.view(len(left), n_energies, n_right)
+
+
+def add_to_edges(pulls: Float[Tensor, "edge energy 3"], by_sides: Float[Tensor, "triplet energy 3"], edges: Edges, three: Triplets) -> None:
+    """Add to ∂V_m/∂r_ij of the edges what follows from the derivatives of V_m in r_ij, r_ik and r_ij·r_ik of every triplet."""
+    by_r_ij, by_r_ik, by_dot = by_sides.split(1, dim=2)
+    unit = edges.vector / edges.distance[:, None]
+    for edge, other, by_distance in ((three.first, three.second, by_r_ij), (three.second, three.first, by_r_ik)):
+        along, across = unit.index_select(0, edge), edges.vector.index_select(0, other)
+        pulls.index_add_(0, edge, torch.addcmul(by_dot * across[:, None], by_distance, along[:, None]))

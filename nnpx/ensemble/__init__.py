@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
@@ -72,7 +72,7 @@ class Ensemble(nn.Module):
         return self.members[0].feature_mean.device
 
     def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
-        """Means over the members; with `spread`, also how far their forces lie apart, for one backward pass per member."""
+        """Means over the members; with `spread`, also how far their forces lie apart."""
         edges = graph.edges()
         parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
         atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
@@ -91,26 +91,32 @@ class Ensemble(nn.Module):
     ) -> tuple[Float[Tensor, "member center"], Float[Tensor, "pull edge 3"], Float[Tensor, "potential center 2"]]:
         """E_i of the centres (eV, float64), ∂V/∂r_ij of their edges and the variances of the noise.
 
-        The gradients are those of every member, or without `spread` their mean.
+            ∂V_m/∂r_ij = Σ_f (∂V_m/∂G_if) (∂G_if/∂r_ij) + ∂V_given/∂r_ij
+
+        The gradients are those of every member, or without `spread` their mean. The second factor costs most and is the same for all
+        members that share the descriptor.
         """
+        given, pull_of_given = self._given(block)
+        atomic, pulls, noises = [], [], []
+        for members in [self.members] if self.shares_descriptor else [[member] for member in self.members]:
+            chemistry, geometry, pull = members[0].linearised(graph, block.edges, block.species)
+            # every member reads a copy of its own: one backward pass finds the slopes of them all
+            copies = geometry.expand(len(members), -1, -1).clone().requires_grad_()
+            with torch.enable_grad():
+                learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, copies.unbind(), strict=True)]
+                energies = torch.stack([energy.double().T for energy, _ in learned])[..., : block.n_centers]
+                heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
+                slopes = gradients(heads.sum(0), copies, create_graph=False).transpose(0, 1)  # (member, head, atom, feature)
+            atomic.append(energies.detach().flatten(0, 1) + given)
+            pulls.append(pull(slopes.flatten(0, 1) if spread else slopes.mean(0)))
+            noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))
+        of_learned = torch.cat(pulls) if spread else torch.stack(pulls).mean(0)
+        return torch.cat(atomic), of_learned + pull_of_given, torch.cat(noises)
+
+    def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
+        """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
         edges = block.edges.as_variables()
         with torch.enable_grad():
-            atomic, noise = (torch.cat(part)[:, : block.n_centers] for part in self._learned(graph, edges, block.species))
-            energies = atomic.sum(1)
-            pulls = gradients(energies if spread else energies.mean()[None], edges.vector, create_graph=False)
-        return atomic.detach(), pulls, noise.detach()
-
-    def _learned(
-        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]
-    ) -> tuple[list[Float[Tensor, "head atom"]], list[Float[Tensor, "1 atom 2"]]]:
-        """E_i (eV, float64) of every head, and the variances of the noise (eV² and (eV/Å)²), of every potential."""
-        first = self.members[0]
-        given = first.given(edges, species)
-        shared = first.describe(graph, edges, species) if self.shares_descriptor else None
-        energies, noises = [], []
-        for member in self.members:
-            chemistry, geometry = shared if shared is not None else member.describe(graph, edges, species)
-            learned, noise = member.learned(chemistry, geometry, species)
-            energies.append(learned.double().T + given)
-            noises.append(noise[None])
-        return energies, noises
+            energies = self.members[0].given(edges, block.species)[: block.n_centers]
+            gradient = gradients(energies.sum(0, keepdim=True), edges.vector, create_graph=False)
+        return energies.detach(), gradient

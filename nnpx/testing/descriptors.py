@@ -115,6 +115,19 @@ def jacobian_is_the_derivative(case: DescriptorCase) -> None:
     require_equal("jacobian", torch.einsum("exf,ef->ex", jacobian, pull[edges.center]), slope, within=1e-9, unit="Å⁻¹")
 
 
+def several_energies_pull_as_each_alone(case: DescriptorCase) -> None:
+    """`linearised` gives the features, and for every one of several energies the gradient of a backward pass of its own."""
+    edges, chemistry = open_edges(_positions(), case.radius), case.chemistry(8)
+    slopes = torch.rand(3, 8, case.descriptor.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(10)) - 0.5
+    vector = edges.vector.clone().requires_grad_()
+    features = case.descriptor(edges.moved(vector), chemistry)
+    alone = torch.stack([torch.autograd.grad(features, vector, slope, retain_graph=True)[0] for slope in slopes])
+    found, pull = case.descriptor.linearised(edges, chemistry)
+    require_equal("features beside their derivatives", found, features, within=1e-9, unit="")
+    for some in (slopes, slopes[:1]):
+        require_equal("pulls of energies", pull(some), alone[: len(some)], within=1e-9, unit="eV/Å")
+
+
 def first_and_second_derivatives_are_right(case: DescriptorCase) -> None:
     """Derivatives in positions and species vectors agree with finite differences (gradcheck), and theirs as well (gradgradcheck)."""
     edges = open_edges(_positions()[:4], case.radius)
@@ -166,6 +179,7 @@ DESCRIPTOR_LAWS: Final[tuple[Callable[[DescriptorCase], None], ...]] = (
     isolated_atom_has_no_features,
     features_depend_on_own_edges_only,
     jacobian_is_the_derivative,
+    several_energies_pull_as_each_alone,
     first_and_second_derivatives_are_right,
     straight_and_flat_environments_have_derivatives,
 )

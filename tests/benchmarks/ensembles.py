@@ -16,6 +16,7 @@ import nnpx
 from nnpx.ensemble import Ensemble
 
 ROUNDS = 15
+SHALLOW = ["ensemble=shallow", "ensemble.n_heads=16", "loss=crps"]
 
 
 def main() -> None:
@@ -26,8 +27,15 @@ def main() -> None:
     asked = parser.parse_intermixed_args()
     for system in asked.systems:
         members = [potential_for(displaced(system, 2), asked.overrides)[0].to_precision(torch.float64).eval() for _ in range(4)]
-        cases = {"one": (1, False), "four": (4, False), "four with force spread": (4, True)}
-        calculators = {name: nnpx.Calculator(Ensemble(members[:n]), spread=spread) for name, (n, spread) in cases.items()}
+        heads = [potential_for(displaced(system, 2), [*asked.overrides, *SHALLOW])[0].to_precision(torch.float64).eval()]
+        cases = {
+            "one": (members[:1], False),
+            "four": (members, False),
+            "four with force spread": (members, True),
+            "16 heads": (heads, False),
+            "16 heads with force spread": (heads, True),
+        }
+        calculators = {name: nnpx.Calculator(Ensemble(some), spread=spread) for name, (some, spread) in cases.items()}
         seconds = {name: [] for name in cases}
         for _ in range(ROUNDS):
             for name, calculator in calculators.items():

@@ -5,6 +5,7 @@ import torch
 from test_acsf import descriptor
 
 from nnpx.descriptor.acsf import ACSF
+from nnpx.descriptor.triplets import Corners
 from nnpx.errors import ConfigError
 from nnpx.testing.descriptors import DescriptorCase, open_edges
 from nnpx.testing.structures import cluster, to_tensor
@@ -56,7 +57,7 @@ def test_what_no_kept_function_needs_is_not_evaluated(whole):
     assert pairs == [(0, 1), (1, 1)]
     assert (len(part.grid.lam), len(part.grid.eta)) == (1, len(whole.grid.eta))
     r = torch.tensor([1.0, 1.3], dtype=torch.float64)
-    shells, cones = part.factors(r, r, 0.2 * r)
+    shells, cones = part.factors(Corners(r_ij=r, r_ik=r, scalar=0.2 * r, f_ij=r, f_ik=r))
     assert shells.shape[1] * cones.shape[1] == len(kept) // 2
 
 
