@@ -59,6 +59,7 @@ def test_a_walker_that_explodes_is_absurd_and_goes_back_and_nothing_of_it_is_lab
             assert distances.min(1).max() < 5.0
 
 
+@pytest.mark.slow
 def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_was_right(project: Path) -> None:
     """8 fs before the look at which they were lost; at the beginning, where that was the first."""
     loop(project, ONE, "acquisition.band.upper_factor=2.0").run(lambda rows: None)
@@ -77,6 +78,7 @@ def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
     assert "paused" in {walker["fate"] for walker in walked(project)["walkers"]}
 
 
+@pytest.mark.slow
 def test_a_walker_on_which_a_force_is_beyond_the_bound_is_absurd(project: Path) -> None:
     loop(project, ONE, "learning.walkers.watchdog.max_force=0.001").run(lambda rows: None)
     assert {walker["fate"] for walker in walked(project)["walkers"]} == {"absurd"}

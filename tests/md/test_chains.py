@@ -89,7 +89,7 @@ def crystal(repulsion: Ensemble) -> tuple[Atoms, Calculator, float]:
     return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True), atoms.calc, pressure(atoms) / units.GPa
 
 
-@pytest.mark.parametrize("kind", [NoseHoover, NPT])
+@pytest.mark.parametrize("kind", [NoseHoover, pytest.param(NPT, marks=pytest.mark.slow)])
 def test_what_is_conserved_fluctuates_as_the_square_of_the_time_step_and_does_not_drift(
     kind: Any, crystal: tuple[Atoms, Calculator, float], run: Run
 ) -> None:

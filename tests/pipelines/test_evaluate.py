@@ -145,7 +145,7 @@ def test_without_a_test_set_the_validation_set_is_measured_and_named(copy: Path,
     for page in ("evaluation/report.html", "report.html"):
         assert "There is no test set" in (copy / "reports" / page).read_text()
     printed = capsys.readouterr().out
-    assert "there is no test set" in printed
+    assert "There is no test set" in printed
     assert "MAE (validation set)" in printed
 
 

@@ -103,6 +103,7 @@ def test_another_space_is_another_study_and_a_larger_budget_is_not(tune, studies
     assert len(studies()) == 3
 
 
+@pytest.mark.slow
 def test_two_workers_share_one_study(start, studies, project):
     process = start("slow", "tune.n_trials=7", "tune.n_workers=2")
     wait_for(lambda: len(begun(project)) == 2)
