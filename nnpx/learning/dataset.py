@@ -95,7 +95,9 @@ def write_version(folder: Path, project: Path, message: str) -> None:
     if not (project / ".dvc").is_dir():
         return
     _call(project, sys.executable, "-m", "dvc", "add", "--quiet", str(LEARNED))
-    pointers = [f"{LEARNED}.dvc", f"{LEARNED.parent}/.gitignore"]
+    pointers = [f"{LEARNED}.dvc"]
+    if (project / LEARNED.parent / ".gitignore").is_file():  # DVC writes none where git ignores the file anyway
+        pointers.append(f"{LEARNED.parent}/.gitignore")
     if not _succeeds(project, "git", "rev-parse", "--is-inside-work-tree"):
         return
     _call(project, "git", "add", "--force", "--", *pointers)

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from nnpx.artifact import load
 from nnpx.errors import ConfigError, DataError, ReferenceEngineError
+from nnpx.learning.dataset import write_version
 from nnpx.learning.journal import Journal
 from nnpx.learning.remembering import Memory
 from nnpx.learning.stopping import Stopping
@@ -188,8 +189,8 @@ def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) 
     assert all(run.data.params for run in runs if run.info.run_id == memory.run.id)
 
 
-@pytest.mark.slow
-def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
+def under_versions(project: Path) -> None:
+    """Makes the project one of git and DVC."""
     for command in (
         ["git", "init", "--quiet"],
         ["git", "config", "user.email", "a@b.c"],
@@ -199,6 +200,20 @@ def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
         ["git", "commit", "--quiet", "--message", "dvc"],
     ):
         subprocess.run(command, cwd=project, check=True, capture_output=True)
+
+
+def test_a_version_is_committed_also_where_git_ignores_the_data_already(project: Path) -> None:
+    under_versions(project)
+    (project / ".gitignore").write_text("/learn/*\n!/learn/*.dvc\n")
+    write_version(loop(project, ONE).place(0).data, project, "Learn: data of the start")
+    done = subprocess.run(["git", "log", "--format=%s", "--stat", "-1"], cwd=project, check=True, capture_output=True, text=True).stdout
+    assert "Learn: data of the start" in done
+    assert "learn/dataset.extxyz.dvc" in done
+
+
+@pytest.mark.slow
+def test_every_round_is_a_commit_of_a_new_version(project: Path) -> None:
+    under_versions(project)
     (project / "mine.txt").write_text("not yet to be committed")
     subprocess.run(["git", "add", "mine.txt"], cwd=project, check=True)
     loop(project).run(lambda rows: None)
