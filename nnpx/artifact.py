@@ -149,7 +149,7 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
     with safe_open(path, framework="pt") as file:
         for k, member in enumerate(members):
             own = f"member.{k}."
-            weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118
+            weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118  it is no mapping
             _fill(member, weights, str(path))
             member.to_precision(dtype)
         known = {"ranges.low", "ranges.high"} <= set(file.keys())

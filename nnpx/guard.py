@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import hydra
-import yaml  # type: ignore[import-untyped]
+import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser
 from omegaconf.grammar_parser import parse

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from nnpx.errors import ConfigError
 from nnpx.targets import suggest

@@ -145,7 +145,7 @@ def _elements(numbers: list[int]) -> str:
 
 
 def _write(path: Path, comment: str, node: Mapping[str, Any], functions: list[str]) -> None:
-    import yaml  # type: ignore[import-untyped]  # PyYAML ships no types
+    import yaml
 
     from nnpx.files import write_text
 

@@ -25,7 +25,7 @@ def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom fea
     """The features stored with the graph, connected to the edge vectors by their stored derivatives."""
     jacobian, blocks = in_place(graph) if graph.jacobian.device.type == "cpu" else gathered(graph)
     place = graph.center * (jacobian.shape[1] // 3) + graph.slot
-    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, jacobian, place, blocks)  # type: ignore[no-untyped-call]
+    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, jacobian, place, blocks)  # type: ignore[no-untyped-call]  # as torch has it
     return features
 
 
@@ -61,7 +61,7 @@ class _StoredFeatures(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         jacobian, place = ctx.saved_tensors
-        pull_of_slots: Tensor = _Pull.apply(grads[0][:, None, :], jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
+        pull_of_slots: Tensor = _Pull.apply(grads[0][:, None, :], jacobian, ctx.blocks)  # type: ignore[no-untyped-call]  # as torch has it
         return pull_of_slots.reshape(-1, 3).index_select(0, place), None, None, None, None
 
 
@@ -81,7 +81,7 @@ class _Pull(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (jacobian,) = ctx.saved_tensors
-        by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
+        by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]  # as torch has it
         return by_feature, None, None
 
     @staticmethod
@@ -104,7 +104,7 @@ class _PullTransposed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (jacobian,) = ctx.saved_tensors
-        pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]
+        pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]  # as torch has it
         return pull, None, None
 
     @staticmethod

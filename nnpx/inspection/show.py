@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from rich.console import Console
 from rich.text import Text
 

@@ -1,14 +1,17 @@
 """Scores of a predicted distribution: what an error costs depends on how large an error was expected."""
 
 from abc import abstractmethod
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.errors import ConfigError
 from nnpx.graph import AtomicGraph, Prediction
 from nnpx.loss import Loss, difference, mean_of_labelled
+from nnpx.wiring import Wired
 
 
 class Scores(Loss):
@@ -37,12 +40,12 @@ class Scores(Loss):
     def __init__(
         self,
         *,
-        forces_rms: float,
-        knows_energy_std: bool,
-        knows_forces_std: bool,
-        energy_weight: float,
-        forces_weight: float,
-        smallest: float,
+        forces_rms: Wired[float],
+        knows_energy_std: Wired[bool],
+        knows_forces_std: Wired[bool],
+        energy_weight: Annotated[float, Ge(0)],
+        forces_weight: Annotated[float, Ge(0)],
+        smallest: Annotated[float, Gt(0)],
     ) -> None:
         super().__init__()
         if (energy_weight > 0 and not knows_energy_std) or (forces_weight > 0 and not knows_forces_std):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import optuna
-import yaml  # type: ignore[import-untyped]
+import yaml
 from matplotlib.figure import Figure
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
