@@ -1,12 +1,13 @@
 """A trained potential in one file: weights, configuration, elements, units, calibration and provenance. Loading executes nothing from it.
 
-The file is a safetensors file: tensors `member.<k>.<name>` and `ranges.<name>`, and one JSON text in its metadata. The classes named in the
-configuration are built through the same door as everywhere, which opens for nnpx's own classes only.
+The file is a safetensors file: tensors `member.<k>.<name>`, `ranges.<name>` and `clouds.<name>`, and one JSON text in its metadata. The
+classes named in the configuration are built through the same door as everywhere, which opens for nnpx's own classes only.
 """
 
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError
 from nnpx.uncertainty import Calibration
+from nnpx.uncertainty.clouds import Clouds
 from nnpx.uncertainty.ranges import Ranges
 
 #: raised whenever the meaning of the file changes; older formats stay readable
@@ -67,8 +69,8 @@ def save(
         for k, member in enumerate(ensemble.members)
         for name, value in member.state_dict().items()
     }
-    if ensemble.ranges is not None:
-        tensors.update({"ranges.low": ensemble.ranges.low.cpu(), "ranges.high": ensemble.ranges.high.cpu()})
+    for kind, ground in {"ranges": ensemble.ranges, "clouds": ensemble.clouds}.items():
+        tensors.update({} if ground is None else {f"{kind}.{name}": value.cpu().contiguous() for name, value in vars(ground).items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".writing")
     with beside.open("wb") as file:
@@ -152,10 +154,9 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118  it is no mapping
             _fill(member, weights, str(path))
             member.to_precision(dtype)
-        known = {"ranges.low", "ranges.high"} <= set(file.keys())
-        ranges = Ranges(file.get_tensor("ranges.low"), file.get_tensor("ranges.high")) if known else None
+        ranges, clouds = _ground(file, "ranges", Ranges), _ground(file, "clouds", Clouds)
     calibration = Calibration.from_json(header.get("calibration", {}))
-    return Ensemble(members, calibration, ranges).to(device).eval()
+    return Ensemble(members, calibration, ranges, clouds).to(device).eval()
 
 
 def _local(path: str | Path) -> Path:
@@ -165,6 +166,13 @@ def _local(path: str | Path) -> Path:
     from nnpx.runs import registered_file  # MLflow is imported for registered potentials only
 
     return registered_file(str(path), Path.cwd())
+
+
+def _ground(file: Any, kind: str, made: type[Any]) -> Any:
+    """What a potential knows of its training set; None in an older file."""
+    names = [field.name for field in fields(made)]
+    known = {f"{kind}.{name}" for name in names} <= set(file.keys())
+    return made(**{name: file.get_tensor(f"{kind}.{name}") for name in names}) if known else None
 
 
 def _fill(member: torch.nn.Module, weights: dict[str, torch.Tensor], where: str) -> None:

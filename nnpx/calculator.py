@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from nnpx.artifact import load
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import excess
+from nnpx.extrapolation import foreignness
 from nnpx.neighbors import graph_from_atoms
 from nnpx.potential import Potential
 
@@ -30,7 +30,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
     (eV/Å³, Voigt order) for structures that are periodic in all three directions. An ensemble also has `energy_std` (eV) and
     `forces_std` (eV/Å), the spread of its members, calibrated where its file says how: `calc.get_property("forces_std", atoms)`. A
     potential that describes the noise of its labels has `energy_noise` (eV) and `forces_noise` (eV/Å). `extrapolation` is the excess of
-    each atom over the ranges of training (see `nnpx.extrapolation`), 0 on known ground.
+    each atom over the ranges of training, 0 on known ground, and `mahalanobis` its distance from the environments of training, about 1 on
+    known ground (see `nnpx.extrapolation`).
 
     Args:
         potential: file of a potential, `models:/name@champion` of the project's registry, or a potential in memory, whose precision and
@@ -59,8 +60,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
         self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
-        known = () if self.ensemble.ranges is None else ("extrapolation",)
-        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ()), *known]
+        known = {"extrapolation": self.ensemble.ranges, "mahalanobis": self.ensemble.clouds}
+        self.foreign = [name for name, ground in known.items() if ground is not None]
+        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ()), *self.foreign]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *extra]
 
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
@@ -96,8 +98,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         if self.knows_noise:
             self.results["energy_noise"] = float(prediction.energy_noise[0])
             self.results["forces_noise"] = _numpy(prediction.forces_noise)
-        if "extrapolation" in asked:
-            self.results["extrapolation"] = excess(self.ensemble, [graph]).numpy()
+        if set(asked) & set(self.foreign):
+            self.results.update({name: values.numpy() for name, values in foreignness(self.ensemble, [graph]).items()})
         if self.ensemble.n_members > 1:
             self.results["energy_std"] = float(prediction.energy_std[0])
             if with_spread:

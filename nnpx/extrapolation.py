@@ -1,4 +1,8 @@
-"""Which atoms a potential has no ground to judge, and why: element, feature and the range that it had in training."""
+"""Which atoms a potential has no ground to judge, and why: element, feature and the range that it had in training.
+
+Two questions, for which one member is enough: does a feature of the descriptor lie outside its range (which can be named), and is the
+environment far from all of training in the space that the last layer reads?
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +17,7 @@ from torch import Tensor
 from nnpx.ensemble import Ensemble
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
+from nnpx.uncertainty.clouds import Clouds
 from nnpx.uncertainty.ranges import Ranges
 
 
@@ -43,15 +48,27 @@ def measure_ranges(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Ranges:
     return ranges
 
 
-def excess(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Float[Tensor, " atom"]:
-    """How far the most foreign feature of each atom lies beyond its range, in standard deviations of its training values; 0 within.
+def measure_clouds(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Clouds:
+    """Where the last layer of the first member sees the environments of these structures."""
+    return Clouds.of(((_last_signal(ensemble, piece), piece.species) for piece in pieces), len(ensemble.numbers))
 
-    NaN where the potential does not know its ranges, as that of an older file.
+
+def foreignness(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> dict[str, Float[Tensor, " atom"]]:
+    """What is known of how foreign each atom is: `extrapolation` and `mahalanobis`; nothing from the file of an older potential.
+
+    `extrapolation` is how far the most foreign feature lies beyond its range, in standard deviations of its training values, and 0 within;
+    `mahalanobis` the distance of `nnpx.uncertainty.clouds`, about 1 on known ground.
     """
-    width, ranges = ensemble.members[0].feature_std, ensemble.ranges
-    if ranges is None:
-        return torch.cat([torch.full((piece.n_atoms,), torch.nan, dtype=torch.float64) for piece in pieces])
-    return torch.cat([ranges.excess(_features(ensemble, piece), piece.species, width).amax(1).double().cpu() for piece in pieces])
+    width, ranges, clouds = ensemble.members[0].feature_std, ensemble.ranges, ensemble.clouds
+    found: dict[str, list[Tensor]] = {}
+    for piece in pieces:
+        if ranges is not None:
+            beyond = ranges.excess(_features(ensemble, piece), piece.species, width).amax(1)
+            found.setdefault("extrapolation", []).append(beyond)
+        if clouds is not None:
+            distance = clouds.distance(_last_signal(ensemble, piece), piece.species)
+            found.setdefault("mahalanobis", []).append(distance)
+    return {name: torch.cat(parts).double().cpu() for name, parts in found.items()}
 
 
 def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapolation]:
@@ -92,3 +109,9 @@ def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapol
 def _features(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom feature"]:
     with torch.no_grad():
         return ensemble.members[0].describe(graph, graph.edges(), graph.species)[1]
+
+
+def _last_signal(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom width"]:
+    member = ensemble.members[0]
+    with torch.no_grad():
+        return member.last_signal(*member.describe(graph, graph.edges(), graph.species), graph.species)

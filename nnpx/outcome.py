@@ -13,7 +13,7 @@ import torch
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, calibrate, compare, predict
-from nnpx.extrapolation import measure_ranges
+from nnpx.extrapolation import measure_clouds, measure_ranges
 from nnpx.graph import AtomicGraph
 from nnpx.metrics import metrics
 from nnpx.neighbors import graph_from_list
@@ -29,7 +29,7 @@ REPEATS: Final = 5
 
 
 def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path) -> Ensemble:
-    """The same members with what they know of their limits: the ranges of the features in training, and a calibrated spread.
+    """The same members with what they know of their limits: where the environments of training lie, and a calibrated spread.
 
     The spread is calibrated on the validation set, as far as there are a spread and enough structures.
 
@@ -39,9 +39,9 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
         prepared: the folder that holds train.extxyz and valid.extxyz.
     """
     train, valid = (_graph(ensemble, prepared / f"{part}.extxyz") for part in ("train", "valid"))
-    ranges = None if train is None else measure_ranges(ensemble, batches(train))
+    ground = (None, None) if train is None else (measure_ranges(ensemble, batches(train)), measure_clouds(ensemble, batches(train)))
     calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
-    return Ensemble([*ensemble.members], calibration, ranges).eval()
+    return Ensemble([*ensemble.members], calibration, *ground).eval()
 
 
 def uncalibrated(ensemble: Ensemble, uncertainty: Uncertainty) -> list[str]:

@@ -92,12 +92,22 @@ class Potential(nn.Module):
         geometry = stored_features(graph, edges) if graph.has_stored_features() else self.descriptor(edges, chemistry)
         return chemistry, geometry
 
+    def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
+        """Geometry with the mean 0 and the width 1 that it has in training."""
+        return (geometry - self.feature_mean[species]) / self.feature_std[species]
+
+    def last_signal(
+        self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
+    ) -> Float[Tensor, "atom width"]:
+        """What the network knows of each atom: E_i is linear in it."""
+        signal: Tensor = self.network.last_signal(self.standardised(geometry, species), chemistry, species)
+        return signal
+
     def learned(
         self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
     ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
         """What the network has learned of each atom: its energy, s · network + b, eV, and the variances of its noise, eV² and (eV/Å)²."""
-        standardised = (geometry - self.feature_mean[species]) / self.feature_std[species]
-        outputs = self.network(standardised, chemistry, species)
+        outputs = self.network(self.standardised(geometry, species), chemistry, species)
         energies, noise = outputs[:, : self.n_heads], self.noise(outputs[:, self.n_heads :])
         return self.energy_scale * energies + self.energy_shift, self.energy_scale.square() * noise
 

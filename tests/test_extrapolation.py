@@ -10,14 +10,15 @@ from small import CONFIG, ethanols, graph_of, potential_for
 from nnpx import artifact
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import excess, extrapolations, measure_ranges
+from nnpx.extrapolation import extrapolations, foreignness, measure_clouds, measure_ranges
 
 
 @pytest.fixture(scope="module")
 def ensemble():
     graph = graph_of(ethanols(20))
     members = [potential_for(graph, seed).eval() for seed in range(2)]
-    return Ensemble(members, None, measure_ranges(Ensemble(members), [graph_of(ethanols(10)), graph_of(ethanols(20)[10:])]))
+    pieces = [graph_of(ethanols(10)), graph_of(ethanols(20)[10:])]
+    return Ensemble(members, None, measure_ranges(Ensemble(members), pieces), measure_clouds(Ensemble(members), pieces))
 
 
 def test_structures_of_the_training_set_lie_within_and_touch_every_bound(ensemble):
@@ -35,7 +36,7 @@ def test_single_precision_alone_leaves_no_range(ensemble):
     narrow = copy.deepcopy(ensemble)
     for member in narrow.members:
         member.to_precision(torch.float32)
-    assert excess(narrow, [graph_of(ethanols(20)).cast(torch.float32)]).max() == 0
+    assert foreignness(narrow, [graph_of(ethanols(20)).cast(torch.float32)])["extrapolation"].max() == 0
 
 
 def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
@@ -50,7 +51,7 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
     assert not worst.low <= worst.value <= worst.high
     assert worst.feature in ensemble.members[0].descriptor.names()
     assert str(worst).startswith(f"structure 1, atom {worst.atom} ({worst.element}): G")
-    by_atom = excess(ensemble, [graph_of([familiar, stretched])])
+    by_atom = foreignness(ensemble, [graph_of([familiar, stretched])])["extrapolation"]
     assert by_atom[:9].max() == 0
     assert by_atom[9 + worst.atom] == by_atom.max()
 
@@ -58,9 +59,10 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
 def test_the_calculator_says_it_of_every_atom(ensemble):
     far = ethanols(1, displacement=0.4)[0]
     found = Calculator(ensemble).get_property("extrapolation", far)
-    assert found == pytest.approx(excess(ensemble, [graph_of([far])]).numpy())
+    assert found == pytest.approx(foreignness(ensemble, [graph_of([far])])["extrapolation"].numpy())
     assert found.max() > 0
-    assert "extrapolation" not in Calculator(Ensemble([*ensemble.members])).implemented_properties
+    assert Calculator(ensemble).get_property("mahalanobis", far).max() > 3
+    assert not {"extrapolation", "mahalanobis"} & set(Calculator(Ensemble([*ensemble.members])).implemented_properties)
 
 
 def test_an_element_that_was_never_trained_on_is_off_all_ground():
@@ -68,7 +70,7 @@ def test_an_element_that_was_never_trained_on_is_off_all_ground():
     member = potential_for(graph, 0).eval()
     water = molecule("H2O")
     without_carbon = Ensemble([member], None, measure_ranges(Ensemble([member]), [graph_of([water])]))
-    found = excess(without_carbon, [graph_of([molecule("CH3CH2OH")])])
+    found = foreignness(without_carbon, [graph_of([molecule("CH3CH2OH")])])["extrapolation"]
     assert torch.isinf(found[:2]).all()
 
 
@@ -77,7 +79,9 @@ def test_the_file_keeps_the_ranges_and_an_older_one_knows_none(tmp_path, ensembl
     loaded = artifact.load(tmp_path / "p.nnpx")
     assert torch.equal(loaded.ranges.low, ensemble.ranges.low)
     assert torch.equal(loaded.ranges.high, ensemble.ranges.high)
+    assert torch.equal(loaded.clouds.mean, ensemble.clouds.mean)
+    assert torch.equal(loaded.clouds.precision, ensemble.clouds.precision)
     artifact.save(tmp_path / "p.nnpx", Ensemble([*ensemble.members]), config=CONFIG, card={}, provenance={}, training={})
     older = artifact.load(tmp_path / "p.nnpx")
     assert extrapolations(older, ethanols(1, displacement=0.5)) == []
-    assert excess(older, [graph_of(ethanols(1))]).isnan().all()
+    assert foreignness(older, [graph_of(ethanols(1))]) == {}

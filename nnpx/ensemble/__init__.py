@@ -17,6 +17,7 @@ from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential
 from nnpx.uncertainty import Calibration
+from nnpx.uncertainty.clouds import Clouds
 from nnpx.uncertainty.ranges import Ranges
 
 #: centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md), elsewhere
@@ -50,11 +51,18 @@ class Ensemble(nn.Module):
         members: at least one potential; all know the same elements.
         calibration: makes the spread a standard deviation of the errors; without it stays σ_V and σ_F.
         ranges: of the features of the first member in training; None where they are not known.
+        clouds: of what the last layer of the first member reads in training; None where they are not known.
     """
 
-    def __init__(self, members: list[Potential], calibration: Calibration | None = None, ranges: Ranges | None = None) -> None:
+    def __init__(
+        self,
+        members: list[Potential],
+        calibration: Calibration | None = None,
+        ranges: Ranges | None = None,
+        clouds: Clouds | None = None,
+    ) -> None:
         super().__init__()
-        self.calibration, self.ranges = calibration or Calibration(), ranges
+        self.calibration, self.ranges, self.clouds = calibration or Calibration(), ranges, clouds
         self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
         self.numbers = members[0].numbers
         self.cutoff_radius = members[0].cutoff_radius

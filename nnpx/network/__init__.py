@@ -21,3 +21,12 @@ class Network(nn.Module, ABC):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """The outputs of every atom, dimensionless: at first energies, one for each head."""
+
+    @abstractmethod
+    def last_signal(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, "atom width"]:
+        """What the last layer reads of every atom: the outputs are linear in it."""

@@ -57,7 +57,11 @@ class Blocks(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom output"]:
         """The outputs of every row."""
+        return torch.addmm(self.offset, self.last_signal(inputs, before), self.leave)
+
+    def last_signal(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom width"]:
+        """What the last block gives, h."""
         signal = torch.addmm(self.bias, inputs, self.enter)
         for k, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             signal = torch.addmm(signal, self.activation(before(k, signal, inner)), outer)
-        return torch.addmm(self.offset, signal, self.leave)
+        return signal

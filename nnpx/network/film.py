@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nnpx.network import Network
-from nnpx.network.blocks import Blocks
+from nnpx.network.blocks import Before, Blocks
 from nnpx.wiring import Wired
 
 
@@ -72,7 +72,19 @@ class Film(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
+        outputs: Tensor = self.blocks(geometry, self._modulated(chemistry))
+        return outputs
+
+    def last_signal(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, "atom width"]:
+        """What the last block gives, h."""
+        return self.blocks.last_signal(geometry, self._modulated(chemistry))
+
+    def _modulated(self, chemistry: Float[Tensor, "atom channel"]) -> Before:
         modulation = functional.linear(chemistry, self.slope, self.start).chunk(2 * self.n_blocks, dim=-1)
         gain, shift = modulation[: self.n_blocks], modulation[self.n_blocks :]
-        outputs: Tensor = self.blocks(geometry, lambda k, signal, weight: torch.addcmul(shift[k], gain[k], signal @ weight))
-        return outputs
+        return lambda k, signal, weight: torch.addcmul(shift[k], gain[k], signal @ weight)

@@ -50,3 +50,12 @@ class Linear(Network):
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone, by the coefficients of its element."""
         return (geometry[:, None, :] * self.weights.index_select(0, species)).sum(-1) + self.biases.index_select(0, species)
+
+    def last_signal(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, "atom width"]:
+        """The features themselves."""
+        return geometry

@@ -60,9 +60,16 @@ class MLP(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
-        *weights, last = self.weights
-        *biases, offset = self.biases
+        return functional.linear(self.last_signal(geometry, chemistry, species), self.weights[-1], self.biases[-1])
+
+    def last_signal(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, "atom width"]:
+        """The activations of the last hidden layer."""
         signal = torch.cat((geometry, chemistry), dim=-1)
-        for weight, bias in zip(weights, biases, strict=True):
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             signal = self.activation(functional.linear(signal, weight, bias))
-        return functional.linear(signal, last, offset)
+        return signal

@@ -70,15 +70,27 @@ class PerSpecies(Network):
             return self.stacked(geometry, species)
         return self.sorted_by_species(geometry, species)
 
+    def last_signal(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> Float[Tensor, "atom width"]:
+        """The activations of the last hidden layer, of the network of each atom's element."""
+        signal = self._hidden(geometry)
+        return signal.gather(0, species[None, :, None].expand(1, -1, signal.shape[2]))[0]
+
     def stacked(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """All networks at all atoms, of which each atom takes one."""
-        *weights, last = self.weights
-        *biases, offset = self.biases
-        signal = geometry.expand(self.n_species, -1, -1)
-        for weight, bias in zip(weights, biases, strict=True):
-            signal = self.activation(torch.baddbmm(bias, signal, weight))
-        outputs = torch.baddbmm(offset, signal, last)
+        outputs = torch.baddbmm(self.biases[-1], self._hidden(geometry), self.weights[-1])
         return outputs.gather(0, species[None, :, None].expand(1, -1, outputs.shape[2]))[0]
+
+    def _hidden(self, geometry: Float[Tensor, "atom feature"]) -> Float[Tensor, "species atom width"]:
+        """The last activations of all networks at all atoms."""
+        signal = geometry.expand(self.n_species, -1, -1)
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            signal = self.activation(torch.baddbmm(bias, signal, weight))
+        return signal
 
     def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """Atoms grouped by element, each group through its own network."""

@@ -145,6 +145,19 @@ def batch_size_changes_no_atomic_energy(case: NetworkCase) -> None:
     require_equal("batch independence, 1 of 2000", one, many[4:5], within=1e-12, unit="")
 
 
+def network_is_linear_in_its_last_signal(case: NetworkCase) -> None:
+    """E_i = w_z · h_i + b_z, w and b of the element at most: what `Network.last_signal` gives explains the outputs, without a rest."""
+    geometry, chemistry, species = case.inputs(600)
+    with torch.no_grad():
+        outputs, signal = case.network(geometry, chemistry, species), case.network.last_signal(geometry, chemistry, species)
+    for element in species.unique():
+        own = species == element
+        read = torch.cat((signal[own], torch.ones_like(signal[own][:, :1])), 1)
+        require(len(read) > read.shape[1], "the last signal", expected=f"fewer than {len(read)} numbers", found=f"{read.shape[1]}")
+        explained = read @ torch.linalg.lstsq(read, outputs[own], driver="gelsd").solution
+        require_equal("outputs that are linear in the last signal", explained, outputs[own], within=1e-9, unit="")
+
+
 def network_has_second_derivatives(case: NetworkCase) -> None:
     """∂²E/∂G² agrees with finite differences of ∂E/∂G: what training on forces needs."""
     geometry, chemistry, species = case.inputs(5)
@@ -228,6 +241,7 @@ EMBEDDING_LAWS: Final[tuple[Callable[[EmbeddingBuilder], None], ...]] = (same_sp
 NETWORK_LAWS: Final[tuple[Callable[[NetworkCase], None], ...]] = (
     atomic_energy_depends_on_own_row_only,
     batch_size_changes_no_atomic_energy,
+    network_is_linear_in_its_last_signal,
     network_has_second_derivatives,
 )
 PRIOR_LAWS: Final[tuple[Callable[[PriorCase], None], ...]] = (

@@ -1,7 +1,7 @@
 """What potentials know of their errors, and at what cost: python tests/benchmarks/uncertainty.py PROJECT … --inside GROUP --outside GROUP
 
 One JSON line per trained project folder whose test set has both groups: force errors of the ensemble and of its members, calibration, rank
-correlation of the spread of an atom's force with its error, whether the largest spread of a frame tells the groups apart, and times.
+correlation of the spread of an atom's force with its error, how well the most foreign atom of a frame tells the groups apart, and times.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from nnpx import artifact
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, compare, predict
+from nnpx.extrapolation import foreignness, measure_clouds, measure_ranges
 from nnpx.files import read_json
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
@@ -42,14 +43,19 @@ def seconds_per_structure(ensemble: Ensemble, graph: AtomicGraph, *, spread: boo
 def row(project: Path, inside: str, outside: str) -> dict[str, object]:
     """The numbers of one project."""
     ensemble = artifact.load(project / "models/potential.nnpx")
-    structures = read(project / "data/prepared/test.extxyz")
+    structures, train = (read(project / f"data/prepared/{part}.extxyz") for part in ("test", "train"))
+    known = graph_from_list(train, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="train")
+    ground = measure_ranges(ensemble, batches(known)), measure_clouds(ensemble, batches(known))
+    ensemble = Ensemble([*ensemble.members], ensemble.calibration, *ground)
     compared: dict[str, Comparison] = {}
     graphs: dict[str, AtomicGraph] = {}
     for group in (inside, outside):
         own = [atoms for atoms in structures if atoms.info["group"] == group]
         graphs[group] = graph_from_list(own, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=group)
         prediction = predict(ensemble, batches(graphs[group]))
-        compared[group] = compare(graphs[group], prediction, ensemble.numbers, [group] * len(own))
+        compared[group] = compare(
+            graphs[group], prediction, ensemble.numbers, [group] * len(own), foreignness(ensemble, batches(graphs[group]))
+        )
     found: dict[str, object] = {"project": project.name, "members": ensemble.n_members}
     for group, one in compared.items():
         deviations = one.deviations()["forces"]
@@ -61,7 +67,8 @@ def row(project: Path, inside: str, outside: str) -> dict[str, object]:
             "rmsce": rmsce(observed_coverage(deviations.error.ravel(), deviations.total.ravel())),
             "spearman_of_atoms": float(spearmanr(one.force_spreads(), one.force_errors()).statistic),
         }
-    found["auroc"] = auroc_between(*(compared[group].strangeness()["spread"] for group in (inside, outside)))
+    strange = [compared[group].strangeness() for group in (inside, outside)]
+    found["auroc"] = {kind: auroc_between(*(one[kind] for one in strange)) for kind in strange[0]}
     alone = seconds_per_structure(Ensemble([ensemble.members[0]]), graphs[inside], spread=False)
     found["cost_over_one_member"] = {
         name: seconds_per_structure(ensemble, graphs[inside], spread=spread) / alone

@@ -8,7 +8,7 @@ from small import carbons, ethanols, graph_of
 
 from nnpx.descriptor.stored import is_fixed, store
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import excess, extrapolations
+from nnpx.extrapolation import extrapolations, foreignness, measure_clouds
 from nnpx.md.batched import Walkers
 from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
@@ -45,11 +45,12 @@ def test_a_calibrated_ensemble_knows_its_ranges_there():
     members, graph = [potential_of(USUAL, ethanols(2)).eval() for _ in range(2)], graph_of(ethanols(2))
     n_features = members[0].descriptor.n_features
     ranges = Ranges.empty(3, n_features).including(torch.ones(3, n_features, dtype=torch.float64), torch.arange(3))
-    ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges)
+    clouds = measure_clouds(Ensemble(members), [graph])
+    ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges, clouds)
     with PretendedGpu():
         there = move_graph(graph)
         assert ensemble(there, spread=False).energy_std.is_cuda
-        assert not excess(ensemble, [there]).is_cuda
+        assert not any(far.is_cuda for far in foreignness(ensemble, [there]).values())
         assert extrapolations(ensemble, ethanols(1))
         engine = Walkers(
             ensemble, [start_walker(ethanols(1)[0], temperature_K=300.0, seed=1)], timestep_fs=0.5, friction_per_fs=0.0, skin=0.5
