@@ -15,9 +15,9 @@ import ase.io
 import matplotlib
 import numpy as np
 from ase import Atoms, units
-from ase.mep import NEB
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
 from tblite.ase import TBLite
 

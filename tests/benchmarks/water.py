@@ -1,4 +1,4 @@
-"""All descriptors on liquid water, each trained for the same time: python tests/benchmarks/water.py DATA FOLDER [--seconds 240] [--options acsf nep …]
+"""All descriptors on liquid water, each trained for the same time: python tests/benchmarks/water.py DATA FOLDER [--seconds 240]
 
 DATA holds data_0 (trains) and data_3 (tests) of DeePMD-kit's example, examples/water/data: 80 + 80 frames of 64 molecules at PBE0+TS. 8 of
 the 80 frames validate. Two short trainings tell how long an epoch takes, a third one fills the time. One JSON line per option; an
