@@ -114,4 +114,6 @@ def _features(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom fea
 def _last_signal(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom width"]:
     member = ensemble.members[0]
     with torch.no_grad():
-        return member.last_signal(*member.describe(graph, graph.edges(), graph.species), graph.species)
+        chemistry, geometry = member.describe(graph, graph.edges(), graph.species)
+        signal: Tensor = member.network.last_signal(member.standardised(geometry, graph.species), chemistry, graph.species)
+    return signal

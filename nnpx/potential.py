@@ -96,18 +96,11 @@ class Potential(nn.Module):
         """Geometry with the mean 0 and the width 1 that it has in training."""
         return (geometry - self.feature_mean[species]) / self.feature_std[species]
 
-    def last_signal(
-        self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
-    ) -> Float[Tensor, "atom width"]:
-        """What the network knows of each atom: E_i is linear in it."""
-        signal: Tensor = self.network.last_signal(self.standardised(geometry, species), chemistry, species)
-        return signal
-
     def learned(
-        self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
+        self, chemistry: Float[Tensor, "atom channel"], standardised: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
     ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
         """What the network has learned of each atom: its energy, s · network + b, eV, and the variances of its noise, eV² and (eV/Å)²."""
-        outputs = self.network(self.standardised(geometry, species), chemistry, species)
+        outputs = self.network(standardised, chemistry, species)
         energies, noise = outputs[:, : self.n_heads], self.noise(outputs[:, self.n_heads :])
         return self.energy_scale * energies + self.energy_shift, self.energy_scale.square() * noise
 
@@ -129,7 +122,7 @@ class Potential(nn.Module):
         edges = graph.edges().as_variables()
         with torch.enable_grad():
             chemistry, geometry = self.describe(graph, edges, graph.species)
-            learned, noise = self.learned(chemistry, geometry, graph.species)
+            learned, noise = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)
             atomic_energies = (learned.double() + self.given(edges, graph.species)[:, None]).T
             pulls = gradients(atomic_energies.sum(1), edges.vector, create_graph=self.training)
         return joint_prediction(graph, edges, atomic_energies, pulls, noise)
