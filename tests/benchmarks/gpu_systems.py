@@ -58,8 +58,8 @@ def labelled_silicon() -> list[Atoms]:
 
 
 def make_update(batch: int, live: bool, overrides: list[str], device: str) -> tuple[Callable[[], None], Potential, AtomicGraph]:
-    """One update on a batch of 64 molecules: selection, energy, forces, loss, gradients, clipping, AdamW."""
-    config, structures = compose(overrides), displaced("mol27", 64)
+    """One update on a batch of 64 molecules: selection, energy, forces, loss, gradients, clipping, AdamW, as the peers do."""
+    config, structures = compose(["optimizer=adamw", *overrides]), displaced("mol27", 64)
     potential, graph = potential_for(structures, overrides)
     if not live:
         parts = build_parts(config, numbers=potential.numbers, seed=0)

@@ -106,8 +106,8 @@ def single(system: str, overrides: list[str]) -> Callable[[], None]:
 
 
 def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
-    """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW."""
-    config, structures = compose(overrides), displaced("mol27", max(64, batch))
+    """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW, as the peers do."""
+    config, structures = compose(["optimizer=adamw", *overrides]), displaced("mol27", max(64, batch))
     potential, graph = potential_for(structures, overrides)
     if not live:
         parts = build_parts(config, numbers=potential.numbers, seed=0)  # in float64, as what is stored is computed
