@@ -36,7 +36,7 @@ FILES: dict[str, str | bytes] = {
     "experiment/no_slash.yaml": f"{GLOBAL}defaults: [{{override descriptor: acsf_narrow}}]\n",
     "experiment/mapping.yaml": f"{GLOBAL}defaults: {{override /descriptor: acsf_narrow}}\n",
     "experiment/on.yaml": f"{GLOBAL}name: on\n",
-    "experiment/yes.yaml": f'{GLOBAL}optimizer: {{amsgrad: "yes"}}\n',
+    "experiment/yes.yaml": f'{GLOBAL}data: {{allow_missing: "yes"}}\n',
     "experiment/nothing.yaml": f"{GLOBAL}optimizer: {{learning_rate: null}}\n",
     "changes.yaml": "optimizer: {learning_rate: 1e-4}\n",
 }
@@ -56,8 +56,8 @@ MISTAKES: dict[tuple[str, ...], str] = {
         f"descriptr: expected one of the keys of an experiment ({KEYS}), found descriptr. Did you mean descriptor?"
     ),
     ("train", "optimizer.learning_rat=1"): (
-        "optimizer.learning_rat: expected one of the keys of AdamW (learning_rate, beta1, beta2, weight_decay, amsgrad), "
-        "found learning_rat. Did you mean learning_rate?"
+        "optimizer.learning_rat: expected one of the keys of SOAP (learning_rate, beta1, beta2, epsilon, weight_decay, precondition_every, "
+        "max_dimension), found learning_rat. Did you mean learning_rate?"
     ),
     ("train", "my.yaml"): (
         "my.yaml: expected key=value, found the name of a file. Run a composed experiment with --params my.yaml; "
@@ -124,7 +124,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("train", "descriptor=null"): f"descriptor: expected an option of descriptor ({DESCRIPTORS}), found nothing. Choose one of them.",
     ("train", "seed=null"): "seed: expected a whole number ≥ 0 and < 4294967296, found null. Change seed.",
     ("train", "seed=???"): "seed: expected a whole number ≥ 0 and < 4294967296, found nothing. Give it as seed=… .",
-    ("train", "optimizer.amsgrad=no"): 'optimizer.amsgrad: expected true or false, found "no". Write optimizer.amsgrad=false.',
+    ("train", "data.allow_missing=no"): 'data.allow_missing: expected true or false, found "no". Write data.allow_missing=false.',
     ("train", "optimizer.learning_rate='1e-3'"): 'optimizer.learning_rate: expected a number > 0, found "1e-3". Remove the quotes.',
     ("train", "name=${seeed}"): "name: expected ${…} to lead to a value, found ${seeed}, and no key seeed. Did you mean seed?",
     ("train", "seed=${seed}"): "seed: expected ${…} to lead to a value, found ${seed}, which leads back to itself. Give seed a value.",
@@ -214,7 +214,7 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ("train", *MINE, "experiment=on"): (
         "name: expected text (1 or more), found true. Put it in quotes: YAML reads on, off, yes and no as true and false."
     ),
-    ("train", *MINE, "experiment=yes"): 'optimizer.amsgrad: expected true or false, found "yes". Write optimizer.amsgrad=true.',
+    ("train", *MINE, "experiment=yes"): 'data.allow_missing: expected true or false, found "yes". Write data.allow_missing=true.',
     ("train", *MINE, "experiment=nothing"): "optimizer.learning_rate: expected a number > 0, found null. Change optimizer.learning_rate.",
     ("train", "--config-dir", "mine/descriptor"): (
         f"--config-dir mine/descriptor: expected a folder with folders of options ({', '.join(GROUPS)}), found none of them. "

@@ -29,9 +29,8 @@ def comparison(n: int) -> Comparison:
     forces[::2, 0] = np.arange(1, n + 1)
     nothing, stress = np.full(n, np.nan), np.full((n, 3, 3), np.nan)
     numbers = np.ones(2 * n, dtype=int)
-    unknown, far = np.full_like(forces, np.nan), np.full(2 * n, np.nan)
-    zero = np.zeros_like(forces)
-    return Comparison(numbers, owner, [""] * n, label, label + 1, nothing, zero, forces, zero, stress, stress, nothing, unknown, far)
+    unknown, zero = np.full_like(forces, np.nan), np.zeros_like(forces)
+    return Comparison(numbers, owner, [""] * n, label, label + 1, nothing, zero, forces, zero, stress, stress, nothing, unknown, {})
 
 
 def columns(path: Path) -> list[str]:

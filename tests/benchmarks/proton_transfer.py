@@ -103,13 +103,24 @@ def main() -> None:
         found = _profile(images, Calculator(potential))
         learned = [atoms for data in potential.parent.glob("data/*.extxyz") for atoms in ase.io.read(data, ":")]
         halfway = sum(abs(transfer(atoms)) < 0.2 for atoms in learned)
-        numbers = {"barrier_kcal": found.max(), "largest_error_kcal": np.abs(found - truth).max()}
+        numbers = {"barrier_kcal": found.max(), "largest_error_kcal": np.abs(found - truth).max(), **_forces(images, Calculator(potential))}
         print(json.dumps({"round": potential.parent.name, "calls": calls, "halfway": halfway, **numbers}))
         if potential in {rounds[0], rounds[-1]}:
             axes.plot(where, found, ".-", label=f"after {calls} calculations")
     axes.set(xlabel="d(O–H) − d(O′–H) along the path (Å)", ylabel="energy (kcal/mol)")
     axes.legend()
     figure.savefig(asked.folder / "proton_transfer.svg")
+
+
+def _forces(images: list[Atoms], calculator: Calculator) -> dict[str, float]:
+    """Error of the forces along the path and what the potential says of it, root mean square of |ΔF| and of its spread, meV/Å."""
+    errors, spreads = [], []
+    for image in images:
+        one = Atoms(image.symbols, image.positions, calculator=calculator)
+        spreads.append(calculator.get_property("forces_std", one))
+        errors.append(one.get_forces() - image.get_forces())
+    names = {"path_force_rmse_meV": errors, "path_force_spread_meV": spreads}
+    return {name: 1e3 * float(np.sqrt((np.array(values) ** 2).sum(-1).mean())) for name, values in names.items()}
 
 
 def _profile(images: list[Atoms], calculator: Calculator | None = None) -> np.ndarray:
