@@ -70,7 +70,8 @@ def save(
         for name, value in member.state_dict().items()
     }
     for kind, ground in {"ranges": ensemble.ranges, "clouds": ensemble.clouds}.items():
-        tensors.update({} if ground is None else {f"{kind}.{name}": value.cpu().contiguous() for name, value in vars(ground).items()})
+        if ground is not None:
+            tensors.update({f"{kind}.{name}": value.cpu().contiguous() for name, value in vars(ground).items()})
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".writing")
     with beside.open("wb") as file:

@@ -56,8 +56,8 @@ def measure_clouds(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Clouds:
 def foreignness(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> dict[str, Float[Tensor, " atom"]]:
     """What is known of how foreign each atom is: `extrapolation` and `mahalanobis`; nothing from the file of an older potential.
 
-    `extrapolation` is how far the most foreign feature lies beyond its range, in standard deviations of its training values, and 0 within;
-    `mahalanobis` the distance of `nnpx.uncertainty.clouds`, about 1 on known ground.
+    `extrapolation` is how far the most foreign feature lies beyond its range, in the widths by which features are divided (`Scales`), and 0
+    within; `mahalanobis` the distance of `nnpx.uncertainty.clouds`, about 1 on known ground.
     """
     width, ranges, clouds = ensemble.members[0].feature_std, ensemble.ranges, ensemble.clouds
     found: dict[str, list[Tensor]] = {}

@@ -39,9 +39,10 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
         prepared: the folder that holds train.extxyz and valid.extxyz.
     """
     train, valid = (_graph(ensemble, prepared / f"{part}.extxyz") for part in ("train", "valid"))
-    ground = (None, None) if train is None else (measure_ranges(ensemble, batches(train)), measure_clouds(ensemble, batches(train)))
+    ranges = None if train is None else measure_ranges(ensemble, batches(train))
+    clouds = None if train is None else measure_clouds(ensemble, batches(train))
     calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
-    return Ensemble([*ensemble.members], calibration, *ground).eval()
+    return Ensemble([*ensemble.members], calibration, ranges, clouds).eval()
 
 
 def uncalibrated(ensemble: Ensemble, uncertainty: Uncertainty) -> list[str]:

@@ -25,7 +25,7 @@ class Pool:
     """The candidates, and what is labelled already, as points.
 
     Args:
-        last_layer: ∂V/∂(weights of the last layer) of each candidate: what the network makes of a structure.
+        last_layer: what the last layer reads of each candidate, summed by element: what the network makes of a structure.
         last_layer_known: the same of the labelled structures.
         descriptor: mean standardised features of each candidate by element: what the structure is, before any network.
         descriptor_known: the same of the labelled structures.

@@ -44,8 +44,8 @@ class Ensemble(nn.Module):
         V = ⟨V_m⟩,   F = ⟨F_m⟩,   σ_V² = Σ_m (V_m − V)² / (M − 1),   and likewise for every force component
 
     Lakshminarayanan et al. 2017, arXiv:1612.01474. Where a potential has several heads, each of them is a member. The variance of the
-    labels' noise is the mean of what the potentials say of it, and no part of σ. Where the descriptor has no trained parameters and
-    its features the same scales all potentials share its evaluation.
+    labels' noise is the mean of what the potentials say of it, and no part of σ. Where the descriptor has no trained parameters all
+    potentials share its evaluation.
 
     Args:
         members: at least one potential; all know the same elements.
@@ -67,7 +67,8 @@ class Ensemble(nn.Module):
         self.numbers = members[0].numbers
         self.cutoff_radius = members[0].cutoff_radius
         self.n_members = sum(member.n_heads for member in members)
-        self.shares_features = all(is_fixed(one.embedding, one.descriptor) and _same_scales(one, members[0]) for one in members)
+        self.shares_descriptor = all(is_fixed(member.embedding, member.descriptor) for member in members)
+        self.shares_scales = all(_same_scales(member, members[0]) for member in members)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -106,17 +107,19 @@ class Ensemble(nn.Module):
         """
         given, pull_of_given = self._given(block)
         atomic, pulls, noises = [], [], []
-        for members in [self.members] if self.shares_features else [[member] for member in self.members]:
+        for members in [self.members] if self.shares_descriptor else [[member] for member in self.members]:
             chemistry, geometry, pull = members[0].linearised(graph, block.edges, block.species)
-            standardised = members[0].standardised(geometry, block.species)
+            scaled = members[:1] if self.shares_scales else members
+            standardised = torch.stack([member.standardised(geometry, block.species) for member in scaled])
+            widths = torch.stack([member.feature_std[block.species] for member in scaled])
             # every member reads a copy of its own: one backward pass finds the slopes of them all
             copies = standardised.expand(len(members), -1, -1).clone().requires_grad_()
             with torch.enable_grad():
                 learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, copies.unbind(), strict=True)]
                 energies = torch.stack([energy.double().T for energy, _ in learned])[..., : block.n_centers]
                 heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
-                slopes = gradients(heads.sum(0), copies, create_graph=False).transpose(0, 1)  # (member, head, atom, feature)
-            slopes = (slopes.flatten(0, 1) if spread else slopes.mean(0)) / members[0].feature_std[block.species]
+                slopes = gradients(heads.sum(0), copies, create_graph=False) / widths  # (head, member, atom, feature)
+            slopes = slopes.transpose(0, 1).flatten(0, 1) if spread else slopes.mean(1)
             atomic.append(energies.detach().flatten(0, 1) + given)
             pulls.append(pull(slopes))
             noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))

@@ -36,7 +36,7 @@ def pool(ensemble: Ensemble, candidates: Sequence[Atoms], known: Sequence[Atoms]
 def _points(
     member: Potential, structures: Sequence[Atoms]
 ) -> tuple[Float[np.ndarray, "structure weight"], Float[np.ndarray, "structure feature"]]:
-    """∂V/∂w_last by element, up to a factor, and the mean standardised descriptor by element, of every structure."""
+    """What the last layer reads, summed by element, and the mean standardised descriptor by element, of every structure."""
     graph = graph_from_list(structures, numbers=member.numbers, cutoff=member.cutoff_radius, where="structures of the walkers")
     graph = graph.cast(member.feature_mean.dtype)
     both = [_piece(member, graph.select(some)) for some in graph.batches(ATOMS_AT_A_TIME)]

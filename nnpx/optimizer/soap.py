@@ -109,8 +109,16 @@ def _first_state(gradient: Tensor, max_dimension: int, share: float) -> dict[str
     is_matrix = gradient.ndim > 1 and min(gradient.shape[-2:]) > 1
     sides = [side for side in (-2, -1) if is_matrix and gradient.shape[side] <= max_dimension]
     covariance = {side: share * _covariance(gradient, side) for side in sides}
-    basis = {side: torch.linalg.eigh(matrix).eigenvectors.flip(-1).contiguous() for side, matrix in covariance.items()}
+    basis = {side: _eigenvectors(matrix) for side, matrix in covariance.items()}
     return {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient), "covariance": covariance, "basis": basis}
+
+
+def _eigenvectors(matrix: Tensor) -> Tensor:
+    """Those of the largest eigenvalues first; of a gradient that is not finite none, so that the loss can tell it."""
+    if not torch.isfinite(matrix).all():
+        return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix).contiguous()
+    vectors: Tensor = torch.linalg.eigh(matrix).eigenvectors
+    return vectors.flip(-1).contiguous()
 
 
 def _covariance(gradient: Tensor, side: int) -> Tensor:

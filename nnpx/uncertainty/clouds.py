@@ -11,6 +11,8 @@ from torch import Tensor
 #: variance that is added in every direction, as a share of the mean variance of an element: rounding lies far below, and in directions in
 #: which training did not vary at all it says how much is much
 RIDGE: Final = 1e-6
+#: variance, as a share of the mean square, that rounding alone may leave of equal environments
+ROUNDING: Final = 1e-12
 
 
 @final
@@ -20,9 +22,10 @@ class Clouds:
 
         d_i = √((h_i − μ_z)ᵀ (Σ_z + ς² 1)⁻¹ (h_i − μ_z) / K),   ς² = RIDGE · tr Σ_z / K
 
-    the Mahalanobis distance of an environment, per direction: about 1 for those of training, however features vary together. h_i are the K
-    numbers of which E_i is a weighted sum, so directions that never mattered for the energy are not looked at. Lee et al. 2018,
-    arXiv:1807.03888; for the same matrix as a variance of the energy see Bigi et al. 2024, doi:10.1088/2632-2153/ad805f.
+    the Mahalanobis distance of an environment, per direction: about 1 for those like training, however features vary together, if training
+    has several times K environments of the element. With fewer it does not vary in every direction, and all that is new seems far. h_i are
+    the K numbers of which E_i is a weighted sum. Lee et al. 2018, arXiv:1807.03888; for the same matrix as a variance of the energy see
+    Bigi et al. 2024, doi:10.1088/2632-2153/ad805f.
 
     Args:
         mean: μ; NaN for an element whose environments do not differ, or that has none.
@@ -43,10 +46,10 @@ class Clouds:
         count, first, second = total
         mean = first / count[:, None]
         covariance = second / count[:, None, None] - mean[:, :, None] * mean[:, None, :]
-        ridge = RIDGE * covariance.diagonal(dim1=1, dim2=2).mean(1)
+        variance, square = (matrix.diagonal(dim1=1, dim2=2).mean(1) for matrix in (covariance, second / count[:, None, None]))
         identity = torch.eye(mean.shape[1], dtype=torch.float64, device=mean.device)
-        spread = (ridge > torch.finfo(torch.float64).tiny)[:, None]
-        widened = torch.where(spread[..., None], covariance + ridge[:, None, None] * identity, identity)
+        spread = (variance > ROUNDING * square)[:, None]
+        widened = torch.where(spread[..., None], covariance + RIDGE * variance[:, None, None] * identity, identity)
         return cls(torch.where(spread, mean, torch.nan), torch.linalg.inv(widened))
 
     def distance(self, signal: Float[Tensor, "atom width"], species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:

@@ -196,3 +196,12 @@ def test_lbfgs_solves_a_quadratic_of_24_unknowns_in_few_line_searches():
     weight, valley = nn.Parameter(torch.zeros(6, 4, dtype=DEFAULT)), Valley(steepness=5.0)
     losses = descend(built("lbfgs", [weight], iterations=1), lambda: valley(weight), 80)
     assert losses[-1] < 1e-12 * losses[0]
+
+
+def test_a_first_gradient_that_is_not_finite_is_left_to_the_loss_to_tell():
+    weight = nn.Parameter(torch.ones(4, 3, dtype=DEFAULT))
+    optimizer = built("soap", [weight])
+    for _ in range(12):
+        weight.grad = torch.full_like(weight, torch.nan)
+        optimizer.step()
+    assert weight.isnan().all()

@@ -50,7 +50,9 @@ def test_a_calibrated_ensemble_knows_its_ranges_there():
     with PretendedGpu():
         there = move_graph(graph)
         assert ensemble(there, spread=False).energy_std.is_cuda
-        assert not any(far.is_cuda for far in foreignness(ensemble, [there]).values())
+        far = foreignness(ensemble, [there])
+        assert set(far) == {"extrapolation", "mahalanobis"}
+        assert not any(one.is_cuda for one in far.values())
         assert extrapolations(ensemble, ethanols(1))
         engine = Walkers(
             ensemble, [start_walker(ethanols(1)[0], temperature_K=300.0, seed=1)], timestep_fs=0.5, friction_per_fs=0.0, skin=0.5
