@@ -21,8 +21,9 @@ def test_one_member_is_that_potential():
 def test_mean_and_spread_are_those_of_the_members():
     for structures in (ethanols(2), carbons(2)):
         graph = graph_of(structures)
-        members = [potential_for(graph, seed).eval() for seed in range(2)]
-        members.append(potential_for(graph_of(structures[:1]), 2).eval())  # whose features have other scales
+        members = [potential_for(graph, seed).eval() for seed in range(3)]
+        members[2].feature_mean.add_(0.1)
+        members[2].feature_std.mul_(1.5)
         assert not Ensemble(members).shares_scales
         each, ensemble = [member(graph) for member in members], Ensemble(members)(graph)
         for name in ("energy", "forces", "stress"):
