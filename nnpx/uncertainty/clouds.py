@@ -36,7 +36,7 @@ class Clouds:
     precision: Float[Tensor, "species width width"]
 
     @classmethod
-    def of(cls, pieces: Iterable[tuple[Float[Tensor, "atom width"], Int[Tensor, " atom"]]], n_species: int) -> "Clouds":
+    def of(cls, pieces: Iterable[tuple[Float[Tensor, "_ width"], Int[Tensor, " _"]]], n_species: int) -> "Clouds":
         """Those of these environments: what the last layer reads of them, and their elements."""
         total: list[Tensor] = []
         for signal, species in pieces:
