@@ -1,7 +1,7 @@
 """A trained potential in one file: weights, configuration, elements, units, calibration and provenance. Loading executes nothing from it.
 
-The file is a safetensors file: tensors `member.<k>.<name>`, `ranges.<name>` and `clouds.<name>`, and one JSON text in its metadata. The
-classes named in the configuration are built through the same door as everywhere, which opens for nnpx's own classes only.
+The file is a safetensors file: tensors `member.<k>.<name>`, `ranges.<name>` and `mahalanobis.<name>`, and one JSON text in its metadata.
+The classes named in the configuration are built through the same door as everywhere, which opens for nnpx's own classes only.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,9 +20,11 @@ from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError
 from nnpx.uncertainty import Calibration
-from nnpx.uncertainty.clouds import Clouds
+from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
 
+#: what a potential knows of its training set
+Ground = TypeVar("Ground", Ranges, Mahalanobis)
 #: raised whenever the meaning of the file changes; older formats stay readable
 FORMAT: Final = 1
 #: key of the JSON text in the metadata
@@ -69,7 +71,7 @@ def save(
         for k, member in enumerate(ensemble.members)
         for name, value in member.state_dict().items()
     }
-    for kind, ground in {"ranges": ensemble.ranges, "clouds": ensemble.clouds}.items():
+    for kind, ground in {"ranges": ensemble.ranges, "mahalanobis": ensemble.mahalanobis}.items():
         if ground is not None:
             tensors.update({f"{kind}.{name}": value.cpu().contiguous() for name, value in vars(ground).items()})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +157,9 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             weights = {name.removeprefix(own): file.get_tensor(name) for name in file.keys() if name.startswith(own)}  # noqa: SIM118  it is no mapping
             _fill(member, weights, str(path))
             member.to_precision(dtype)
-        ranges, clouds = _ground(file, "ranges", Ranges), _ground(file, "clouds", Clouds)
+        ranges, mahalanobis = _ground(file, "ranges", Ranges), _ground(file, "mahalanobis", Mahalanobis)
     calibration = Calibration.from_json(header.get("calibration", {}))
-    return Ensemble(members, calibration, ranges, clouds).to(device).eval()
+    return Ensemble(members, calibration, ranges, mahalanobis).to(device).eval()
 
 
 def _local(path: str | Path) -> Path:
@@ -169,7 +171,7 @@ def _local(path: str | Path) -> Path:
     return registered_file(str(path), Path.cwd())
 
 
-def _ground(file: Any, kind: str, made: type[Any]) -> Any:
+def _ground(file: Any, kind: str, made: type[Ground]) -> Ground | None:
     """What a potential knows of its training set; None in an older file."""
     names = [field.name for field in fields(made)]
     known = {f"{kind}.{name}" for name in names} <= set(file.keys())

@@ -13,7 +13,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from nnpx.artifact import load
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import foreignness
+from nnpx.extrapolation import novelty
 from nnpx.neighbors import graph_from_atoms
 from nnpx.potential import Potential
 
@@ -60,9 +60,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
         self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
-        known = {"extrapolation": self.ensemble.ranges, "mahalanobis": self.ensemble.clouds}
-        self.foreign = [name for name, ground in known.items() if ground is not None]
-        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ()), *self.foreign]
+        known = {"extrapolation": self.ensemble.ranges, "mahalanobis": self.ensemble.mahalanobis}
+        self.novelties = [name for name, ground in known.items() if ground is not None]
+        extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ()), *self.novelties]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *extra]
 
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
@@ -98,8 +98,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         if self.knows_noise:
             self.results["energy_noise"] = float(prediction.energy_noise[0])
             self.results["forces_noise"] = _numpy(prediction.forces_noise)
-        if set(asked) & set(self.foreign):
-            self.results.update({name: values.numpy() for name, values in foreignness(self.ensemble, [graph]).items()})
+        if set(asked) & set(self.novelties):
+            self.results.update({name: values.numpy() for name, values in novelty(self.ensemble, [graph]).items()})
         if self.ensemble.n_members > 1:
             self.results["energy_std"] = float(prediction.energy_std[0])
             if with_spread:

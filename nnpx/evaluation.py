@@ -71,7 +71,7 @@ class Comparison:
     stress: Float[np.ndarray, "structure 3 3"]  #: eV/Å³
     energy_noise: Float[np.ndarray, " structure"]  #: standard deviation of the labels around the truth, predicted and given, eV
     forces_noise: Float[np.ndarray, "atom 3"]  #: standard deviation of the labels around the truth, eV/Å
-    foreign: Mapping[str, Float[np.ndarray, " atom"]]  #: what is known of how foreign each atom is: see `nnpx.extrapolation.foreignness`
+    novelty: Mapping[str, Float[np.ndarray, " atom"]]  #: what is known of how foreign each atom is: see `nnpx.extrapolation.novelty`
 
     @property
     def n_atoms(self) -> Int[np.ndarray, " structure"]:
@@ -88,7 +88,7 @@ class Comparison:
 
     def strangeness(self) -> dict[str, Float[np.ndarray, " structure"]]:
         """Of each structure the largest spread of the members' forces on an atom (eV/Å), and the most foreign atom by every measure."""
-        known = {"spread": self.force_spreads(), **self.foreign}
+        known = {"spread": self.force_spreads(), **self.novelty}
         known = {name: values for name, values in known.items() if not np.isnan(values).any()}
         largest = {name: np.zeros(len(self.groups)) for name in known}
         for name, values in known.items():
@@ -125,7 +125,7 @@ def compare(
     prediction: Prediction,
     numbers: Sequence[int],
     groups: Sequence[str],
-    foreign: Mapping[str, Float[torch.Tensor, " atom"]] | None = None,
+    novelty: Mapping[str, Float[torch.Tensor, " atom"]] | None = None,
 ) -> Comparison:
     """Labels of `graph` beside `prediction`.
 
@@ -134,7 +134,7 @@ def compare(
         prediction: for the same structures.
         numbers: the potential's elements.
         groups: one name per structure.
-        foreign: how foreign each atom is, where that is of interest.
+        novelty: how foreign each atom is, where that is of interest.
 
     Raises:
         DataError: the prediction or the groups belong to another set of structures, or a prediction is not finite.
@@ -157,7 +157,7 @@ def compare(
         stress=_array(prediction.stress),
         energy_noise=_array(in_quadrature(prediction.energy_noise, graph.energy_noise.to(prediction.energy_noise))),
         forces_noise=_array(prediction.forces_noise),
-        foreign={name: _array(values) for name, values in (foreign or {}).items()},
+        novelty={name: _array(values) for name, values in (novelty or {}).items()},
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from nnpx.ensemble import Ensemble
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
-from nnpx.uncertainty.clouds import Clouds
+from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
 
 
@@ -44,30 +44,31 @@ def measure_ranges(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Ranges:
     member = ensemble.members[0]
     ranges = Ranges.empty(len(ensemble.numbers), member.descriptor.n_features)
     for piece in pieces:
-        ranges = ranges.including(_features(ensemble, piece), piece.species)
+        ranges = ranges.including(_described(ensemble, piece)[1], piece.species)
     return ranges
 
 
-def measure_clouds(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Clouds:
+def measure_mahalanobis(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> Mahalanobis:
     """Where the last layer of the first member sees the environments of these structures."""
-    return Clouds.of(((_last_signal(ensemble, piece), piece.species) for piece in pieces), len(ensemble.numbers))
+    described = ((_last_layer_features(ensemble, piece, *_described(ensemble, piece)), piece.species) for piece in pieces)
+    return Mahalanobis.of(described, len(ensemble.numbers))
 
 
-def foreignness(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> dict[str, Float[Tensor, " atom"]]:
+def novelty(ensemble: Ensemble, pieces: Iterable[AtomicGraph]) -> dict[str, Float[Tensor, " atom"]]:
     """What is known of how foreign each atom is: `extrapolation` and `mahalanobis`; nothing from the file of an older potential.
 
     `extrapolation` is how far the most foreign feature lies beyond its range, in the widths by which features are divided (`Scales`), and 0
-    within; `mahalanobis` the distance of `nnpx.uncertainty.clouds`, about 1 on known ground.
+    within; `mahalanobis` the distance of `nnpx.uncertainty.mahalanobis`, about 1 on known ground.
     """
-    width, ranges, clouds = ensemble.members[0].feature_std, ensemble.ranges, ensemble.clouds
+    width, ranges, mahalanobis = ensemble.members[0].feature_std, ensemble.ranges, ensemble.mahalanobis
     found: dict[str, list[Tensor]] = {}
     for piece in pieces:
+        chemistry, geometry = _described(ensemble, piece)
         if ranges is not None:
-            beyond = ranges.excess(_features(ensemble, piece), piece.species, width).amax(1)
-            found.setdefault("extrapolation", []).append(beyond)
-        if clouds is not None:
-            distance = clouds.distance(_last_signal(ensemble, piece), piece.species)
-            found.setdefault("mahalanobis", []).append(distance)
+            found.setdefault("extrapolation", []).append(ranges.excess(geometry, piece.species, width).amax(1))
+        if mahalanobis is not None:
+            signal = _last_layer_features(ensemble, piece, chemistry, geometry)
+            found.setdefault("mahalanobis", []).append(mahalanobis.distance(signal, piece.species))
     return {name: torch.cat(parts).double().cpu() for name, parts in found.items()}
 
 
@@ -86,7 +87,7 @@ def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapol
     if ensemble.ranges is None:
         return []
     graph = graph.cast(ensemble.dtype).to(ensemble.device)
-    member, ranges, features = ensemble.members[0], ensemble.ranges, _features(ensemble, graph)
+    member, ranges, features = ensemble.members[0], ensemble.ranges, _described(ensemble, graph)[1]
     beyond = ranges.excess(features, graph.species, member.feature_std)
     atoms, columns = torch.nonzero(beyond, as_tuple=True)
     order = torch.argsort(beyond[atoms, columns], descending=True)
@@ -106,14 +107,13 @@ def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapol
     ]
 
 
-def _features(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom feature"]:
+def _described(ensemble: Ensemble, graph: AtomicGraph) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:
     with torch.no_grad():
-        return ensemble.members[0].describe(graph, graph.edges(), graph.species)[1]
+        return ensemble.members[0].describe(graph, graph.edges(), graph.species)
 
 
-def _last_signal(ensemble: Ensemble, graph: AtomicGraph) -> Float[Tensor, "atom width"]:
-    member = ensemble.members[0]
+def _last_layer_features(
+    ensemble: Ensemble, graph: AtomicGraph, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"]
+) -> Float[Tensor, "atom width"]:
     with torch.no_grad():
-        chemistry, geometry = member.describe(graph, graph.edges(), graph.species)
-        signal: Tensor = member.network.last_signal(member.standardised(geometry, graph.species), chemistry, graph.species)
-    return signal
+        return ensemble.members[0].last_layer_features(chemistry, geometry, graph.species)

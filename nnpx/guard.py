@@ -145,7 +145,7 @@ def _resolvers_in(value: object) -> Iterator[str]:
         while trees:
             tree = trees.pop()
             if isinstance(tree, OmegaConfGrammarParser.InterpolationResolverContext):
-                yield tree.resolverName().getText()  # type: ignore[no-untyped-call]
+                yield tree.resolverName().getText()  # type: ignore[no-untyped-call]  # ANTLR is not typed
             trees += tree.getChildren() if hasattr(tree, "getChildren") else []
 
 

@@ -61,7 +61,7 @@ def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: 
     manager = SyncManager(ctx=context)
     manager.start(_end_with, (os.getpid(),))
     with manager, ProcessPoolExecutor(n_processes, context, _start_worker, (threads, os.getpid())) as pool:
-        reports: Queue[Report] = manager.Queue()  # type: ignore[assignment]
+        reports: Queue[Report] = manager.Queue()  # type: ignore[assignment]  # a proxy that behaves like one
         futures = [pool.submit(_train_in_worker, task, member, seed, reports) for member, seed in enumerate(seeds)]
         try:
             for received in _until_done(futures, reports):

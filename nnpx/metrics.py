@@ -70,7 +70,7 @@ def _errors(comparison: Comparison, chosen: Bool[np.ndarray, " structure"]) -> M
         "forces": statistics((comparison.forces - comparison.forces_label)[atoms]),
         "stress": statistics(stress[:, upper[0], upper[1]]),
     }
-    excess = comparison.foreign.get("extrapolation")
+    excess = comparison.novelty.get("extrapolation")
     share = {} if excess is None else {"extrapolating_atoms": float((excess[atoms] > 0).mean())}
     return {**{key: value for key, value in found.items() if value}, **share}
 

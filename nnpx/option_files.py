@@ -230,7 +230,7 @@ def _has_header(path: Path) -> bool:
 
 
 @final
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # the fast one, where PyYAML has it
     """YAML's safe loader, which does not take a key twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

@@ -13,7 +13,7 @@ import torch
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, calibrate, compare, predict
-from nnpx.extrapolation import measure_clouds, measure_ranges
+from nnpx.extrapolation import measure_mahalanobis, measure_ranges
 from nnpx.graph import AtomicGraph
 from nnpx.metrics import metrics
 from nnpx.neighbors import graph_from_list
@@ -40,9 +40,9 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
     """
     train, valid = (_graph(ensemble, prepared / f"{part}.extxyz") for part in ("train", "valid"))
     ranges = None if train is None else measure_ranges(ensemble, batches(train))
-    clouds = None if train is None else measure_clouds(ensemble, batches(train))
+    mahalanobis = None if train is None else measure_mahalanobis(ensemble, batches(train))
     calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
-    return Ensemble([*ensemble.members], calibration, ranges, clouds).eval()
+    return Ensemble([*ensemble.members], calibration, ranges, mahalanobis).eval()
 
 
 def uncalibrated(ensemble: Ensemble, uncertainty: Uncertainty) -> list[str]:

@@ -115,7 +115,7 @@ def read_composed(path: Path, nouns: Sequence[str]) -> DictConfig:
         do = f"Compose it: nnpx compose, or nnpx compose --config-dir DIR {OVERLAY}={path.stem} for DIR/{OVERLAY}/{path.name}."
         raise ConfigError(relative(path), expected="a composed experiment, with every group in it", found=found, do=do)
     with readable():
-        config: DictConfig = OmegaConf.create(path.read_text(encoding="utf-8-sig"))  # type: ignore[assignment]
+        config: DictConfig = OmegaConf.create(path.read_text(encoding="utf-8-sig"))  # type: ignore[assignment]  # a text of keys, as checked above
         return config
 
 

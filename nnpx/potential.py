@@ -93,8 +93,15 @@ class Potential(nn.Module):
         return chemistry, geometry
 
     def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
-        """Geometry with the mean 0 and the width 1 that it has in training."""
+        """Geometry with the mean 0 that it has in training, in units of its width there or of the floor (`trainer.feature_floor`)."""
         return (geometry - self.feature_mean[species]) / self.feature_std[species]
+
+    def last_layer_features(
+        self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
+    ) -> Float[Tensor, "atom width"]:
+        """What the last layer of the network reads of each atom, dimensionless: `learned` is linear in it."""
+        signal: Tensor = self.network.last_layer_features(self.standardised(geometry, species), chemistry, species)
+        return signal
 
     def learned(
         self, chemistry: Float[Tensor, "atom channel"], standardised: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]

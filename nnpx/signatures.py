@@ -179,7 +179,7 @@ class _Module:
         self.known[definition.name] = shadow  # before its constructor, which may speak of it
         constructor = self._constructor(definition)
         if constructor is not None:
-            shadow.__init__ = constructor  # type: ignore[misc]
+            shadow.__init__ = constructor  # type: ignore[misc]  # the class is built here
         return shadow
 
     def _constructor(self, definition: ast.ClassDef) -> Callable[..., None] | None:
@@ -201,7 +201,7 @@ class _Module:
 
         hints = {word.arg: self.evaluate(word.annotation) for word, _, _ in taken if word.annotation is not None}
         constructor.__annotations__ = hints
-        constructor.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        constructor.__signature__ = inspect.Signature([  # type: ignore[attr-defined]  # inspect reads it from any function
             kinds(word.arg, kind, default=kinds.empty if default is None else default, annotation=hints.get(word.arg, kinds.empty))
             for word, kind, default in taken
         ])  # fmt: skip

@@ -49,4 +49,4 @@ def _pipeline(verb: str) -> "Callable[[DictConfig, Path], None]":
         raise ConfigError(verb, expected="a pipeline", found=f"nothing at {path}", do="Install nnpx again.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main  # type: ignore[no-any-return]
+    return module.main  # type: ignore[no-any-return]  # every pipeline has one

@@ -15,7 +15,7 @@ from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, check_same_data, compare, predict
-from nnpx.extrapolation import foreignness
+from nnpx.extrapolation import novelty
 from nnpx.metrics import UNITS, measured
 from nnpx.neighbors import graph_from_list
 from nnpx.report import as_rich, write_page
@@ -56,4 +56,4 @@ def _compare(ensemble: Ensemble, path: Path) -> Comparison:
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name)
     pieces = track(list(batches(graph)), description=f"predicting {path.stem}", transient=True, disable=not Console().is_terminal)
     groups = [str(atoms.info.get("group", atoms.info.get("config_type", ""))) for atoms in structures]
-    return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups, foreignness(ensemble, batches(graph)))
+    return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups, novelty(ensemble, batches(graph)))

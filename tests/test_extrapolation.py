@@ -10,7 +10,7 @@ from small import CONFIG, ethanols, graph_of, potential_for
 from nnpx import artifact
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import extrapolations, foreignness, measure_clouds, measure_ranges
+from nnpx.extrapolation import extrapolations, measure_mahalanobis, measure_ranges, novelty
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def ensemble():
     graph = graph_of(ethanols(20))
     members = [potential_for(graph, seed).eval() for seed in range(2)]
     pieces = [graph_of(ethanols(10)), graph_of(ethanols(20)[10:])]
-    return Ensemble(members, None, measure_ranges(Ensemble(members), pieces), measure_clouds(Ensemble(members), pieces))
+    return Ensemble(members, None, measure_ranges(Ensemble(members), pieces), measure_mahalanobis(Ensemble(members), pieces))
 
 
 def test_structures_of_the_training_set_lie_within_and_touch_every_bound(ensemble):
@@ -36,7 +36,7 @@ def test_single_precision_alone_leaves_no_range(ensemble):
     narrow = copy.deepcopy(ensemble)
     for member in narrow.members:
         member.to_precision(torch.float32)
-    assert foreignness(narrow, [graph_of(ethanols(20)).cast(torch.float32)])["extrapolation"].max() == 0
+    assert novelty(narrow, [graph_of(ethanols(20)).cast(torch.float32)])["extrapolation"].max() == 0
 
 
 def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
@@ -51,7 +51,7 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
     assert not worst.low <= worst.value <= worst.high
     assert worst.feature in ensemble.members[0].descriptor.names()
     assert str(worst).startswith(f"structure 1, atom {worst.atom} ({worst.element}): G")
-    by_atom = foreignness(ensemble, [graph_of([familiar, stretched])])["extrapolation"]
+    by_atom = novelty(ensemble, [graph_of([familiar, stretched])])["extrapolation"]
     assert by_atom[:9].max() == 0
     assert by_atom[9 + worst.atom] == by_atom.max()
 
@@ -59,10 +59,10 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
 def test_the_calculator_says_it_of_every_atom(ensemble):
     far = ethanols(1, displacement=0.4)[0]
     found = Calculator(ensemble).get_property("extrapolation", far)
-    assert found == pytest.approx(foreignness(ensemble, [graph_of([far])])["extrapolation"].numpy())
+    assert found == pytest.approx(novelty(ensemble, [graph_of([far])])["extrapolation"].numpy())
     assert found.max() > 0
     distance = Calculator(ensemble).get_property("mahalanobis", far)
-    assert distance == pytest.approx(foreignness(ensemble, [graph_of([far])])["mahalanobis"].numpy())
+    assert distance == pytest.approx(novelty(ensemble, [graph_of([far])])["mahalanobis"].numpy())
     assert distance.max() > 3
     assert not {"extrapolation", "mahalanobis"} & set(Calculator(Ensemble([*ensemble.members])).implemented_properties)
 
@@ -72,8 +72,8 @@ def test_an_element_that_was_never_trained_on_is_off_all_ground():
     member = potential_for(graph, 0).eval()
     water = molecule("H2O")
     pieces = [graph_of([water])]
-    without_carbon = Ensemble([member], None, measure_ranges(Ensemble([member]), pieces), measure_clouds(Ensemble([member]), pieces))
-    for found in foreignness(without_carbon, [graph_of([molecule("CH3CH2OH")])]).values():
+    without_carbon = Ensemble([member], None, measure_ranges(Ensemble([member]), pieces), measure_mahalanobis(Ensemble([member]), pieces))
+    for found in novelty(without_carbon, [graph_of([molecule("CH3CH2OH")])]).values():
         assert torch.isinf(found[:2]).all()
 
 
@@ -82,13 +82,13 @@ def test_the_file_keeps_ranges_and_clouds_and_an_older_one_knows_none(tmp_path, 
     loaded = artifact.load(tmp_path / "p.nnpx")
     assert torch.equal(loaded.ranges.low, ensemble.ranges.low)
     assert torch.equal(loaded.ranges.high, ensemble.ranges.high)
-    assert torch.equal(loaded.clouds.mean, ensemble.clouds.mean)
-    assert torch.equal(loaded.clouds.precision, ensemble.clouds.precision)
+    assert torch.equal(loaded.mahalanobis.mean, ensemble.mahalanobis.mean)
+    assert torch.equal(loaded.mahalanobis.precision, ensemble.mahalanobis.precision)
     artifact.save(
         tmp_path / "p.nnpx", Ensemble([*ensemble.members], None, ensemble.ranges), config=CONFIG, card={}, provenance={}, training={}
     )
-    assert list(foreignness(artifact.load(tmp_path / "p.nnpx"), [graph_of(ethanols(1))])) == ["extrapolation"]
+    assert list(novelty(artifact.load(tmp_path / "p.nnpx"), [graph_of(ethanols(1))])) == ["extrapolation"]
     artifact.save(tmp_path / "p.nnpx", Ensemble([*ensemble.members]), config=CONFIG, card={}, provenance={}, training={})
     older = artifact.load(tmp_path / "p.nnpx")
     assert extrapolations(older, ethanols(1, displacement=0.5)) == []
-    assert foreignness(older, [graph_of(ethanols(1))]) == {}
+    assert novelty(older, [graph_of(ethanols(1))]) == {}

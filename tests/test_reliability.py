@@ -29,7 +29,7 @@ def comparison(scale):
         stress=nothing,
         energy_noise=np.full(1, np.nan),
         forces_noise=np.full((N, 3), np.nan),
-        foreign={},
+        novelty={},
     )
 
 

@@ -83,7 +83,7 @@ class Job(ABC):
     @final
     def key(self) -> str:
         """A hash of everything that the result depends on besides the engine."""
-        content = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        content = {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]  # all jobs are dataclasses
         return hashlib.sha256(json.dumps([type(self).__name__, content], sort_keys=True).encode()).hexdigest()
 
 

@@ -17,7 +17,7 @@ from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential
 from nnpx.uncertainty import Calibration
-from nnpx.uncertainty.clouds import Clouds
+from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
 
 #: centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md), elsewhere
@@ -51,7 +51,7 @@ class Ensemble(nn.Module):
         members: at least one potential; all know the same elements.
         calibration: makes the spread a standard deviation of the errors; without it stays σ_V and σ_F.
         ranges: of the features of the first member in training; None where they are not known.
-        clouds: of what the last layer of the first member reads in training; None where they are not known.
+        mahalanobis: of what the last layer of the first member reads in training; None where they are not known.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Ensemble(nn.Module):
         members: list[Potential],
         calibration: Calibration | None = None,
         ranges: Ranges | None = None,
-        clouds: Clouds | None = None,
+        mahalanobis: Mahalanobis | None = None,
     ) -> None:
         super().__init__()
-        self.calibration, self.ranges, self.clouds = calibration or Calibration(), ranges, clouds
+        self.calibration, self.ranges, self.mahalanobis = calibration or Calibration(), ranges, mahalanobis
         self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
         self.numbers = members[0].numbers
         self.cutoff_radius = members[0].cutoff_radius

@@ -48,7 +48,7 @@ def _piece(member: Potential, graph: AtomicGraph) -> tuple[np.ndarray, np.ndarra
     with torch.no_grad():
         chemistry, geometry = member.describe(graph, graph.edges(), graph.species)
         standardised = member.standardised(geometry, graph.species)
-        signal = member.network.last_signal(standardised, chemistry, graph.species)
+        signal = member.last_layer_features(chemistry, geometry, graph.species)
     count = _by_element(torch.ones_like(signal[:, :1]), graph, member).clamp_min(1)
     means = _by_element(standardised, graph, member) / count
     return _by_element(signal, graph, member).flatten(1).double().numpy(), means.flatten(1).double().numpy()

@@ -23,7 +23,7 @@ class Network(nn.Module, ABC):
         """The outputs of every atom, dimensionless: at first energies, one for each head."""
 
     @abstractmethod
-    def last_signal(
+    def last_layer_features(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],

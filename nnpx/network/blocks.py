@@ -55,13 +55,13 @@ class Blocks(nn.Module):
         self.offset = nn.Parameter(torch.zeros(n_outputs, dtype=torch.float64))
         self.activation = torch.tanh if activation == "tanh" else functional.silu
 
-    def forward(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom output"]:
-        """The outputs of every row."""
-        return torch.addmm(self.offset, self.last_signal(inputs, before), self.leave)
-
-    def last_signal(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom width"]:
+    def forward(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom width"]:
         """What the last block gives, h."""
         signal = torch.addmm(self.bias, inputs, self.enter)
         for k, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
             signal = torch.addmm(signal, self.activation(before(k, signal, inner)), outer)
         return signal
+
+    def read(self, signal: Float[Tensor, "atom width"]) -> Float[Tensor, "atom output"]:
+        """The outputs, of which every one is a weighted sum of h."""
+        return torch.addmm(self.offset, signal, self.leave)

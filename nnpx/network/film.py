@@ -72,17 +72,17 @@ class Film(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
-        outputs: Tensor = self.blocks(geometry, self._modulated(chemistry))
-        return outputs
+        return self.blocks.read(self.last_layer_features(geometry, chemistry, species))
 
-    def last_signal(
+    def last_layer_features(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom width"]:
         """What the last block gives, h."""
-        return self.blocks.last_signal(geometry, self._modulated(chemistry))
+        signal: Tensor = self.blocks(geometry, self._modulated(chemistry))
+        return signal
 
     def _modulated(self, chemistry: Float[Tensor, "atom channel"]) -> Before:
         modulation = functional.linear(chemistry, self.slope, self.start).chunk(2 * self.n_blocks, dim=-1)

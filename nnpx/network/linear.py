@@ -51,7 +51,7 @@ class Linear(Network):
         """E_i from row i alone, by the coefficients of its element."""
         return (geometry[:, None, :] * self.weights.index_select(0, species)).sum(-1) + self.biases.index_select(0, species)
 
-    def last_signal(
+    def last_layer_features(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],

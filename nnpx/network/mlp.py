@@ -60,9 +60,9 @@ class MLP(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
-        return functional.linear(self.last_signal(geometry, chemistry, species), self.weights[-1], self.biases[-1])
+        return functional.linear(self.last_layer_features(geometry, chemistry, species), self.weights[-1], self.biases[-1])
 
-    def last_signal(
+    def last_layer_features(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],

@@ -70,7 +70,7 @@ class PerSpecies(Network):
             return self.stacked(geometry, species)
         return self.sorted_by_species(geometry, species)
 
-    def last_signal(
+    def last_layer_features(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],

@@ -64,17 +64,17 @@ class Residual(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone; the element is known through its chemistry."""
-        outputs: Tensor = self.blocks(torch.cat((geometry, chemistry), dim=-1), self._biased)
-        return outputs
+        return self.blocks.read(self.last_layer_features(geometry, chemistry, species))
 
-    def last_signal(
+    def last_layer_features(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom width"]:
         """What the last block gives, h."""
-        return self.blocks.last_signal(torch.cat((geometry, chemistry), dim=-1), self._biased)
+        signal: Tensor = self.blocks(torch.cat((geometry, chemistry), dim=-1), self._biased)
+        return signal
 
     def _biased(self, k: int, signal: Tensor, weight: Tensor) -> Tensor:
         return torch.addmm(self.biases[k], signal, weight)

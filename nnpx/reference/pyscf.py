@@ -65,7 +65,7 @@ class PySCF(Reference):
 
 
 @final
-class KohnSham(Calculator):  # type: ignore[misc]
+class KohnSham(Calculator):  # type: ignore[misc]  # ASE is not typed
     """PySCF's energy and analytic gradient as an ASE calculator.
 
     Args:

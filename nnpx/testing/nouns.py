@@ -145,11 +145,11 @@ def batch_size_changes_no_atomic_energy(case: NetworkCase) -> None:
     require_equal("batch independence, 1 of 2000", one, many[4:5], within=1e-12, unit="")
 
 
-def network_is_linear_in_its_last_signal(case: NetworkCase) -> None:
-    """E_i = w_z · h_i + b_z, w and b of the element at most: what `Network.last_signal` gives explains the outputs, without a rest."""
+def network_is_linear_in_its_last_layer_features(case: NetworkCase) -> None:
+    """E_i = w_z · h_i + b_z, w and b of the element at most: h, the last-layer features, explains the outputs without a rest."""
     geometry, chemistry, species = case.inputs(600)
     with torch.no_grad():
-        outputs, signal = case.network(geometry, chemistry, species), case.network.last_signal(geometry, chemistry, species)
+        outputs, signal = case.network(geometry, chemistry, species), case.network.last_layer_features(geometry, chemistry, species)
     for element in species.unique():
         own = species == element
         read = torch.cat((signal[own], torch.ones_like(signal[own][:, :1])), 1)
@@ -241,7 +241,7 @@ EMBEDDING_LAWS: Final[tuple[Callable[[EmbeddingBuilder], None], ...]] = (same_sp
 NETWORK_LAWS: Final[tuple[Callable[[NetworkCase], None], ...]] = (
     atomic_energy_depends_on_own_row_only,
     batch_size_changes_no_atomic_energy,
-    network_is_linear_in_its_last_signal,
+    network_is_linear_in_its_last_layer_features,
     network_has_second_derivatives,
 )
 PRIOR_LAWS: Final[tuple[Callable[[PriorCase], None], ...]] = (

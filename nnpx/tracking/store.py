@@ -32,7 +32,7 @@ class Unreachable(Exception):  # noqa: N818  a state of the store, not a mistake
     """The store does not answer."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):  # noqa: N818  likewise
     """The store answers and declines the record."""
 
 

@@ -76,7 +76,7 @@ def _delta(overrides: Sequence[str], groups: set[str]) -> dict[str, Any]:
         else:
             OmegaConf.update(values, key, override.value(), force_add=True)
     added = [{f"override /{group}": option} for group, option in choices.items()]
-    return {"defaults": [base, "_self_", *added], **OmegaConf.to_container(values, resolve=False)}  # type: ignore[dict-item]
+    return {"defaults": [base, "_self_", *added], **OmegaConf.to_container(values, resolve=False)}  # type: ignore[dict-item]  # a mapping gives a mapping
 
 
 def _default_experiment() -> str:

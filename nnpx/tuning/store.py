@@ -109,7 +109,7 @@ def best_trials(study: optuna.Study, directions: Mapping[str, str]) -> list[Froz
 
 def _storage(folder: Path, search: Search) -> Any:
     if search.storage == "journal":
-        backend = JournalFileBackend(str(folder / "study.journal"), _FileLock(folder / "journal.lock"))  # type: ignore[arg-type]
+        backend = JournalFileBackend(str(folder / "study.journal"), _FileLock(folder / "journal.lock"))  # type: ignore[arg-type]  # Optuna asks for its own lock class where the same methods are enough
         return optuna.storages.JournalStorage(backend)
     with FileLock(folder / "create.lock"):  # two processes that create a database destroy it
         return optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"timeout": _PATIENCE_S}})

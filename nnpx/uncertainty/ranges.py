@@ -42,7 +42,7 @@ class Ranges:
     def excess(
         self, features: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"], width: Float[Tensor, "species feature"]
     ) -> Float[Tensor, "atom feature"]:
-        """How far beyond its range each feature lies, in its width in training; 0 within, and where rounding may have done it."""
+        """How far beyond its range each feature lies, in the width that divides it; 0 within, and where rounding may have done it."""
         low, high = self.low.to(features)[species], self.high.to(features)[species]
         beyond = torch.maximum(low - features, features - high) / width[species]
         return torch.where(beyond > ROUNDING, beyond, 0.0)

@@ -17,7 +17,7 @@ from nnpx import artifact
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, compare, predict
-from nnpx.extrapolation import foreignness, measure_clouds, measure_ranges
+from nnpx.extrapolation import measure_mahalanobis, measure_ranges, novelty
 from nnpx.files import read_json
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
@@ -45,7 +45,7 @@ def row(project: Path, inside: str, outside: str) -> dict[str, object]:
     ensemble = artifact.load(project / "models/potential.nnpx")
     structures, train = (read(project / f"data/prepared/{part}.extxyz") for part in ("test", "train"))
     known = graph_from_list(train, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="train")
-    ground = measure_ranges(ensemble, batches(known)), measure_clouds(ensemble, batches(known))
+    ground = measure_ranges(ensemble, batches(known)), measure_mahalanobis(ensemble, batches(known))
     ensemble = Ensemble([*ensemble.members], ensemble.calibration, *ground)
     compared: dict[str, Comparison] = {}
     graphs: dict[str, AtomicGraph] = {}
@@ -54,7 +54,7 @@ def row(project: Path, inside: str, outside: str) -> dict[str, object]:
         graphs[group] = graph_from_list(own, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=group)
         prediction = predict(ensemble, batches(graphs[group]))
         compared[group] = compare(
-            graphs[group], prediction, ensemble.numbers, [group] * len(own), foreignness(ensemble, batches(graphs[group]))
+            graphs[group], prediction, ensemble.numbers, [group] * len(own), novelty(ensemble, batches(graphs[group]))
         )
     found: dict[str, object] = {"project": project.name, "members": ensemble.n_members}
     for group, one in compared.items():

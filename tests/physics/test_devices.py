@@ -8,7 +8,7 @@ from small import carbons, ethanols, graph_of
 
 from nnpx.descriptor.stored import is_fixed, store
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import extrapolations, foreignness, measure_clouds
+from nnpx.extrapolation import extrapolations, measure_mahalanobis, novelty
 from nnpx.md.batched import Walkers
 from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
@@ -45,12 +45,12 @@ def test_a_calibrated_ensemble_knows_its_ranges_there():
     members, graph = [potential_of(USUAL, ethanols(2)).eval() for _ in range(2)], graph_of(ethanols(2))
     n_features = members[0].descriptor.n_features
     ranges = Ranges.empty(3, n_features).including(torch.ones(3, n_features, dtype=torch.float64), torch.arange(3))
-    clouds = measure_clouds(Ensemble(members), [graph])
-    ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges, clouds)
+    mahalanobis = measure_mahalanobis(Ensemble(members), [graph])
+    ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges, mahalanobis)
     with PretendedGpu():
         there = move_graph(graph)
         assert ensemble(there, spread=False).energy_std.is_cuda
-        far = foreignness(ensemble, [there])
+        far = novelty(ensemble, [there])
         assert set(far) == {"extrapolation", "mahalanobis"}
         assert not any(one.is_cuda for one in far.values())
         assert extrapolations(ensemble, ethanols(1))

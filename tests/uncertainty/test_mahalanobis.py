@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.distance import mahalanobis
 
-from nnpx.uncertainty.clouds import RIDGE, Clouds
+from nnpx.uncertainty.mahalanobis import RIDGE, Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
 
 WIDTH, N = 4, 400
@@ -13,7 +13,7 @@ GENERATOR = torch.Generator().manual_seed(3)
 MIXED = torch.randn(WIDTH, WIDTH, dtype=torch.float64, generator=GENERATOR)
 SPECIES = torch.randint(0, 2, (N,), generator=GENERATOR)
 SIGNAL = torch.randn(N, WIDTH, dtype=torch.float64, generator=GENERATOR) @ MIXED + 5.0 * SPECIES[:, None]
-CLOUDS = Clouds.of([(SIGNAL, SPECIES)], 3)
+KNOWN = Mahalanobis.of([(SIGNAL, SPECIES)], 3)
 
 
 def test_it_is_the_distance_of_mahalanobis_per_direction():
@@ -23,13 +23,13 @@ def test_it_is_the_distance_of_mahalanobis_per_direction():
         covariance = np.cov(own.T, bias=True)
         precision = np.linalg.inv(covariance + RIDGE * np.trace(covariance) / WIDTH * np.eye(WIDTH))
         expected = [mahalanobis(point, own.mean(0), precision) / np.sqrt(WIDTH) for point in elsewhere.numpy()]
-        found = CLOUDS.distance(elsewhere, torch.full((5,), element))
+        found = KNOWN.distance(elsewhere, torch.full((5,), element))
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
 
 
 def test_what_is_like_training_is_at_a_distance_of_about_one():
     like = torch.randn(N, WIDTH, dtype=torch.float64, generator=GENERATOR) @ MIXED + 5.0 * SPECIES[:, None]
-    assert CLOUDS.distance(like, SPECIES).square().mean() == pytest.approx(1.0, abs=0.1)
+    assert KNOWN.distance(like, SPECIES).square().mean() == pytest.approx(1.0, abs=0.1)
 
 
 def test_what_breaks_a_correlation_is_far_though_no_feature_leaves_its_range():
@@ -38,20 +38,20 @@ def test_what_breaks_a_correlation_is_far_though_no_feature_leaves_its_range():
     one = torch.zeros(200, dtype=torch.long)
     broken, first = torch.tensor([[0.8, -0.8]], dtype=torch.float64), torch.zeros(1, dtype=torch.long)
     assert Ranges.empty(1, 2).including(together, one).excess(broken, first, torch.ones(1, 2)).max() == 0
-    clouds = Clouds.of([(together, one)], 1)
-    assert clouds.distance(broken, first) > 10 * clouds.distance(together, one).max()
+    mahalanobis = Mahalanobis.of([(together, one)], 1)
+    assert mahalanobis.distance(broken, first) > 10 * mahalanobis.distance(together, one).max()
 
 
 def test_pieces_add_up():
     pieces = [(SIGNAL[some], SPECIES[some]) for some in torch.arange(N).split(70)]
-    torch.testing.assert_close(Clouds.of(pieces, 3).precision, CLOUDS.precision)
+    torch.testing.assert_close(Mahalanobis.of(pieces, 3).precision, KNOWN.precision)
 
 
 @pytest.mark.parametrize("n", [1, 3, 7, 100])
 def test_of_an_element_without_environments_or_with_equal_ones_nothing_is_known(n):
     for row in SIGNAL[:20]:
-        lonely = Clouds.of([(row.expand(n, -1), torch.ones(n, dtype=torch.long))], 3)
+        lonely = Mahalanobis.of([(row.expand(n, -1), torch.ones(n, dtype=torch.long))], 3)
         for element in (0, 1, 2):
             assert torch.isinf(lonely.distance(row + torch.tensor([[0.0], [1e-3]]), torch.full((2,), element))).all()
-    assert torch.isinf(CLOUDS.distance(SIGNAL[:1], torch.tensor([2]))).all()
-    assert torch.isfinite(CLOUDS.distance(SIGNAL, SPECIES)).all()
+    assert torch.isinf(KNOWN.distance(SIGNAL[:1], torch.tensor([2]))).all()
+    assert torch.isfinite(KNOWN.distance(SIGNAL, SPECIES)).all()

@@ -17,7 +17,7 @@ ROUNDING: Final = 1e-12
 
 @final
 @dataclass(frozen=True)
-class Clouds:
+class Mahalanobis:
     """Mean and inverse covariance of what the last layer reads, over the training environments of each element.
 
         d_i = √((h_i − μ_z)ᵀ (Σ_z + ς² 1)⁻¹ (h_i − μ_z) / K),   ς² = RIDGE · tr Σ_z / K
@@ -36,7 +36,7 @@ class Clouds:
     precision: Float[Tensor, "species width width"]
 
     @classmethod
-    def of(cls, pieces: Iterable[tuple[Float[Tensor, "_ width"], Int[Tensor, " _"]]], n_species: int) -> "Clouds":
+    def of(cls, pieces: Iterable[tuple[Float[Tensor, "_ width"], Int[Tensor, " _"]]], n_species: int) -> "Mahalanobis":
         """Those of these environments: what the last layer reads of them, and their elements."""
         total: list[Tensor] = []
         for signal, species in pieces:
