@@ -60,8 +60,8 @@ class SOAP(Optimizer):
 class RotatedAdam(torch.optim.Optimizer):
     """The steps of `SOAP`.
 
-    The state of a parameter: `step`, the moves made; `mean`, ⟨G⟩ in its own coordinates; `square`, ⟨G′²⟩ in the rotated ones; and for each
-    rotated side, `covariance` (L or R) and `basis` (Q, columns by falling eigenvalue), each under the number of the dimension, −2 or −1.
+    The state of a parameter: `step`, the moves made; `mean` and `square`, ⟨G′⟩ and ⟨G′²⟩ in the rotated coordinates; and for each rotated
+    side, `covariance` (L or R) and `basis` (Q, columns by falling eigenvalue), each under the number of the dimension, −2 or −1.
 
     Args:
         parameters: what is optimised.
@@ -91,11 +91,11 @@ class RotatedAdam(torch.optim.Optimizer):
             if state["basis"]:
                 return
         state["step"] += 1
-        state["mean"].lerp_(gradient, 1.0 - beta1)
         rotated = _rotate(gradient, state["basis"])
-        state["square"].lerp_(rotated.square(), 1.0 - beta2)
+        state["mean"].lerp_(rotated, 1.0 - beta1)
+        state["square"].lerp_(rotated.square_(), 1.0 - beta2)
         width = (state["square"] / (1.0 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        move = _rotate(state["mean"], state["basis"]).div_(1.0 - beta1 ** state["step"]).div_(width)
+        move = (state["mean"] / (1.0 - beta1 ** state["step"])).div_(width)
         weight.mul_(1.0 - group["lr"] * group["weight_decay"])
         weight.add_(_rotate_back(move, state["basis"]), alpha=-group["lr"])
         for side, covariance in state["covariance"].items():
@@ -139,11 +139,14 @@ def _rotate_back(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
 
 
 def _refresh(state: dict[str, Any]) -> None:
-    """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now."""
+    """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now, the mean turned along."""
     for side, covariance in state["covariance"].items():
         basis = state["basis"][side]
         eigenvalues = (basis * (covariance @ basis)).sum(-2)
         order = eigenvalues.argsort(dim=-1, descending=True, stable=True)
         state["square"] = torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side)
         sorted_basis = torch.take_along_dim(basis, order.unsqueeze(-2), dim=-1)
-        state["basis"][side] = torch.linalg.qr(covariance @ sorted_basis).Q.contiguous()
+        refreshed = torch.linalg.qr(covariance @ sorted_basis).Q.contiguous()
+        turn = refreshed.mT @ basis
+        state["mean"] = turn @ state["mean"] if side == -2 else state["mean"] @ turn.mT
+        state["basis"][side] = refreshed

@@ -29,12 +29,12 @@ def constant_shapes() -> Iterator[None]:
     stay, where all cutoff functions are zero. And it sorts many atoms by element: without that all networks are evaluated at all atoms, as
     they are at few.
     """
-    slots, at_most = learned_density.slots, per_species.STACKED_AT_MOST
-    learned_density.slots, per_species.STACKED_AT_MOST = (lambda edges, radius: edges), sys.maxsize
+    slots, at_most = learned_density.slots, per_species.STACKED_IN_TRAINING
+    learned_density.slots, per_species.STACKED_IN_TRAINING = (lambda edges, radius: edges), sys.maxsize
     try:
         yield
     finally:
-        learned_density.slots, per_species.STACKED_AT_MOST = slots, at_most
+        learned_density.slots, per_species.STACKED_IN_TRAINING = slots, at_most
 
 
 class Molecules:

@@ -6,7 +6,7 @@ import torch
 from nnpx.network.initial import lecun_normal
 from nnpx.network.linear import Linear
 from nnpx.network.mlp import MLP
-from nnpx.network.per_species import STACKED_AT_MOST, PerSpecies
+from nnpx.network.per_species import STACKED_IN_TRAINING, PerSpecies
 
 
 def per_species(generator: torch.Generator, n_species: int = 3, n_outputs: int = 1) -> PerSpecies:
@@ -76,7 +76,7 @@ def test_stacked_and_sorted_evaluation_agree(generator):
 
 def test_an_element_without_atoms_is_no_obstacle(generator):
     network = per_species(generator)
-    n_atoms = STACKED_AT_MOST  # times three elements: the sorted path
+    n_atoms = STACKED_IN_TRAINING  # times three elements: the sorted path
     geometry = torch.randn(n_atoms, 6, generator=generator, dtype=torch.float64)
     species = 2 * torch.randint(0, 2, (n_atoms,), generator=generator)
     energies = network(geometry, torch.zeros(n_atoms, 1, dtype=torch.float64), species)
