@@ -1,6 +1,7 @@
 """What is measured on the training set once and then frozen: reference energies, the scale of energies, the width of features."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,9 @@ from torch import Tensor
 from nnpx.graph import AtomicGraph
 from nnpx.potential import Scales
 from nnpx.reduce import sum_atoms_to_structures
+
+#: a width of so little, in units of the features themselves, is that of rounding errors: features are stored in single precision
+ROUNDING: Final = 1e-6
 
 
 def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms: Mapping[int, float], feature_floor: float) -> Scales:
@@ -21,7 +25,7 @@ def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms
         graph: the training set with stored features, the prior taken from its labels.
         numbers: atomic numbers in the order of the species index.
         isolated_atoms: energy of an isolated atom (eV) by atomic number; may be empty.
-        feature_floor: smallest width that a feature is divided by.
+        feature_floor: smallest width that a feature is divided by, in units of the root mean square width of all features.
     """
     n_species = len(numbers)
     composition = sum_atoms_to_structures(torch.nn.functional.one_hot(graph.species, n_species).double(), graph.owner, graph.n_structures)
@@ -37,7 +41,7 @@ def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms
     mean, std = feature_statistics(graph, n_species)
     return Scales(
         feature_mean=mean,
-        feature_std=std.clamp_min(feature_floor),
+        feature_std=std.clamp_min(feature_floor * typical_width(mean, std)),
         energy_scale=energy_scale(graph, residual - shift * composition.sum(1)),
         energy_shift=shift,
         reference_energies=reference_energies,
@@ -62,12 +66,19 @@ def energy_scale(graph: AtomicGraph, residual: Float[Tensor, " structure"]) -> f
 
 
 def feature_statistics(graph: AtomicGraph, n_species: int) -> tuple[Float[Tensor, "species feature"], Float[Tensor, "species feature"]]:
-    """Mean and standard deviation of every feature over the environments of each element."""
+    """Mean and standard deviation of every feature over the environments of each element; zero for an element without atoms."""
     features = graph.features.double()
     mean = torch.zeros(n_species, features.shape[1], dtype=torch.float64)
-    std = torch.ones_like(mean)
+    std = torch.zeros_like(mean)
     for k in range(n_species):
         own = features[graph.species == k]
         if len(own):
             mean[k], std[k] = own.mean(0), own.std(0, unbiased=False)
     return mean, std
+
+
+def typical_width(mean: Float[Tensor, "species feature"], std: Float[Tensor, "species feature"]) -> float:
+    """Root mean square of the widths of all features, over the elements that are there; 1 where nothing varies but by rounding."""
+    present = (mean != 0).any(1) | (std > 0).any(1)
+    size, width = (float(values[present].square().mean().sqrt()) if bool(present.any()) else 0.0 for values in (mean, std))
+    return width if width > ROUNDING * size else 1.0

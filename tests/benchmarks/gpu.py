@@ -26,9 +26,9 @@ from pathlib import Path
 import torch
 from ase import Atoms
 from gpu_correct import correct_descriptors, correct_ensemble, correct_stored, correct_training, correct_waiting
-from gpu_systems import Record, guarded, labelled_silicon, make_update, silicon, tell
+from gpu_systems import Record, guarded, labelled_silicon, silicon, tell
 from gpu_torchani import make_update_of_torchani
-from speed import displaced, potential_for, water
+from speed import displaced, make_update, potential_for, water
 
 from nnpx.ensemble import Ensemble
 from nnpx.neighbors import graph_from_atoms

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.io import write
-from gpu_systems import Record, guarded, labelled_silicon, make_update
+from gpu_systems import Record, guarded, labelled_silicon
 from omegaconf import OmegaConf
-from speed import displaced, potential_for
+from speed import displaced, make_update, potential_for
 
 import nnpx
 from nnpx import artifact

@@ -1,4 +1,4 @@
-"""What the measurements on a GPU share: systems, and an update of a potential."""
+"""What the measurements on a GPU share: systems, and how findings are told."""
 
 import json
 import traceback
@@ -6,17 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from speed import displaced, potential_for
-
-from nnpx.assembly import build_parts
-from nnpx.config import compose, instantiate
-from nnpx.descriptor.stored import store
-from nnpx.graph import AtomicGraph
-from nnpx.potential import Potential
 
 Record = dict[str, Any]
 
@@ -55,27 +47,3 @@ def labelled_silicon() -> list[Atoms]:
         )
         structures.append(atoms)
     return structures
-
-
-def make_update(batch: int, live: bool, overrides: list[str], device: str) -> tuple[Callable[[], None], Potential, AtomicGraph]:
-    """One update on a batch of 64 molecules: selection, energy, forces, loss, gradients, clipping, AdamW, as the peers do."""
-    config, structures = compose(["optimizer=adamw", *overrides]), displaced("mol27", 64)
-    potential, graph = potential_for(structures, overrides)
-    if not live:
-        parts = build_parts(config, numbers=potential.numbers, seed=0)
-        graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
-    graph, potential = graph.cast(torch.float32).to(device), potential.to(device)
-    known = {"knows_energy_std": potential.n_heads > 1, "knows_forces_std": potential.n_heads > 1}
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known).to(device)
-    weights = list(potential.parameters())
-    optimizer = instantiate(config.optimizer).build(weights)
-
-    def step() -> None:
-        potential.train()
-        some = graph.select(torch.randint(graph.n_structures, (batch,)).to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss(potential(some), some, progress=0.0).backward(inputs=weights)
-        torch.nn.utils.clip_grad_norm_(weights, 10.0)
-        optimizer.step()
-
-    return step, potential, graph

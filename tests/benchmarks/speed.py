@@ -105,32 +105,28 @@ def single(system: str, overrides: list[str]) -> Callable[[], None]:
     return evaluate
 
 
-def train(batch: int, live: bool, overrides: list[str]) -> Callable[[], None]:
-    """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW, as the peers do."""
+def make_update(batch: int, live: bool, overrides: list[str], device: str = "cpu") -> tuple[Callable[[], None], Potential, AtomicGraph]:
+    """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW, as the peers do; what it trains, and on what."""
     config, structures = compose(["optimizer=adamw", *overrides]), displaced("mol27", max(64, batch))
     potential, graph = potential_for(structures, overrides)
     if not live:
         parts = build_parts(config, numbers=potential.numbers, seed=0)  # in float64, as what is stored is computed
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
-    graph = graph.cast(torch.float32)
-    loss = instantiate(
-        config.loss,
-        forces_rms=float(potential.energy_scale),
-        numbers=potential.numbers,
-        knows_energy_std=potential.n_heads > 1,
-        knows_forces_std=potential.n_heads > 1,
-    )
-    weights = list(potential.train().parameters())
+    graph, potential = graph.cast(torch.float32).to(device), potential.to(device)
+    known = {"knows_energy_std": potential.n_heads > 1, "knows_forces_std": potential.n_heads > 1}
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known).to(device)
+    weights = list(potential.parameters())
     optimizer = instantiate(config.optimizer).build(weights)
 
     def update() -> None:
-        some = graph.select(torch.randperm(graph.n_structures)[:batch])
+        potential.train()
+        some = graph.select(torch.randperm(graph.n_structures)[:batch].to(device))
         optimizer.zero_grad(set_to_none=True)
         loss(potential(some), some, progress=0.0).backward(inputs=weights)
         torch.nn.utils.clip_grad_norm_(weights, 10.0)
         optimizer.step()
 
-    return update
+    return update, potential, graph
 
 
 def median_seconds(work: Callable[[], None], budget: float) -> float:
@@ -162,7 +158,7 @@ def main() -> None:
     for batch in [asked.batch] if asked.batch else [8, 32]:
         if asked.measure != "single":
             case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
-            cases.append((case, lambda batch=batch: train(batch, asked.live, asked.overrides)))
+            cases.append((case, lambda batch=batch: make_update(batch, asked.live, asked.overrides)[0]))
     for case, make in cases:
         seconds = median_seconds(make(), asked.budget)
         n_atoms = len(SYSTEMS[str(case["system"])]())

@@ -1,0 +1,55 @@
+"""What is measured on the training set: widths of features, whatever their scale."""
+
+import pytest
+import torch
+
+from nnpx.graph import AtomicGraph
+from nnpx.potential import Scales
+from nnpx.statistics import measure_scales
+from tests.small import NUMBERS, ethanols, graph_of
+
+
+def described(features: torch.Tensor) -> AtomicGraph:
+    """Ethanols with made-up features."""
+    graph = graph_of(ethanols(len(features) // 9))
+    return graph.with_(features=features)
+
+
+def scales_of(graph: AtomicGraph, floor: float) -> Scales:
+    return measure_scales(graph, numbers=NUMBERS, isolated_atoms={}, feature_floor=floor)
+
+
+@pytest.fixture
+def features(generator: torch.Generator) -> torch.Tensor:
+    """Of widths 2 and 0.001."""
+    return torch.randn(180, 2, generator=generator, dtype=torch.float64) * torch.tensor([2.0, 0.001], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_the_unit_of_a_descriptor_does_not_matter(features, unit):
+    here, there = scales_of(described(features), 0.3), scales_of(described(unit * features), 0.3)
+    torch.testing.assert_close(there.feature_std, unit * here.feature_std, rtol=1e-12, atol=0.0)
+
+
+def test_what_hardly_varies_is_divided_by_a_fraction_of_the_typical_width(features):
+    graph = described(features)
+    scales = scales_of(graph, 0.3)
+    present = graph.species.unique()
+    free = scales_of(graph, 1e-9).feature_std[present]
+    typical = free.square().mean().sqrt()
+    assert 1.2 < typical < 1.6, "√((2² + 0.001²) / 2)"
+    torch.testing.assert_close(scales.feature_std[present, 1], 0.3 * typical.expand(len(present)), rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(scales.feature_std[present, 0], free[:, 0], rtol=1e-12, atol=0.0)
+
+
+def test_an_element_without_atoms_does_not_count(features):
+    graph = described(features)
+    elsewhere = measure_scales(graph, numbers=[*NUMBERS, 79], isolated_atoms={}, feature_floor=0.3)
+    torch.testing.assert_close(elsewhere.feature_std[: len(NUMBERS)], scales_of(graph, 0.3).feature_std, rtol=1e-12, atol=0.0)
+
+
+def test_rounding_errors_are_not_blown_up():
+    equal = torch.full((9, 3), 0.7, dtype=torch.float64)
+    rounded = equal + 1e-8 * torch.tensor([[1.0], [-1.0], [0.0]], dtype=torch.float64).repeat(3, 1)
+    for features in (equal, rounded):
+        torch.testing.assert_close(scales_of(described(features), 0.3).feature_std, torch.full((len(NUMBERS), 3), 0.3, dtype=torch.float64))
