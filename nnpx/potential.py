@@ -93,7 +93,7 @@ class Potential(nn.Module):
         return chemistry, geometry
 
     def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
-        """Geometry with the mean 0 that it has in training, in units of its width there or of the floor (`trainer.feature_floor`)."""
+        """Geometry with the mean 0 that it has in training, in units of its width there, or of the floor where that is larger."""
         return (geometry - self.feature_mean[species]) / self.feature_std[species]
 
     def last_layer_features(

@@ -11,7 +11,7 @@ from nnpx.graph import AtomicGraph
 from nnpx.potential import Scales
 from nnpx.reduce import sum_atoms_to_structures
 
-#: a width of so little, in units of the features themselves, is that of rounding errors: features are stored in single precision
+#: widths below this fraction of the features' size are rounding errors of single precision
 ROUNDING: Final = 1e-6
 
 
@@ -25,7 +25,8 @@ def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms
         graph: the training set with stored features, the prior taken from its labels.
         numbers: atomic numbers in the order of the species index.
         isolated_atoms: energy of an isolated atom (eV) by atomic number; may be empty.
-        feature_floor: smallest width that a feature is divided by, in units of the root mean square width of all features.
+        feature_floor: smallest width that a feature is divided by, as a fraction of `typical_width`; those of an element without atoms are
+            divided by the typical width itself.
     """
     n_species = len(numbers)
     composition = sum_atoms_to_structures(torch.nn.functional.one_hot(graph.species, n_species).double(), graph.owner, graph.n_structures)
@@ -39,9 +40,11 @@ def measure_scales(graph: AtomicGraph, *, numbers: Sequence[int], isolated_atoms
     residual = target - composition @ reference_energies
     shift = float(residual.sum() / composition.sum()) if len(target) else 0.0
     mean, std = feature_statistics(graph, n_species)
+    width = typical_width(mean, std)
+    absent = torch.bincount(graph.species, minlength=n_species)[:, None] == 0
     return Scales(
         feature_mean=mean,
-        feature_std=std.clamp_min(feature_floor * typical_width(mean, std)),
+        feature_std=torch.where(absent, width, std.clamp_min(feature_floor * width)),
         energy_scale=energy_scale(graph, residual - shift * composition.sum(1)),
         energy_shift=shift,
         reference_energies=reference_energies,
@@ -78,7 +81,10 @@ def feature_statistics(graph: AtomicGraph, n_species: int) -> tuple[Float[Tensor
 
 
 def typical_width(mean: Float[Tensor, "species feature"], std: Float[Tensor, "species feature"]) -> float:
-    """Root mean square of the widths of all features, over the elements that are there; 1 where nothing varies but by rounding."""
-    present = (mean != 0).any(1) | (std > 0).any(1)
-    size, width = (float(values[present].square().mean().sqrt()) if bool(present.any()) else 0.0 for values in (mean, std))
-    return width if width > ROUNDING * size else 1.0
+    """Root mean square of the widths of all features that vary by more than rounding.
+
+    Where none does it is the size of the features, and 1 where they are all zero. Features in another unit have a width in that unit.
+    """
+    size = float(mean.square().mean().sqrt())
+    varying = std[std > ROUNDING * size]
+    return float(varying.square().mean().sqrt()) if len(varying) else size or 1.0

@@ -42,14 +42,24 @@ def test_what_hardly_varies_is_divided_by_a_fraction_of_the_typical_width(featur
     torch.testing.assert_close(scales.feature_std[present, 0], free[:, 0], rtol=1e-12, atol=0.0)
 
 
-def test_an_element_without_atoms_does_not_count(features):
+def test_features_that_never_vary_do_not_count(features):
+    """Of pairs of elements that never meet, say: another element would lower the floor of all."""
+    here = scales_of(described(features), 0.3)
+    there = scales_of(described(torch.cat([features, torch.zeros(180, 3, dtype=torch.float64), features[:1, :1].expand(180, -1)], 1)), 0.3)
+    torch.testing.assert_close(there.feature_std[:, :2], here.feature_std, rtol=1e-12, atol=0.0)
+
+
+def test_an_element_without_atoms_is_divided_by_the_typical_width_and_does_not_count(features):
     graph = described(features)
-    elsewhere = measure_scales(graph, numbers=[*NUMBERS, 79], isolated_atoms={}, feature_floor=0.3)
-    torch.testing.assert_close(elsewhere.feature_std[: len(NUMBERS)], scales_of(graph, 0.3).feature_std, rtol=1e-12, atol=0.0)
+    here, elsewhere = scales_of(graph, 0.3), measure_scales(graph, numbers=[*NUMBERS, 79], isolated_atoms={}, feature_floor=0.3)
+    torch.testing.assert_close(elsewhere.feature_std[: len(NUMBERS)], here.feature_std, rtol=1e-12, atol=0.0)
+    torch.testing.assert_close(elsewhere.feature_std[-1], here.feature_std.min().expand(2) / 0.3, rtol=1e-12, atol=0.0)
 
 
-def test_rounding_errors_are_not_blown_up():
-    equal = torch.full((9, 3), 0.7, dtype=torch.float64)
-    rounded = equal + 1e-8 * torch.tensor([[1.0], [-1.0], [0.0]], dtype=torch.float64).repeat(3, 1)
+@pytest.mark.parametrize("unit", [1e-4, 1.0, 1e4])
+def test_rounding_errors_are_not_blown_up(unit):
+    equal = torch.full((9, 3), unit, dtype=torch.float64)
+    rounded = equal + 1e-8 * unit * torch.tensor([[1.0], [-1.0], [0.0]], dtype=torch.float64).repeat(3, 1)
     for features in (equal, rounded):
-        torch.testing.assert_close(scales_of(described(features), 0.3).feature_std, torch.full((len(NUMBERS), 3), 0.3, dtype=torch.float64))
+        widths = scales_of(described(features), 0.3).feature_std
+        torch.testing.assert_close(widths, torch.full((len(NUMBERS), 3), 0.3 * unit, dtype=torch.float64), rtol=1e-6, atol=0.0)

@@ -29,7 +29,8 @@ class NEP(Descriptor):
         q_n222 = Σ G^{222}_abc A_n2a A_n2b A_n2c                           three neighbours at once
 
     Fan et al. 2021, doi:10.1103/PhysRevB.104.104309; four-body terms: Fan et al. 2022, doi:10.1063/5.0106617. The published five-body
-    term is the square of q_n1 and is left out. Published values differ from these by constant factors, which standardisation removes.
+    term is the square of q_n1 and is left out. Published values differ from these by constant factors, which standardisation removes
+    where a feature varies by more than the floor.
 
     With `species_embedding=onehot` there is one c per pair of elements, as published; with fewer channels, one per pair of channels. Within
     the angular radius r_a the radial functions are those of the cutoff squeezed: φ_k(r r_c / r_a).

@@ -114,14 +114,18 @@ def _first_state(gradient: Tensor, max_dimension: int, share: float) -> dict[str
 
 
 def _eigenvectors(matrix: Tensor) -> Tensor:
-    """Those of the largest eigenvalues first; of a gradient that is not finite none, so that the loss can tell it.
+    """Those of the largest eigenvalues first; the identity for a gradient that is not finite, so that the loss can tell it.
 
-    In double precision: of matrices of low rank with small entries LAPACK's single precision has returned NaN.
+    In double precision: of matrices of low rank with small entries LAPACK's single precision has returned NaN, or failed.
     """
+    identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix).contiguous()
     if not torch.isfinite(matrix).all():
-        return torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device).expand_as(matrix).contiguous()
-    vectors: Tensor = torch.linalg.eigh(matrix.double()).eigenvectors
-    return vectors.flip(-1).to(matrix.dtype).contiguous()
+        return identity
+    try:
+        vectors = torch.linalg.eigh(matrix.double()).eigenvectors
+    except RuntimeError:  # LAPACK has found none; the refreshes turn what stands in for them
+        return identity
+    return vectors.flip(-1).to(matrix.dtype).contiguous() if bool(torch.isfinite(vectors).all()) else identity
 
 
 def _covariance(gradient: Tensor, side: int) -> Tensor:

@@ -12,7 +12,7 @@ from nnpx.errors import CheckpointError
 from nnpx.trainer.average import AveragedWeights
 
 #: raised whenever the content of a checkpoint changes meaning
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def train(device: str, quick: bool) -> Iterator[Record]:
             "acsf, stored": lambda batch=batch: make_update(batch, False, [], device)[0],
             "acsf": lambda batch=batch: make_update(batch, True, [], device)[0],
             "moments": lambda batch=batch: make_update(batch, True, ["experiment=moments"], device)[0],
-            "TorchANI": lambda batch=batch: make_update_of_torchani(displaced("mol27", 64), batch, device),
+            "TorchANI": lambda batch=batch: make_update_of_torchani(displaced("mol27", max(64, batch)), batch, device),
         }
         for name, make in cases.items():
             yield from guarded({"train": name, "batch": batch}, partial(_one_batch, make, batch, device, 0.5 if quick else 2.0))

@@ -26,8 +26,8 @@ def constant_shapes() -> Iterator[None]:
 
     A recorded update repeats its kernels at the shapes that they had, and while it is recorded nothing may wait for the GPU. In two places
     nnpx reads from the GPU what the shapes are, for speed alone. It looks which pairs are within the cutoff: without that those beyond it
-    stay, where all cutoff functions are zero. And it sorts many atoms by element: without that all networks are evaluated at all atoms, as
-    they are at few.
+    stay, where all cutoff functions are zero. And in training it sorts many atoms by element: without that all networks are evaluated at
+    all atoms, as they are at few.
     """
     slots, at_most = learned_density.slots, per_species.STACKED_IN_TRAINING
     learned_density.slots, per_species.STACKED_IN_TRAINING = (lambda edges, radius: edges), sys.maxsize

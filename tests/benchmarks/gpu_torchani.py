@@ -30,7 +30,7 @@ def make_update_of_torchani(structures: list[Atoms], batch: int, device: str) ->
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
 
     def step() -> None:
-        some = torch.randint(len(positions), (batch,)).to(device)
+        some = torch.randperm(len(positions))[:batch].to(device)
         place = positions[some].requires_grad_()
         found = model((numbers[some], place)).energies
         pull = torch.autograd.grad(found.sum(), place, create_graph=True)[0]

@@ -6,7 +6,7 @@ import torch
 from nnpx.network.initial import lecun_normal
 from nnpx.network.linear import Linear
 from nnpx.network.mlp import MLP
-from nnpx.network.per_species import STACKED_IN_TRAINING, PerSpecies
+from nnpx.network.per_species import STACKED_IN_EVALUATION, STACKED_IN_TRAINING, PerSpecies
 
 
 def per_species(generator: torch.Generator, n_species: int = 3, n_outputs: int = 1) -> PerSpecies:
@@ -74,12 +74,18 @@ def test_stacked_and_sorted_evaluation_agree(generator):
     torch.testing.assert_close(stacked, grouped, rtol=0.0, atol=1e-14)
 
 
-def test_an_element_without_atoms_is_no_obstacle(generator):
-    network = per_species(generator)
-    n_atoms = STACKED_IN_TRAINING  # times three elements: the sorted path
+@pytest.mark.parametrize(("training", "most"), [(True, STACKED_IN_TRAINING), (False, STACKED_IN_EVALUATION)])
+@pytest.mark.parametrize("few", [True, False])
+def test_either_way_is_taken_and_an_element_without_atoms_is_no_obstacle(generator, monkeypatch, training, most, few):
+    network, taken = per_species(generator).train(training), []
+    for way in ("stacked", "sorted_by_species"):
+        usual = getattr(network, way)
+        monkeypatch.setattr(network, way, lambda *inputs, way=way, usual=usual: (taken.append(way), usual(*inputs))[1])
+    n_atoms = most // 3 if few else most // 3 + 1  # times three elements
     geometry = torch.randn(n_atoms, 6, generator=generator, dtype=torch.float64)
     species = 2 * torch.randint(0, 2, (n_atoms,), generator=generator)
     energies = network(geometry, torch.zeros(n_atoms, 1, dtype=torch.float64), species)
+    assert taken == ["stacked" if few else "sorted_by_species"]
     torch.testing.assert_close(energies, network.stacked(geometry, species), rtol=0.0, atol=1e-13)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnpx.config import compose, conf_dir, instantiate
+from nnpx.optimizer.soap import _rotate_back
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml"))
 DEFAULT = torch.float64
@@ -144,6 +145,25 @@ def test_soap_takes_the_steps_of_the_paper(shape, max_dimension, rotated):
         weight.grad = torch.tensor(gradient)
         optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.tensor(from_the_paper(gradients, numbers, 3, rotated)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("max_dimension", "rotated"), [(9, {-2, -1}), (5, {-1})])
+def test_the_mean_gradient_of_soap_is_the_same_whatever_becomes_of_its_coordinates(max_dimension, rotated):
+    """Directions that were weak become the strong ones, so that a refresh puts the columns in another order."""
+    random, numbers = np.random.default_rng(3), {"beta1": 0.9, "beta2": 0.5, "precondition_every": 4}
+    weight = nn.Parameter(torch.zeros(7, 4, dtype=DEFAULT))
+    optimizer, mean, orders = built("soap", [weight], max_dimension=max_dimension, **numbers), np.zeros((7, 4)), set()
+    for t in range(17):
+        fading = np.arange(7) if t < 6 else np.arange(7)[::-1]
+        gradient = 3.0 ** -fading[:, None] * random.normal(size=(7, 4)) * 3.0 ** -fading[:4]
+        weight.grad = torch.tensor(gradient)
+        optimizer.step()
+        mean = mean if t == 0 else 0.9 * mean + 0.1 * gradient
+        state = optimizer.state[weight]
+        orders.add(int(state["basis"][-1][:, 0].abs().argmax()))
+        assert set(state["basis"]) == rotated
+        torch.testing.assert_close(_rotate_back(state["mean"], state["basis"]), torch.tensor(mean), rtol=1e-10, atol=1e-12)
+    assert len(orders) > 1, "the order never changed"
 
 
 def test_soap_treats_a_batch_of_matrices_as_so_many_matrices():

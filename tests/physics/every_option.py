@@ -12,6 +12,7 @@ from nnpx.assembly import Parts, build_parts
 from nnpx.config import conf_dir
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential, Scales
+from nnpx.statistics import typical_width
 from nnpx.testing import Case
 from nnpx.testing.structures import cluster, skewed_crystal
 
@@ -51,9 +52,10 @@ def potential_of(chosen: dict[str, str], examples: list[Atoms]) -> Potential:
     graph = graph_from_list(examples, numbers=NUMBERS, cutoff=parts.cutoff_radius, where="the examples")
     with torch.no_grad():
         features = parts.descriptor(graph.edges(), parts.embedding(graph.species))
+    mean, std = (values.repeat(len(NUMBERS), 1) for values in (features.mean(0), features.std(0)))
     scales = Scales(
-        feature_mean=features.mean(0).repeat(len(NUMBERS), 1),
-        feature_std=features.std(0).clamp_min(0.05).repeat(len(NUMBERS), 1),
+        feature_mean=mean,
+        feature_std=std.clamp_min(0.3 * typical_width(mean, std)),
         energy_scale=1.5,
         energy_shift=0.25,
         reference_energies=torch.tensor([-0.4, -1.7, -3.7], dtype=torch.float64),
