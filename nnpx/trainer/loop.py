@@ -66,7 +66,7 @@ class Trainer:
         gradient_clip: largest norm of the gradient.
         patience_epochs: stop when the validation loss has not improved for so many epochs.
         stored_descriptor_MB: a fixed descriptor and its derivatives are stored if they take at most so much memory.
-        feature_floor: smallest width by which a feature is divided when it is standardised, as a fraction of the typical one (`typical_width`).
+        feature_floor: smallest width by which a feature is divided, as a fraction of the typical one (`nnpx.statistics.typical_width`).
     """
 
     def __init__(
