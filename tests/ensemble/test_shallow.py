@@ -105,7 +105,8 @@ def test_training_by_likelihood_fits_the_spread_to_the_errors(tmp_path):
     structures = ethanols(48)
     write(tmp_path / "train.extxyz", structures[:40])
     write(tmp_path / "valid.extxyz", structures[40:])
-    config = {**CONFIG, "ensemble": SHALLOW, "loss": dict(compose(["loss=nll"]).loss), "trainer": {**CONFIG["trainer"], "max_epochs": 40}}
+    trainer = {**CONFIG["trainer"], "max_epochs": 40, "feature_floor": compose([]).trainer.feature_floor}
+    config = {**CONFIG, "ensemble": SHALLOW, "loss": dict(compose(["loss=nll"]).loss), "trainer": trainer}
     task = Task(config, NUMBERS, {}, tmp_path / "work")
     describe_structures(task, tmp_path)
     (potential,), (curve,) = train_members(task, [0], n_processes=1, report=lambda row: None)
