@@ -18,6 +18,7 @@ from nnpx.config import compose
 from nnpx.fitting import Task, describe_structures
 from nnpx.members import train_members
 from nnpx.schema import plain
+from nnpx.trainer.state import FORMAT
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def is_running(process: int) -> bool:
 def test_a_member_that_fails_says_why_and_ends_the_others(task):
     broken = changed(task, "broken")
     (broken.folder / "member-1000.checkpoint").write_bytes(b"not a checkpoint")
-    with pytest.raises(Exception, match="expected a checkpoint of format 1"):
+    with pytest.raises(Exception, match=f"expected a checkpoint of format {FORMAT}"):
         train_members(broken, [0, 1000], n_processes=2, report=lambda row: None)
 
 

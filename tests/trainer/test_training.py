@@ -18,7 +18,7 @@ from nnpx.errors import CheckpointError, TrainingError
 from nnpx.loss import Loss
 from nnpx.schema import plain
 from nnpx.trainer.loop import DTYPES, Objective
-from nnpx.trainer.state import Checkpoint, Epoch
+from nnpx.trainer.state import FORMAT, Checkpoint, Epoch
 
 CHOICES = [f"{noun}={path.stem}" for noun in ("loss", "optimizer", "schedule") for path in sorted((conf_dir() / noun).glob("*.yaml"))]
 
@@ -210,5 +210,5 @@ def test_a_full_disk_leaves_the_previous_checkpoint_valid(tmp_path):
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     (tmp_path / "member.checkpoint").write_bytes(b"not a checkpoint")
-    with pytest.raises(CheckpointError, match=r"expected a checkpoint of format 2, found .* Delete the file"):
+    with pytest.raises(CheckpointError, match=rf"expected a checkpoint of format {FORMAT}, found .* Delete the file"):
         fit(tmp_path)
