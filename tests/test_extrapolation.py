@@ -77,7 +77,7 @@ def test_an_element_that_was_never_trained_on_is_off_all_ground():
         assert torch.isinf(found[:2]).all()
 
 
-def test_the_file_keeps_ranges_and_clouds_and_an_older_one_knows_none(tmp_path, ensemble):
+def test_the_file_keeps_what_training_covered_and_an_older_one_knows_none(tmp_path, ensemble):
     artifact.save(tmp_path / "p.nnpx", ensemble, config=CONFIG, card={}, provenance={}, training={})
     loaded = artifact.load(tmp_path / "p.nnpx")
     assert torch.equal(loaded.ranges.low, ensemble.ranges.low)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from small import NUMBERS, ethanols, graph_of
 
 from nnpx.graph import AtomicGraph
 from nnpx.potential import Scales
 from nnpx.statistics import measure_scales
-from tests.small import NUMBERS, ethanols, graph_of
 
 
 def described(features: torch.Tensor) -> AtomicGraph:
