@@ -21,8 +21,8 @@ _COPIES = ("aten::copy_", "aten::_to_copy", "aten::_foreach_copy_")
 class OnGpu(Tensor):
     """A tensor that says it lies on the GPU; `kept` are its values."""
 
-    device = property(lambda self: GPU)  # type: ignore[assignment]
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
+    device = property(lambda self: GPU)  # type: ignore[assignment]  # an attribute of any tensor
+    is_cuda = property(lambda self: True)  # type: ignore[assignment]  # an attribute of any tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod

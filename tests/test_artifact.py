@@ -32,7 +32,7 @@ def path(tmp_path: Path, ensemble: Ensemble) -> Path:
 def rewrite(path: Path, change) -> None:
     """Write the file again with another header."""
     with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
         header = json.loads(file.metadata()[artifact.KEY])
     change(header)
     save_file(tensors, path, metadata={artifact.KEY: json.dumps(header)})

@@ -52,7 +52,7 @@ def assert_same_path(ours: Any, theirs: Any, steps: int = 60) -> None:
     assert ours.conserved_energy() == pytest.approx(theirs.get_conserved_energy(), abs=1e-8)
 
 
-def test_with_3N_degrees_of_freedom_the_chain_is_ases() -> None:  # noqa: N802
+def test_with_3N_degrees_of_freedom_the_chain_is_ases() -> None:  # noqa: N802  N is the number of atoms
     one, two = pair()
     numbers = {"timestep": 2.0 * units.fs}
     ours = NoseHooverChain(one, temperature_K=500.0, freedom=12, period=50.0 * units.fs, links=3, **numbers)
@@ -61,7 +61,7 @@ def test_with_3N_degrees_of_freedom_the_chain_is_ases() -> None:  # noqa: N802
     assert_same_path(ours, theirs)
 
 
-def test_with_3N_degrees_of_freedom_the_barostat_is_ases() -> None:  # noqa: N802
+def test_with_3N_degrees_of_freedom_the_barostat_is_ases() -> None:  # noqa: N802  N is the number of atoms
     one, two = pair()
     numbers = {"timestep": 2.0 * units.fs}
     ours = IsotropicMTK(

@@ -131,7 +131,7 @@ def _train_on_a_full_disk(workspace: Path, out: Path) -> None:
 
     messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]  # the handler is the test's own
     logging.getLogger("nnpx").addHandler(handler)
     track = tracker(workspace)
     run = track.start("run", parent=None, tags={})
