@@ -161,12 +161,13 @@ def without_prior(graph: AtomicGraph, prior: Prior) -> AtomicGraph:
     The prior has no trained parameters, so that this is done once and not in every update.
     """
     wide = graph.with_(**{key: getattr(graph, key).double() for key in ("positions", "cell", "volume", "shift")})
+    edges = wide.edges()
     with torch.enable_grad():
-        edges = wide.edges().as_variables()
-        atomic_energies = prior(edges, graph.species)
+        variables = edges.as_variables()
+        atomic_energies = prior(variables, graph.species)
         if not atomic_energies.requires_grad:
             return graph
-        (pull,) = torch.autograd.grad(atomic_energies.sum(), edges.vector)
+        (pull,) = torch.autograd.grad(atomic_energies.sum(), variables.vector)
     forces, stress = forces_and_stress(wide, edges, pull)
     energy = sum_atoms_to_structures(atomic_energies.detach(), graph.owner, graph.n_structures)
     return graph.with_(

@@ -11,9 +11,8 @@ from typing import Final
 from nnpx import resolvers
 
 _FLAGS: Final = """\
-  --params FILE    a composed experiment, this verb alone --config-dir DIR  your own options
-  -m, --multirun   every combination: seed=0,1,2          --cfg job  show it   --version
-  trusted=[mypkg]  classes of your own package           completion: nnpx completion bash|zsh|fish
+  --params FILE   a composed experiment, this verb alone     --config-dir DIR  your own options
+  -m, --multirun  every combination: seed=0,1,2   --cfg job  show it   trusted=[mypkg]  your classes
 """
 _CHOICE: Final = re.compile(r"^  - (\w+): (\w+)$", re.MULTILINE)
 
@@ -23,7 +22,7 @@ def overview(verbs: Mapping[str, str], commands: Mapping[str, str]) -> str:
     shown = {name: textwrap.shorten(line, _width() - 14, placeholder=" …") for name, line in {**verbs, **commands}.items()}
     lines = "".join(f"  {name:<12}{line}\n" for name, line in shown.items())
     more = f"nnpx train network.hidden=[64,64]; `nnpx train --help` lists every group and option of {_place()}"
-    return f"usage: nnpx VERB [group=option] [key=value] …  or  nnpx COMMAND …\n{lines}{_FLAGS}  {more}\n"
+    return f"usage: nnpx VERB [group=option] [key=value] …  or  nnpx COMMAND …  or  nnpx --version\n{lines}{_FLAGS}  {more}\n"
 
 
 def about(verb: str, line: str, folders: Sequence[Path]) -> str:

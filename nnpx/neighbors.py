@@ -12,7 +12,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from vesin import NeighborList
 
 from nnpx.errors import GeometryError, SpeciesError
-from nnpx.graph import AtomicGraph, join
+from nnpx.graph import AtomicGraph
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE: Final = 0.3
@@ -20,6 +20,8 @@ TOO_CLOSE: Final = 0.3
 ERROR_BAR: Final = "energy_noise"
 #: memory that a pair of neighbours takes, bytes: 48 in the list as it is found, 48 in the graph, about as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
+#: an open structure of so many atoms fits into any memory, 150 MB, even if all see each other
+FEW_ATOMS: Final = 1000
 
 
 def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
@@ -37,43 +39,75 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         GeometryError: positions are not finite, two atoms coincide, a periodic cell has no volume or is left-handed, or the pairs would not
             fit into the memory.
     """
-    species = species_index(atoms, numbers=numbers, where=where)
-    cell = checked_cell(atoms, where=where)
-    _refuse_too_many_pairs(atoms, cell, cutoff, where)
-    center, neighbor, shift, distance = neighbor_list(atoms.positions, cell, atoms.pbc, cutoff)
-    _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
-    labels = atoms.calc.results if atoms.calc is not None else {}
-    stress = np.asarray(labels.get("stress", np.full(6, np.nan)), dtype=float)
-    n_atoms = len(atoms)
-    return AtomicGraph(
-        positions=torch.from_numpy(np.array(atoms.positions, dtype=float)),
-        species=species,
-        owner=torch.zeros(n_atoms, dtype=torch.long),
-        atom_start=torch.tensor([0, n_atoms]),
-        edge_start=torch.tensor([0, len(center)]),
-        cell=torch.from_numpy(cell)[None],
-        volume=torch.tensor([abs(np.linalg.det(cell)) if atoms.pbc.all() else np.nan], dtype=torch.float64),
-        center=torch.from_numpy(center),
-        neighbor=torch.from_numpy(neighbor),
-        slot=torch.from_numpy(np.arange(len(center)) - np.searchsorted(center, center)),
-        shift=torch.from_numpy(shift),
-        n_structures=1,
-        periodic=bool(atoms.pbc.any()),
-        energy=torch.tensor([float(labels.get("energy", np.nan))], dtype=torch.float64),
-        energy_noise=torch.tensor([float(atoms.info.get(ERROR_BAR, np.nan))], dtype=torch.float64),
-        forces=torch.from_numpy(np.array(labels.get("forces", np.full((n_atoms, 3), np.nan)), dtype=float)),
-        stress=torch.from_numpy(voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress.copy())[None],
-        features=torch.zeros(n_atoms, 0, dtype=torch.float64),
-        row=torch.zeros(1, dtype=torch.long),
-        jacobian=torch.zeros(n_atoms, 0, 0, dtype=torch.float64),
-    )
+    return _graph([atoms], [where], numbers, cutoff)
 
 
 def graph_from_list(structures: Sequence[Atoms], *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
-    """Many structures as one graph; `where` names their file."""
-    return join(
-        [graph_from_atoms(atoms, numbers=numbers, cutoff=cutoff, where=f"structure {k} of {where}") for k, atoms in enumerate(structures)]
+    """Many structures as one graph; `where` names their file. Otherwise as `graph_from_atoms`."""
+    return _graph(structures, [f"structure {k} of {where}" for k in range(len(structures))], numbers, cutoff)
+
+
+def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[int], cutoff: float) -> AtomicGraph:
+    """What is known of each structure, put together once: for small ones that is most of the work."""
+    checked = [_checked(atoms, numbers, cutoff, name) for atoms, name in zip(structures, names, strict=True)]
+    species, cells, pairs = zip(*checked, strict=True)
+    atom_start, edge_start = _starts(species), _starts([centers for centers, _, _ in pairs])
+    center, neighbor, shift = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    before = atom_start[:-1].repeat(np.diff(edge_start))
+    labels = [atoms.calc.results if atoms.calc is not None else {} for atoms in structures]
+    arrays = {
+        "positions": np.concatenate([atoms.positions for atoms in structures]).astype(float),
+        "species": np.concatenate(species),
+        "owner": np.arange(len(structures)).repeat(np.diff(atom_start)),
+        "atom_start": atom_start,
+        "edge_start": edge_start,
+        "cell": np.stack(cells),
+        "volume": np.array(
+            [abs(np.linalg.det(cell)) if atoms.pbc.all() else np.nan for atoms, cell in zip(structures, cells, strict=True)]
+        ),
+        "center": center + before,
+        "neighbor": neighbor + before,
+        "slot": np.arange(len(center)) - np.searchsorted(center + before, center + before),
+        "shift": shift,
+        "energy": np.array([float(known.get("energy", np.nan)) for known in labels]),
+        "energy_noise": np.array([float(atoms.info.get(ERROR_BAR, np.nan)) for atoms in structures]),
+        "forces": np.concatenate(
+            [known.get("forces", np.full((len(atoms), 3), np.nan)) for atoms, known in zip(structures, labels, strict=True)]
+        ).astype(float),
+        "stress": np.stack([_as_matrix(known.get("stress")) for known in labels]),
+        "features": np.zeros((atom_start[-1], 0)),
+        "row": atom_start[:-1].copy(),
+        "jacobian": np.zeros((atom_start[-1], 0, 0)),
+    }
+    return AtomicGraph(
+        n_structures=len(structures),
+        periodic=any(bool(atoms.pbc.any()) for atoms in structures),
+        **{name: torch.from_numpy(array) for name, array in arrays.items()},
     )
+
+
+def _checked(
+    atoms: Atoms, numbers: Sequence[int], cutoff: float, where: str
+) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Species, cell, and the pairs i, j, S of a structure, which has passed every check."""
+    species, cell = species_index(atoms, numbers=numbers, where=where), checked_cell(atoms, where=where)
+    _refuse_too_many_pairs(atoms, cell, cutoff, where)
+    center, neighbor, shift, distance = neighbor_list(atoms.positions, cell, atoms.pbc, cutoff)
+    _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
+    return species, cell, (center, neighbor, shift)
+
+
+def _starts(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Where each part begins when they are put together, and the total."""
+    return np.cumsum([0, *(len(part) for part in parts)])
+
+
+def _as_matrix(stress: np.ndarray | None) -> np.ndarray:
+    """A stress in Voigt order or as it is; NaN where there is none."""
+    if stress is None:
+        return np.full((3, 3), np.nan)
+    given = np.array(stress, dtype=float)
+    return np.asarray(voigt_6_to_full_3x3_stress(given)) if given.shape == (6,) else given
 
 
 def neighbor_list(
@@ -87,7 +121,7 @@ def neighbor_list(
     return i.astype(np.int64), j.astype(np.int64), shift.astype(float), distance
 
 
-def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> torch.Tensor:
+def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> np.ndarray:
     """Index of each atom's element among the elements that the potential knows.
 
     Raises:
@@ -95,7 +129,7 @@ def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> torch.
     """
     lookup = np.full(len(chemical_symbols), -1, dtype=np.int64)
     lookup[list(numbers)] = np.arange(len(numbers))
-    species = lookup[atoms.numbers]
+    species: np.ndarray = lookup[atoms.numbers]
     if (species < 0).any():
         known = [chemical_symbols[z] for z in numbers]
         unknown = sorted({chemical_symbols[z] for z in atoms.numbers[species < 0]})
@@ -105,7 +139,7 @@ def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> torch.
             found=", ".join(unknown),
             do=f"Retrain on data that contain {', '.join(unknown)}, or remove the structure.",
         )
-    return torch.from_numpy(species)
+    return species
 
 
 def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
@@ -138,6 +172,8 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
 
 def _refuse_too_many_pairs(atoms: Atoms, cell: np.ndarray, cutoff: float, where: str) -> None:
     """The number of pairs is that of a homogeneous structure: an atom sees those of a sphere, of an open structure at most all others."""
+    if not atoms.pbc.any() and len(atoms) <= FEW_ATOMS:
+        return
     frame = cell if atoms.pbc.any() else np.eye(3)
     extent = np.where(atoms.pbc, 1.0, np.ptp(atoms.positions @ np.linalg.inv(frame), axis=0) + 2.0 * TOO_CLOSE)
     density = len(atoms) / (abs(np.linalg.det(frame)) * extent.prod())

@@ -1,25 +1,32 @@
 """How fast nnpx is on this machine, one JSON line per measurement.
 
 python speed.py                                       all measurements
-python speed.py single --system ethanol|water192|si512|si4096  energy + forces through the ASE calculator, neighbour list included
+python speed.py single --system ethanol|water192|si512|…|si97336  energy + forces through the ASE calculator, neighbour list included
+python speed.py conformers                            energies + forces of 1,000 ethanols in batches of 100, neighbour lists included
+python speed.py md --system ethanol|water192          steps of ASE's velocity Verlet
 python speed.py train --batch 8|32 [--live]           one update with forces in the loss, 27-atom molecules;
                                                       --live computes the descriptor in every update instead of reading the stored one
 
+Memory is what the process came to hold at most, beyond the most before its structures and potential were made: measure one case at a time.
 Weights are random and labels made up: neither changes the time. Medians over about four seconds after a warm-up.
 """
 
 import argparse
+import functools
 import json
 import os
+import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.verlet import VelocityVerlet
 
 import nnpx
 from nnpx.assembly import build_parts
@@ -30,6 +37,11 @@ from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 from nnpx.statistics import measure_scales
+
+#: ethanols that are evaluated, and how many of them together
+N_CONFORMERS, CONFORMERS_AT_A_TIME = 1000, 100
+#: of dynamics that are timed together
+STEPS = 10
 
 
 def water(n_molecules: int) -> Atoms:
@@ -46,6 +58,11 @@ def water(n_molecules: int) -> Atoms:
     return box
 
 
+def silicon(n: int) -> Atoms:
+    """So many cubic cells in every direction."""
+    return bulk("Si", "diamond", a=5.431, cubic=True) * (n, n, n)
+
+
 def molecule_of_27_atoms() -> Atoms:
     """Benzene, ethanol and ethylene side by side, with two carbons made nitrogen: four elements, 27 atoms."""
     parts = molecule("C6H6"), molecule("CH3CH2OH"), molecule("C2H4")
@@ -59,8 +76,7 @@ def molecule_of_27_atoms() -> Atoms:
 SYSTEMS: dict[str, Callable[[], Atoms]] = {
     "ethanol": lambda: molecule("CH3CH2OH"),
     "water192": lambda: water(64),
-    "si512": lambda: bulk("Si", "diamond", a=5.431, cubic=True) * (4, 4, 4),
-    "si4096": lambda: bulk("Si", "diamond", a=5.431, cubic=True) * (8, 8, 8),
+    **{f"si{8 * n**3}": functools.partial(silicon, n) for n in (4, 8, 16, 23)},
     "mol27": molecule_of_27_atoms,
 }
 
@@ -89,13 +105,19 @@ def potential_for(
     return parts.potential(scales).to_precision(dtype), graph
 
 
+def prepared(system: str, overrides: list[str]) -> tuple[Atoms, nnpx.Calculator]:
+    """A structure, and a calculator of one member."""
+    structures = displaced(system, 2)
+    potential, _ = potential_for(structures[:1], overrides)
+    atoms = structures[0].copy()
+    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32")
+    return atoms, atoms.calc
+
+
 def single(system: str, overrides: list[str]) -> Callable[[], None]:
     """One evaluation of energy and forces through the ASE calculator, at new positions each time."""
-    structures = displaced(system, 2)
-    potential, _ = potential_for(structures, overrides)
-    atoms, random = structures[0].copy(), np.random.default_rng(3)
-    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32")
-    rest = atoms.positions.copy()
+    atoms, _ = prepared(system, overrides)
+    random, rest = np.random.default_rng(3), atoms.positions.copy()
 
     def evaluate() -> None:
         atoms.positions = rest + random.uniform(-0.01, 0.01, rest.shape)
@@ -103,6 +125,33 @@ def single(system: str, overrides: list[str]) -> Callable[[], None]:
         atoms.get_forces()
 
     return evaluate
+
+
+def conformers(overrides: list[str]) -> Callable[[], None]:
+    """Energies and forces of many ethanols in batches."""
+    structures = displaced("ethanol", N_CONFORMERS)
+    _, calculator = prepared("ethanol", overrides)
+    ensemble = calculator.ensemble
+
+    def evaluate() -> None:
+        for first in range(0, N_CONFORMERS, CONFORMERS_AT_A_TIME):
+            some = structures[first : first + CONFORMERS_AT_A_TIME]
+            graph = graph_from_list(some, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="benchmark")
+            ensemble(graph.cast(ensemble.dtype), spread=False)
+
+    return evaluate
+
+
+def dynamics(system: str, overrides: list[str]) -> Callable[[], None]:
+    """Ten steps of dynamics at constant energy."""
+    atoms, _ = prepared(system, overrides)
+    MaxwellBoltzmannDistribution(atoms, temperature_K=100, rng=np.random.default_rng(0))
+    verlet = VelocityVerlet(atoms, timestep=0.25 * units.fs)
+
+    def move() -> None:
+        verlet.run(STEPS)
+
+    return move
 
 
 def make_update(batch: int, live: bool, overrides: list[str], device: str = "cpu") -> tuple[Callable[[], None], Potential, AtomicGraph]:
@@ -141,35 +190,52 @@ def median_seconds(work: Callable[[], None], budget: float) -> float:
     return statistics.median(durations)
 
 
+def cases(asked: argparse.Namespace) -> Iterator[tuple[dict[str, object], Callable[[], Callable[[], None]]]]:
+    """What is asked for, each with what to say of it and how to prepare it."""
+    systems, overrides = [asked.system] if asked.system else ["ethanol", "water192", "si512"], asked.overrides
+    if asked.measure in (None, "single"):
+        for system in systems:
+            yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides)
+    if asked.measure in (None, "train"):
+        for batch in [asked.batch] if asked.batch else [8, 32]:
+            case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
+            yield case, lambda batch=batch: make_update(batch, asked.live, overrides)[0]
+    if asked.measure == "conformers":
+        yield {"measure": "conformers", "system": "ethanol"}, lambda: conformers(overrides)
+    if asked.measure == "md":
+        for system in systems[:2]:
+            yield {"measure": "md", "system": system}, lambda system=system: dynamics(system, overrides)
+
+
+def rate(case: dict[str, object], seconds: float) -> dict[str, float]:
+    """What the seconds mean."""
+    if case["measure"] == "single":
+        return {"us_per_atom": round(1e6 * seconds / len(SYSTEMS[str(case["system"])]()), 2)}
+    if case["measure"] == "md":
+        return {"steps_per_s": round(STEPS / seconds, 1)}
+    return {"structures_per_s": round((case["batch"] if case["measure"] == "train" else N_CONFORMERS) / seconds, 1)}
+
+
+def peak_memory() -> float:
+    """The most that the process has held, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def main() -> None:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("measure", nargs="?", choices=["single", "train"])
+    parser.add_argument("measure", nargs="?", choices=["single", "train", "conformers", "md"])
     parser.add_argument("--system", choices=[name for name in SYSTEMS if name != "mol27"])
     parser.add_argument("--batch", type=int)
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--budget", type=float, default=4.0)
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
-    cases: list[tuple[dict[str, object], Callable[[], Callable[[], None]]]] = []
-    for system in [asked.system] if asked.system else ["ethanol", "water192", "si512"]:
-        if asked.measure != "train":
-            cases.append(({"measure": "single", "system": system}, lambda system=system: single(system, asked.overrides)))
-    for batch in [asked.batch] if asked.batch else [8, 32]:
-        if asked.measure != "single":
-            case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
-            cases.append((case, lambda batch=batch: make_update(batch, asked.live, asked.overrides)[0]))
-    for case, make in cases:
+    for case, make in cases(asked):
+        before = peak_memory()
         seconds = median_seconds(make(), asked.budget)
-        n_atoms = len(SYSTEMS[str(case["system"])]())
-        rate = (
-            {"structures_per_s": round(case["batch"] / seconds, 1)}
-            if "batch" in case
-            else {"us_per_atom": round(1e6 * seconds / n_atoms, 2)}
-        )
-        print(
-            json.dumps({**case, **rate, "median_ms": round(1e3 * seconds, 3), "threads": torch.get_num_threads(), "cpus": os.cpu_count()})
-        )
+        machine = {"memory_MB": round(peak_memory() - before, 1), "threads": torch.get_num_threads(), "cpus": os.cpu_count()}
+        print(json.dumps({**case, **rate(case, seconds), "median_ms": round(1e3 * seconds, 3), **machine}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""A cutoff that would list more neighbours than memory holds is refused before any is listed."""
+"""Structures become one graph; a cutoff that would list more neighbours than memory holds is refused before any is listed."""
 
+import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from nnpx.errors import GeometryError
-from nnpx.neighbors import graph_from_atoms
+from nnpx.graph import join
+from nnpx.neighbors import graph_from_atoms, graph_from_list
 
 
 def graph(atoms: Atoms, cutoff: float):
@@ -40,3 +44,19 @@ def test_the_estimate_is_right_for_a_crystal(monkeypatch):
                 graph(atoms, 6.0)
         else:
             assert len(graph(atoms, 6.0).center) == n_pairs
+
+
+def test_a_list_of_structures_is_the_graphs_of_each_put_together():
+    labelled = bulk("Si", "diamond", a=5.431, cubic=True)
+    labelled.calc = SinglePointCalculator(labelled, energy=-3.0, forces=np.arange(24.0).reshape(8, 3), stress=np.arange(6.0))
+    structures = [molecule("CH3CH2OH"), Atoms("H"), labelled, fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=False)]
+    structures[0].info["energy_noise"] = 0.25
+    rule = {"numbers": [1, 6, 8, 14, 29], "cutoff": 4.0}
+    together = graph_from_list(structures, **rule, where="test")
+    apart = join([graph_from_atoms(atoms, **rule, where="test") for atoms in structures])
+    for name, value in apart.to_dict().items():
+        torch.testing.assert_close(together[name], value, rtol=0, atol=0, equal_nan=True)
+    assert together.energy.isnan().tolist() == [True, True, False, True]
+    assert together.stress[2].tolist() == [[0.0, 5.0, 4.0], [5.0, 1.0, 3.0], [4.0, 3.0, 2.0]]
+    assert together.energy_noise[0] == 0.25
+    assert together.slot.tolist() == [place for n in torch.bincount(together.center, minlength=together.n_atoms) for place in range(n)]
