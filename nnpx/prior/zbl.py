@@ -58,12 +58,15 @@ class ZBL(Prior):
         self.register_buffer("decay", -rates / screening_length.flatten()[:, None], persistent=False)
 
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
-        """Half of every pair's repulsion."""
+        """Half of the repulsion of every pair that is within its R, which few are."""
         pair = species[edges.center] * self.n_species + species[edges.neighbor]
-        distance = edges.distance
+        near = (edges.distance * self.per_reach[pair] < 1.0).nonzero()[:, 0]
+        if len(near) == 0:
+            return edges.distance.new_zeros(edges.n_atoms)
+        pair, distance = pair[near], edges.distance[near]
         screening = torch.exp(distance[:, None] * self.decay[pair]) @ self.weight
         repulsion = self.half_coulomb[pair] / distance * screening * self.envelope(distance * self.per_reach[pair])
-        return sum_edges_to_atoms(repulsion, edges.center, edges.n_atoms)
+        return sum_edges_to_atoms(repulsion, edges.center[near], edges.n_atoms)
 
     def envelope(self, x: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
         """The taper u, which is exactly zero from x = 1 on."""

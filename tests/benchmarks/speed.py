@@ -143,8 +143,10 @@ def conformers(overrides: list[str]) -> Callable[[], None]:
 
 
 def dynamics(system: str, overrides: list[str]) -> Callable[[], None]:
-    """Ten steps of dynamics at constant energy."""
-    atoms, _ = prepared(system, overrides)
+    """Some steps of dynamics at constant energy, with next to no forces: random ones would tear the structure apart."""
+    atoms, calculator = prepared(system, overrides)
+    for member in calculator.ensemble.members:
+        member.energy_scale *= 1e-6
     MaxwellBoltzmannDistribution(atoms, temperature_K=100, rng=np.random.default_rng(0))
     verlet = VelocityVerlet(atoms, timestep=0.25 * units.fs)
 
