@@ -53,7 +53,8 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
     species, cells, pairs = zip(*checked, strict=True)
     atom_start, edge_start = _starts(species), _starts([centers for centers, _, _ in pairs])
     center, neighbor, shift = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    before = atom_start[:-1].repeat(np.diff(edge_start))
+    for index in (center, neighbor):
+        index += atom_start[:-1].repeat(np.diff(edge_start))
     labels = [atoms.calc.results if atoms.calc is not None else {} for atoms in structures]
     arrays = {
         "positions": np.concatenate([atoms.positions for atoms in structures]).astype(float),
@@ -65,9 +66,9 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
         "volume": np.array(
             [abs(np.linalg.det(cell)) if atoms.pbc.all() else np.nan for atoms, cell in zip(structures, cells, strict=True)]
         ),
-        "center": center + before,
-        "neighbor": neighbor + before,
-        "slot": np.arange(len(center)) - np.searchsorted(center + before, center + before),
+        "center": center,
+        "neighbor": neighbor,
+        "slot": np.arange(len(center)) - np.searchsorted(center, center),
         "shift": shift,
         "energy": np.array([float(known.get("energy", np.nan)) for known in labels]),
         "energy_noise": np.array([float(atoms.info.get(ERROR_BAR, np.nan)) for atoms in structures]),

@@ -2,7 +2,8 @@
 
 Force error on a fixed set of ethanol frames from the reference's own dynamics at 300, 600 and 1000 K, against calculations with the
 reference, for `nnpx learn` from 20 training structures with different ways to pick. `random` and `farthest_point` pick from all frames of
-the walkers, whatever the ensemble says of them; `lcmd` picks from what it is uncertain of. An interrupted comparison goes on.
+the walkers, whatever the ensemble says of them; `lcmd` picks from what it is uncertain of. An interrupted comparison goes on, and so do its
+loops with `learning.stopping.max_rounds=16 --ways random`. The figure is of all loops in the folder.
 """
 
 import argparse
@@ -48,6 +49,8 @@ EVERYTHING = [
     "acquisition.band.upper_factor=1e9",
     "learning.walkers.max_candidates=1000",
 ]
+#: file of the points of a loop: calculations, and force RMSE (meV/Å)
+CURVE = "learning_curve.json"
 #: the frames that all are judged by
 TEST = ["tracking=none", "seed=12345", "data.n_trajectories=2", "data.n_frames=25", "data.n_displaced=0", "data.stride=40"]
 
@@ -72,20 +75,31 @@ def main() -> None:
         run(judge, "label", *TEST)
         run(judge, "prepare", *TEST)
     frames = [atoms for part in ("train", "valid", "test") for atoms in read(judge / "data/prepared" / f"{part}.extxyz")]
-    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
     for seed in asked.seeds:
-        for color, way in enumerate(asked.ways):
+        for way in asked.ways:
             here = asked.folder / f"{way}_{seed}"
             run(here, "learn", f"acquisition={way}", f"seed={seed}", *COMMON, *([] if way == "lcmd" else EVERYTHING), *asked.overrides)
             curve = []
             for folder in sorted((here / "learn").glob("round_*")):
                 error = force_rmse(compared(artifact.load(folder / "potential.nnpx"), frames))
-                curve.append((read_json(folder / "report.json")["n_calls"], 1e3 * error))
-                print(json.dumps({"way": way, "seed": seed, "calls": curve[-1][0], "force_rmse_meV": round(curve[-1][1], 1)}), flush=True)
-            axes.loglog(*zip(*curve, strict=True), f"C{color}.-", label=way if seed == asked.seeds[0] else None)
-            axes.set(xlabel="calculations with the reference", ylabel="force RMSE, 300 to 1000 K (meV/Å)")
-            axes.legend()
-            figure.savefig(asked.folder / "learning_curves.svg")
+                curve.append((read_json(folder / "report.json")["n_calls"], round(1e3 * error, 1)))
+                print(json.dumps({"way": way, "seed": seed, "calls": curve[-1][0], "force_rmse_meV": curve[-1][1]}), flush=True)
+            (here / CURVE).write_text(json.dumps(curve))
+            draw(asked.folder)
+
+
+def draw(folder: Path) -> None:
+    """All curves that the folder has, one colour for each way."""
+    figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
+    files = sorted(folder.glob(f"*/{CURVE}"))
+    ways = sorted({file.parent.name.rpartition("_")[0] for file in files})
+    for file in files:
+        way, _, seed = file.parent.name.rpartition("_")
+        axes.loglog(*zip(*json.loads(file.read_text()), strict=True), f"C{ways.index(way)}.-", label=way if seed == "0" else None)
+    axes.set(xlabel="calculations with the reference", ylabel="force RMSE, 300 to 1000 K (meV/Å)")
+    axes.legend()
+    figure.savefig(folder / "learning_curves.svg")
+    plt.close(figure)
 
 
 if __name__ == "__main__":

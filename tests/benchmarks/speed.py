@@ -107,9 +107,8 @@ def potential_for(
 
 def prepared(system: str, overrides: list[str]) -> tuple[Atoms, nnpx.Calculator]:
     """A structure, and a calculator of one member."""
-    structures = displaced(system, 2)
-    potential, _ = potential_for(structures[:1], overrides)
-    atoms = structures[0].copy()
+    potential, _ = potential_for(displaced("si512" if system.startswith("si") else system, 1), overrides)
+    atoms = displaced(system, 1)[0].copy()
     atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32")
     return atoms, atoms.calc
 
