@@ -38,9 +38,12 @@ class Edges:
         """So many centres at a time with their edges: what is local can be computed for each block alone, in less memory.
 
         Args:
-            atoms: centres of a block.
+            atoms: centres of a block; so many or fewer stay as they are.
             species: of all atoms.
         """
+        if self.n_atoms <= atoms:
+            yield Block(self, species, self.n_atoms)
+            return
         kinds = torch.arange(int(species.max()) + 1, device=species.device)
         first = torch.arange(0, self.n_atoms, atoms, device=species.device)
         bounds = [*torch.searchsorted(self.center, first).tolist(), len(self.center)]
@@ -68,7 +71,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Block:
-    """Some centres with their edges. Neighbours are stand-ins: behind the centres stands one atom without edges for every species."""
+    """Some centres with their edges. Of all, or neighbours are stand-ins: behind the centres stands one atom without edges per species."""
 
     edges: Edges  #: numbered within the block
     species: Int[Tensor, " atom"]  #: of the centres, then of the stand-ins

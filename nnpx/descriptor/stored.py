@@ -11,7 +11,7 @@ so training costs one small matrix product per edge instead of the descriptor an
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.descriptor import Descriptor, Pull, linearised
@@ -135,20 +135,24 @@ def store(
 ) -> AtomicGraph:
     """The graph with the features of `descriptor` and, where asked for, their derivatives; computed in the graph's own precision.
 
-    A few structures are evaluated at a time, so that the triplets of a large set are never in memory together.
+    A few atoms are evaluated at a time, so that the triplets of a large structure, let alone a large set, are never in memory together.
     """
     n_slots = _n_slots(graph) if derivatives else 0
     features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
     jacobian = torch.zeros(graph.n_atoms, 3 * n_slots, descriptor.n_features if derivatives else 0, dtype=dtype)
+    of_species = chemistry.new_zeros(int(graph.species.max()) + 1, chemistry.shape[1]).index_copy(0, graph.species, chemistry)
     with torch.no_grad():
         for structures in graph.batches(ATOMS_AT_A_TIME):
-            atoms = slice(int(graph.atom_start[structures[0]]), int(graph.atom_start[structures[-1] + 1]))
             some = graph.select(structures)
-            edges = some.edges()
-            features[atoms] = descriptor(edges, chemistry[atoms]).to(dtype)
-            if derivatives:
-                by_slot = jacobian[atoms].view(some.n_atoms, n_slots, 3, -1)
-                by_slot[some.center, some.slot] = descriptor.jacobian(edges, chemistry[atoms]).to(dtype)
+            first = int(graph.atom_start[structures[0]])
+            for block in some.edges().blocks(ATOMS_AT_A_TIME if descriptor.is_local else some.n_atoms, some.species):
+                own = of_species[block.species]
+                atoms = slice(first, first + block.n_centers)
+                features[atoms] = descriptor(block.edges, own)[: block.n_centers].to(dtype)
+                if derivatives:
+                    by_slot = jacobian[atoms].view(block.n_centers, n_slots, 3, -1)
+                    by_slot[block.edges.center, slots_of(block.edges)] = descriptor.jacobian(block.edges, own).to(dtype)
+                first = atoms.stop
     return graph.with_(features=features, jacobian=jacobian, row=graph.atom_start[:-1])
 
 
@@ -157,13 +161,17 @@ def _n_slots(graph: AtomicGraph) -> int:
     return int(graph.slot.max()) + 1 if len(graph.slot) else 0
 
 
+def slots_of(edges: Edges) -> Int[Tensor, " edge"]:
+    """The place of every edge among those of its centre, from 0."""
+    return torch.arange(len(edges.center), device=edges.center.device) - torch.searchsorted(edges.center, edges.center)
+
+
 def jacobian_by_slots(descriptor: Descriptor, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
     """∂G_i/∂r_ij of any local descriptor by forward differentiation.
 
     The features of atom i depend on its own edges only, so the n-th edge of every atom can be moved at once: three forward passes per slot.
     """
-    first = torch.searchsorted(edges.center, torch.arange(edges.n_atoms, device=edges.center.device))
-    slot = torch.arange(len(edges.center), device=edges.center.device) - first[edges.center]
+    slot = slots_of(edges)
     jacobian = edges.vector.new_zeros(len(edges.center), 3, descriptor.n_features)
     for n in range(int(slot.max()) + 1 if len(slot) else 0):
         moved = (slot == n).nonzero()[:, 0]

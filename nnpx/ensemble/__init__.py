@@ -91,7 +91,7 @@ class Ensemble(nn.Module):
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
         atoms = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE)
         is_local = all(member.descriptor.is_local for member in self.members)
-        if graph.n_atoms <= atoms or not is_local or graph.has_stored_features():
+        if not is_local or graph.has_stored_features():
             return [Block(edges, graph.species, graph.n_atoms)]
         return edges.blocks(atoms, graph.species)
 

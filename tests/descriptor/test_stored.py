@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from small import carbons, ethanols, graph_of, potential_for, stored
+from small import NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
+from nnpx.assembly import build_parts
+from nnpx.config import compose
 from nnpx.descriptor import stored as storage
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import AtomicGraph
@@ -62,3 +64,14 @@ def test_derivatives_gathered_into_one_block_say_what_they_say_in_their_place(gr
         seen.append([prediction.energy, prediction.forces, *gradient])
     for apart, together in zip(*seen, strict=True):
         torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("descriptor", ["acsf", "acsf_wide"])
+def test_what_is_stored_of_a_few_centres_at_a_time_is_that_of_whole_structures(graph, descriptor, monkeypatch):
+    parts = build_parts(compose([f"descriptor={descriptor}"]), numbers=NUMBERS, seed=0)
+    chemistry = parts.embedding(graph.species).detach()
+    whole = storage.store(graph, parts.descriptor, chemistry, torch.float64, derivatives=True)
+    monkeypatch.setattr(storage, "ATOMS_AT_A_TIME", 3)
+    apart = storage.store(graph, parts.descriptor, chemistry, torch.float64, derivatives=True)
+    torch.testing.assert_close(apart.features, whole.features, rtol=0, atol=1e-12)
+    torch.testing.assert_close(apart.jacobian, whole.jacobian, rtol=0, atol=1e-12)
