@@ -77,7 +77,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         if "stress" in asked and not is_crystal:
             raise PropertyNotImplementedError("the stress exists only for structures that are periodic in all three directions")
         graph = graph_from_atoms(
-            self.atoms,
+            Atoms(self.atoms.numbers, self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
             numbers=self.ensemble.numbers,
             cutoff=self.ensemble.cutoff_radius,
             where=f"structure {self.atoms.symbols}",

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
 from vesin import NeighborList
 
-from nnpx.errors import GeometryError, SpeciesError
+from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import AtomicGraph
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
@@ -38,6 +38,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         SpeciesError: an element is not among `numbers`.
         GeometryError: positions are not finite, two atoms coincide, a periodic cell has no volume or is left-handed, or the pairs would not
             fit into the memory.
+        DataError: labels have another shape than the structure.
     """
     return _graph([atoms], [where], numbers, cutoff)
 
@@ -48,14 +49,15 @@ def graph_from_list(structures: Sequence[Atoms], *, numbers: Sequence[int], cuto
 
 
 def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[int], cutoff: float) -> AtomicGraph:
-    """What is known of each structure, put together once: for small ones that is most of the work."""
+    """All structures put together at once: to join the graphs of many small ones would take several times as long as their lists."""
     checked = [_checked(atoms, numbers, cutoff, name) for atoms, name in zip(structures, names, strict=True)]
     species, cells, pairs = zip(*checked, strict=True)
-    atom_start, edge_start = _starts(species), _starts([centers for centers, _, _ in pairs])
     center, neighbor, shift = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    energies, forces, stresses = zip(*(_labels(atoms, name) for atoms, name in zip(structures, names, strict=True)), strict=True)
+    atom_start, edge_start = _starts(species), _starts([centers for centers, _, _ in pairs])
     for index in (center, neighbor):
         index += atom_start[:-1].repeat(np.diff(edge_start))
-    labels = [atoms.calc.results if atoms.calc is not None else {} for atoms in structures]
+    is_crystal = [bool(atoms.pbc.all()) for atoms in structures]
     arrays = {
         "positions": np.concatenate([atoms.positions for atoms in structures]).astype(float),
         "species": np.concatenate(species),
@@ -63,28 +65,21 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
         "atom_start": atom_start,
         "edge_start": edge_start,
         "cell": np.stack(cells),
-        "volume": np.array(
-            [abs(np.linalg.det(cell)) if atoms.pbc.all() else np.nan for atoms, cell in zip(structures, cells, strict=True)]
-        ),
+        "volume": np.array([abs(np.linalg.det(cell)) if crystal else np.nan for cell, crystal in zip(cells, is_crystal, strict=True)]),
         "center": center,
         "neighbor": neighbor,
         "slot": np.arange(len(center)) - np.searchsorted(center, center),
         "shift": shift,
-        "energy": np.array([float(known.get("energy", np.nan)) for known in labels]),
+        "energy": np.array(energies),
         "energy_noise": np.array([float(atoms.info.get(ERROR_BAR, np.nan)) for atoms in structures]),
-        "forces": np.concatenate(
-            [known.get("forces", np.full((len(atoms), 3), np.nan)) for atoms, known in zip(structures, labels, strict=True)]
-        ).astype(float),
-        "stress": np.stack([_as_matrix(known.get("stress")) for known in labels]),
+        "forces": np.concatenate(forces),
+        "stress": np.stack(stresses),
         "features": np.zeros((atom_start[-1], 0)),
         "row": atom_start[:-1].copy(),
         "jacobian": np.zeros((atom_start[-1], 0, 0)),
     }
-    return AtomicGraph(
-        n_structures=len(structures),
-        periodic=any(bool(atoms.pbc.any()) for atoms in structures),
-        **{name: torch.from_numpy(array) for name, array in arrays.items()},
-    )
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return AtomicGraph(n_structures=len(structures), periodic=any(bool(atoms.pbc.any()) for atoms in structures), **tensors)
 
 
 def _checked(
@@ -98,17 +93,25 @@ def _checked(
     return species, cell, (center, neighbor, shift)
 
 
+def _labels(atoms: Atoms, where: str) -> tuple[float, np.ndarray, np.ndarray]:
+    """Energy, forces and stress (as a matrix) that a structure carries, NaN where there is none; no stress unless it is a crystal.
+
+    Raises:
+        DataError: forces or stress have another shape.
+    """
+    known = atoms.calc.results if atoms.calc is not None else {}
+    forces = np.array(known.get("forces", np.full((len(atoms), 3), np.nan)), dtype=float)
+    stress = np.array(known.get("stress", np.full(6, np.nan)) if atoms.pbc.all() else np.full(6, np.nan), dtype=float)
+    for name, found, shapes in (("forces", forces, [(len(atoms), 3)]), ("stress", stress, [(6,), (3, 3)])):
+        if found.shape not in shapes:
+            expected = f"{name} of shape {' or '.join(map(str, shapes))}"
+            raise DataError(where, expected=expected, found=str(found.shape), do="Correct or remove the label.")
+    return float(known.get("energy", np.nan)), forces, stress if stress.shape == (3, 3) else voigt_6_to_full_3x3_stress(stress)
+
+
 def _starts(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Where each part begins when they are put together, and the total."""
     return np.cumsum([0, *(len(part) for part in parts)])
-
-
-def _as_matrix(stress: np.ndarray | None) -> np.ndarray:
-    """A stress in Voigt order or as it is; NaN where there is none."""
-    if stress is None:
-        return np.full((3, 3), np.nan)
-    given = np.array(stress, dtype=float)
-    return np.asarray(voigt_6_to_full_3x3_stress(given)) if given.shape == (6,) else given
 
 
 def neighbor_list(

@@ -16,10 +16,10 @@ STEP = 1e-5
 
 
 def what_the_prior_takes(atoms: Atoms) -> AtomicGraph:
-    """Labels that were zero, without a repulsion that reaches all neighbours of the crystal."""
+    """Labels that were zero, without a repulsion that reaches most of the neighbours."""
     labelled = atoms.copy()
     labelled.calc = SinglePointCalculator(labelled, energy=0.0, forces=np.zeros((len(atoms), 3)), stress=np.zeros(6))
-    graph = graph_from_atoms(labelled, numbers=[8, 14], cutoff=5.0, where="a crystal")
+    graph = graph_from_atoms(labelled, numbers=[8, 14], cutoff=6.0, where="a crystal")
     return without_prior(graph, ZBL(reach_factor=2.5, power=6, numbers=[8, 14]))
 
 

@@ -58,7 +58,7 @@ class ZBL(Prior):
         self.register_buffer("decay", -rates / screening_length.flatten()[:, None], persistent=False)
 
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
-        """Half of the repulsion of every pair that is within its R, which few are."""
+        """Half of every pair's repulsion; beyond R, where nearly all pairs are, it is zero and not evaluated."""
         pair = species[edges.center] * self.n_species + species[edges.neighbor]
         near = (edges.distance * self.per_reach[pair] < 1.0).nonzero()[:, 0]
         if len(near) == 0:

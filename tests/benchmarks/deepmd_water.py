@@ -13,7 +13,9 @@ from ase.io import write
 
 
 def structures(folder: Path) -> list[Atoms]:
-    """All periodic frames of a system with their labels, which are in eV and eV/Å already."""
+    """All frames of a periodic system with energies and forces, which are in eV and eV/Å already."""
+    if (folder / "nopbc").exists():
+        raise SystemExit(f"{folder}: expected a periodic system, found the file nopbc")
     kinds = (folder / "type_map.raw").read_text().split()
     symbols = [kinds[int(word)] for word in (folder / "type.raw").read_text().split()]
     frames = []

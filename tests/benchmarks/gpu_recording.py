@@ -25,9 +25,9 @@ def constant_shapes() -> Iterator[None]:
     """Inside the block no shape depends on where the atoms are or of which element; all pairs of a molecule have to be listed.
 
     A recorded update repeats its kernels at the shapes that they had, and while it is recorded nothing may wait for the GPU. In two places
-    nnpx reads from the GPU what the shapes are, for speed alone. It looks which pairs are within the cutoff: without that those beyond it
-    stay, where all cutoff functions are zero. And in training it sorts many atoms by element: without that all networks are evaluated at
-    all atoms, as they are at few.
+    nnpx reads from the GPU what the shapes are, for speed alone (and in the repulsion, which training does not evaluate). It looks which
+    pairs are within the cutoff: without that those beyond it stay, where all cutoff functions are zero. And in training it sorts many atoms
+    by element: without that all networks are evaluated at all atoms, as they are at few.
     """
     slots, at_most = learned_density.slots, per_species.STACKED_IN_TRAINING
     learned_density.slots, per_species.STACKED_IN_TRAINING = (lambda edges, radius: edges), sys.maxsize

@@ -2,8 +2,8 @@
 
 Force error on a fixed set of ethanol frames from the reference's own dynamics at 300, 600 and 1000 K, against calculations with the
 reference, for `nnpx learn` from 20 training structures with different ways to pick. `random` and `farthest_point` pick from all frames of
-the walkers, whatever the ensemble says of them; `lcmd` picks from what it is uncertain of. An interrupted comparison goes on, and so do its
-loops with `learning.stopping.max_rounds=16 --ways random`. The figure is of all loops in the folder.
+the walkers, whatever the ensemble says of them; `lcmd` picks from what it is uncertain of. An interrupted comparison goes on. So do
+loops that have ended if they are given more rounds: `learning.stopping.max_rounds=16 --ways random`. The figure has all that were measured.
 """
 
 import argparse
@@ -22,6 +22,8 @@ from nnpx.data.reader import read
 from nnpx.files import read_json
 from nnpx.learning.uncertainty import compared, force_rmse
 
+#: options of `acquisition` that are compared
+WAYS = ["lcmd", "random", "farthest_point"]
 #: the size of the experiment
 COMMON = [
     "experiment=learn_demo",
@@ -67,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--ways", nargs="*", default=["lcmd", "random", "farthest_point"])
+    parser.add_argument("--ways", nargs="*", default=WAYS)
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
     judge = asked.folder / "test"
@@ -91,11 +93,10 @@ def main() -> None:
 def draw(folder: Path) -> None:
     """All curves that the folder has, one colour for each way."""
     figure, axes = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    files = sorted(folder.glob(f"*/{CURVE}"))
-    ways = sorted({file.parent.name.rpartition("_")[0] for file in files})
-    for file in files:
-        way, _, seed = file.parent.name.rpartition("_")
-        axes.loglog(*zip(*json.loads(file.read_text()), strict=True), f"C{ways.index(way)}.-", label=way if seed == "0" else None)
+    for way in WAYS:
+        for k, file in enumerate(sorted(folder.glob(f"{way}_*/{CURVE}"))):
+            curve = json.loads(file.read_text())
+            axes.loglog(*zip(*curve, strict=True), f"C{WAYS.index(way)}.-", label=None if k else way)
     axes.set(xlabel="calculations with the reference", ylabel="force RMSE, 300 to 1000 K (meV/Å)")
     axes.legend()
     figure.savefig(folder / "learning_curves.svg")

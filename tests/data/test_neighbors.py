@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from nnpx.errors import GeometryError
+from nnpx.errors import DataError, GeometryError
 from nnpx.graph import join
 from nnpx.neighbors import graph_from_atoms, graph_from_list
 
@@ -29,7 +29,8 @@ def test_a_slab_counts_by_its_thickness():
 
 
 @pytest.mark.parametrize("atoms", [molecule("CH3CH2OH"), molecule("CO2"), Atoms("H")], ids=["ethanol", "a line", "an atom"])
-def test_an_open_structure_has_no_more_pairs_than_atoms_allow(atoms):
+def test_an_open_structure_has_no_more_pairs_than_atoms_allow(atoms, monkeypatch):
+    monkeypatch.setattr("nnpx.neighbors.FEW_ATOMS", 0)
     assert len(graph(atoms, 1000.0).center) == len(atoms) * (len(atoms) - 1)
 
 
@@ -60,3 +61,18 @@ def test_a_list_of_structures_is_the_graphs_of_each_put_together():
     assert together.stress[2].tolist() == [[0.0, 5.0, 4.0], [5.0, 1.0, 3.0], [4.0, 3.0, 2.0]]
     assert together.energy_noise[0] == 0.25
     assert together.slot.tolist() == [place for n in torch.bincount(together.center, minlength=together.n_atoms) for place in range(n)]
+
+
+def test_the_stress_of_what_is_no_crystal_is_no_label():
+    slab = fcc111("Cu", (1, 1, 3), vacuum=8.0, periodic=False)
+    slab.calc = SinglePointCalculator(slab, stress=np.ones(6))
+    assert bool(graph(slab, 4.0).stress.isnan().all())
+
+
+@pytest.mark.parametrize("labels", [{"forces": np.zeros((2, 3))}, {"stress": np.zeros(9)}], ids=["forces", "stress"])
+def test_labels_of_another_shape_are_refused(labels):
+    atoms = bulk("Si", "diamond", a=5.431, cubic=True)
+    atoms.calc = SinglePointCalculator(atoms)
+    atoms.calc.results.update(labels)
+    with pytest.raises(DataError, match=rf"structure 0.*expected {next(iter(labels))} of shape"):
+        graph(atoms, 4.0)
