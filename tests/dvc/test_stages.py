@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nnpx import resolvers
 from nnpx.schema import NOUNS
 from nnpx.verbs import verbs
 
@@ -48,3 +49,8 @@ def test_every_result_is_kept_in_the_cache_so_that_a_clone_finds_it() -> None:
     """Git ignores data, models and reports: what the cache does not keep is in no clone, and unknown to `dvc metrics diff`."""
     found = [one for stage in STAGES.values() for one in [*stage.get("outs", []), *stage.get("metrics", [])] if isinstance(one, dict)]
     assert [one for one in found if next(iter(one.values())).get("cache") is False] == []
+
+
+def test_the_committed_experiment_was_composed_from_conf_as_it_is() -> None:
+    """Otherwise `make demo` in a fresh clone ends in its first stage."""
+    assert yaml.safe_load((ROOT / "params.yaml").read_text())["conf_hash"] == resolvers.conf_hash(ROOT / "conf")
