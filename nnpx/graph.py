@@ -21,6 +21,11 @@ class Edges:
     distance: Float[Tensor, " edge"]  #: |r_ij|, Å
     n_atoms: int  #: number of atoms, isolated ones included
 
+    @property
+    def slot(self) -> Int[Tensor, " edge"]:
+        """The place of every edge among those of its centre, from 0."""
+        return torch.arange(len(self.center), device=self.center.device) - torch.searchsorted(self.center, self.center)
+
     def moved(self, vector: Float[Tensor, "edge 3"]) -> "Edges":
         """The same pairs at other vectors (Å)."""
         return replace(self, vector=vector, distance=torch.linalg.vector_norm(vector, dim=-1))
@@ -71,7 +76,7 @@ class Edges:
 
 @dataclass(frozen=True)
 class Block:
-    """Some centres with their edges. Of all, or neighbours are stand-ins: behind the centres stands one atom without edges per species."""
+    """Centres with their edges. Where they are not all, neighbours are stand-ins: behind them stands an atom without edges per species."""
 
     edges: Edges  #: numbered within the block
     species: Int[Tensor, " atom"]  #: of the centres, then of the stand-ins

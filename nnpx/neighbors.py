@@ -20,7 +20,7 @@ TOO_CLOSE: Final = 0.3
 ERROR_BAR: Final = "energy_noise"
 #: memory that a pair of neighbours takes, bytes: 48 in the list as it is found, 48 in the graph, about as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
-#: an open structure of so many atoms fits into any memory, 150 MB, even if all see each other
+#: the pairs of an open structure of so many atoms fit into any memory, 150 MB; to estimate them would take as long as to list them
 FEW_ATOMS: Final = 1000
 
 
@@ -101,7 +101,7 @@ def _labels(atoms: Atoms, where: str) -> tuple[float, np.ndarray, np.ndarray]:
     """
     known = atoms.calc.results if atoms.calc is not None else {}
     forces = np.array(known.get("forces", np.full((len(atoms), 3), np.nan)), dtype=float)
-    stress = np.array(known.get("stress", np.full(6, np.nan)) if atoms.pbc.all() else np.full(6, np.nan), dtype=float)
+    stress = np.array(known["stress"] if "stress" in known and atoms.pbc.all() else np.full(6, np.nan), dtype=float)
     for name, found, shapes in (("forces", forces, [(len(atoms), 3)]), ("stress", stress, [(6,), (3, 3)])):
         if found.shape not in shapes:
             expected = f"{name} of shape {' or '.join(map(str, shapes))}"

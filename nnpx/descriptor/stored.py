@@ -11,7 +11,7 @@ so training costs one small matrix product per edge instead of the descriptor an
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.descriptor import Descriptor, Pull, linearised
@@ -151,7 +151,7 @@ def store(
                 features[atoms] = descriptor(block.edges, own)[: block.n_centers].to(dtype)
                 if derivatives:
                     by_slot = jacobian[atoms].view(block.n_centers, n_slots, 3, -1)
-                    by_slot[block.edges.center, slots_of(block.edges)] = descriptor.jacobian(block.edges, own).to(dtype)
+                    by_slot[block.edges.center, block.edges.slot] = descriptor.jacobian(block.edges, own).to(dtype)
                 first = atoms.stop
     return graph.with_(features=features, jacobian=jacobian, row=graph.atom_start[:-1])
 
@@ -161,17 +161,12 @@ def _n_slots(graph: AtomicGraph) -> int:
     return int(graph.slot.max()) + 1 if len(graph.slot) else 0
 
 
-def slots_of(edges: Edges) -> Int[Tensor, " edge"]:
-    """The place of every edge among those of its centre, from 0."""
-    return torch.arange(len(edges.center), device=edges.center.device) - torch.searchsorted(edges.center, edges.center)
-
-
 def jacobian_by_slots(descriptor: Descriptor, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
     """∂G_i/∂r_ij of any local descriptor by forward differentiation.
 
     The features of atom i depend on its own edges only, so the n-th edge of every atom can be moved at once: three forward passes per slot.
     """
-    slot = slots_of(edges)
+    slot = edges.slot
     jacobian = edges.vector.new_zeros(len(edges.center), 3, descriptor.n_features)
     for n in range(int(slot.max()) + 1 if len(slot) else 0):
         moved = (slot == n).nonzero()[:, 0]

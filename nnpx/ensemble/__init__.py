@@ -89,10 +89,8 @@ class Ensemble(nn.Module):
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
-        atoms = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE)
-        is_local = all(member.descriptor.is_local for member in self.members)
-        if not is_local or graph.has_stored_features():
-            return [Block(edges, graph.species, graph.n_atoms)]
+        is_local = all(member.descriptor.is_local for member in self.members) and not graph.has_stored_features()
+        atoms = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE) if is_local else graph.n_atoms
         return edges.blocks(atoms, graph.species)
 
     def _evaluate(
