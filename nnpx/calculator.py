@@ -13,11 +13,15 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from nnpx.artifact import load
 from nnpx.ensemble import Ensemble
+from nnpx.ensemble.recorded import Recordings
 from nnpx.extrapolation import novelty
+from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_atoms
 from nnpx.potential import Potential
 
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
+#: to record takes about as long as so many evaluations of a small molecule
+RECORD_AFTER: Final = 100
 _OF_AN_ENSEMBLE: Final = ("energy_std", "forces_std")
 _OF_NOISE: Final = ("energy_noise", "forces_noise")
 
@@ -39,6 +43,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         dtype: precision of the arithmetic. float64 conserves energy in molecular dynamics; float32 is faster on a GPU.
         device: where to compute.
         spread: compute `forces_std` with every evaluation, instead of when it is asked for: up to a backward pass per member.
+        record_after: evaluations of the same molecule before its operations are recorded; those after it take a fraction of the time, with
+            other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted.
 
     Raises:
         ArtifactError: the file cannot be read.
@@ -53,9 +59,11 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         dtype: Literal["float64", "float32"] = "float64",
         device: str = "cpu",
         spread: bool = False,
+        record_after: int = RECORD_AFTER,
     ) -> None:
         super().__init__()
         self.ensemble = _in_precision(potential, _DTYPES[dtype], device)
+        self.recordings = Recordings(self.ensemble, after=record_after)
         self.device, self.spread = device, spread
         self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
@@ -76,16 +84,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         is_crystal = bool(self.atoms.pbc.all())
         if "stress" in asked and not is_crystal:
             raise PropertyNotImplementedError("the stress exists only for structures that are periodic in all three directions")
-        graph = graph_from_atoms(
-            Atoms(self.atoms.numbers, self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
-            numbers=self.ensemble.numbers,
-            cutoff=self.ensemble.cutoff_radius,
-            where=f"structure {self.atoms.symbols}",
-        )
         with_spread = self.spread or "forces_std" in asked
-        if self.is_elsewhere:
-            graph = graph.cast(self.ensemble.dtype).to(self.device)
-        prediction = self.ensemble(graph, spread=with_spread)
+        recorded = self.recordings.predict([self.atoms], self.atoms.positions, spread=with_spread)
+        prediction = self.ensemble(self._graph(), spread=with_spread) if recorded is None else recorded
         energy = float(prediction.energy[0])
         self.results = {
             "energy": energy,
@@ -99,11 +100,21 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             self.results["energy_noise"] = float(prediction.energy_noise[0])
             self.results["forces_noise"] = _numpy(prediction.forces_noise)
         if set(asked) & set(self.novelties):
-            self.results.update({name: values.numpy() for name, values in novelty(self.ensemble, [graph]).items()})
+            self.results.update({name: values.numpy() for name, values in novelty(self.ensemble, [self._graph()]).items()})
         if self.ensemble.n_members > 1:
             self.results["energy_std"] = float(prediction.energy_std[0])
             if with_spread:
                 self.results["forces_std"] = _numpy(prediction.forces_std)
+
+    def _graph(self) -> AtomicGraph:
+        """The structure as the ensemble reads it."""
+        graph = graph_from_atoms(
+            Atoms(self.atoms.numbers, self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
+            numbers=self.ensemble.numbers,
+            cutoff=self.ensemble.cutoff_radius,
+            where=f"structure {self.atoms.symbols}",
+        )
+        return graph.cast(self.ensemble.dtype).to(self.device) if self.is_elsewhere else graph
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What has changed since the last evaluation, exactly; ASE's own comparison takes as long as the neighbour list."""

@@ -20,6 +20,7 @@ class Edges:
     vector: Float[Tensor, "edge 3"]  #: r_ij from centre to neighbour, Å
     distance: Float[Tensor, " edge"]  #: |r_ij|, Å
     n_atoms: int  #: number of atoms, isolated ones included
+    complete: bool = False  #: whether all pairs are listed, however far apart: which there are depends on no position
 
     @property
     def slot(self) -> Int[Tensor, " edge"]:
@@ -34,10 +35,16 @@ class Edges:
         """The same pairs with vectors that the energy can be differentiated by."""
         return self.moved(self.vector.detach().requires_grad_())
 
-    def within(self, cutoff: float) -> "Edges":
-        """The edges shorter than `cutoff` (Å)."""
-        inside = self.distance < cutoff
-        return self if bool(inside.all()) else self.at(inside.nonzero()[:, 0])
+    def near(self, radius: float | Float[Tensor, " edge"]) -> Int[Tensor, " chosen"]:
+        """Places of the edges shorter than the radius (Å); of a complete list all, what is farther being zero by its cutoff function."""
+        if self.complete:
+            return torch.arange(len(self.center), device=self.center.device)
+        return (self.distance < radius).nonzero()[:, 0]
+
+    def within(self, radius: float) -> "Edges":
+        """The edges shorter than the radius (Å)."""
+        near = self.near(radius)
+        return self if len(near) == len(self.center) else self.at(near)
 
     def blocks(self, atoms: int, species: Int[Tensor, " atom"]) -> Iterator["Block"]:
         """So many centres at a time with their edges: what is local can be computed for each block alone, in less memory.
@@ -60,6 +67,7 @@ class Edges:
                 vector=self.vector[begin:end],
                 distance=self.distance[begin:end],
                 n_atoms=len(centers) + len(kinds),
+                complete=self.complete,
             )
             yield Block(edges, torch.cat([centers, kinds]), len(centers))
 

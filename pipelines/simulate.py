@@ -27,7 +27,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         stack.enter_context(alone(workspace / FOLDER, on="simulations of this folder", do="Wait for it, or end it first."))
         for made in ("metrics.json", "report.html"):
             (out / made).unlink(missing_ok=True)
-        calculator, tracker = Calculator(potential), instantiate(config.tracking, workspace=workspace)
+        calculator, tracker = Calculator(potential, record_after=0), instantiate(config.tracking, workspace=workspace)
         tracker.prepare()
         trained = read_json(workspace / "models" / "training.json").get("run_id")
         run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))

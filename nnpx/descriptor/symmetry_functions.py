@@ -57,6 +57,7 @@ class SymmetryFunctions(Descriptor, ABC):
     channel_p: Tensor
     channel_q: Tensor
     place_of_pair: Tensor
+    most_complete = 24  # of which all triplets are listed
 
     def __init__(self, *, n_channels: int, pairs: Int[Tensor, "2 pair"], angular_radius: float, cutoff: Cutoff, third_side: bool) -> None:
         super().__init__()
@@ -174,7 +175,7 @@ class SymmetryFunctions(Descriptor, ABC):
         apart = not chemistry.requires_grad and bool(((chemistry != 0).sum(1) <= 1).all())
         kind = chemistry.abs().argmax(1)[edges.neighbor] if apart else torch.zeros_like(edges.neighbor)
         three = triplets(edges, self.angular_cutoff.radius, kind, self.n_channels if apart else 1)
-        if self.third_side:
+        if self.third_side and not edges.complete:
             three = three.where((_third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
         if apart:
             three = three.with_pairs(self.place_of_pair, len(self.channel_p))

@@ -50,7 +50,7 @@ def triplets(edges: Edges, radius: float, kind: Int[Tensor, " edge"], n_kinds: i
     Each edge j of kind a has one row for every kind b: its partners are the whole run of edges of kind b, or what follows j in its own run,
     or nothing where b < a. Rows are laid out by centre, a, b and j, so that the triplets need no sorting.
     """
-    near = (edges.distance < radius).nonzero()[:, 0]
+    near = edges.near(radius)
     run = edges.center[near] * n_kinds + kind[near]
     order = torch.argsort(run, stable=True) if n_kinds > 1 else torch.arange(len(run), device=run.device)
     near, run = near[order], run[order]

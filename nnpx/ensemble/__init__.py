@@ -82,7 +82,10 @@ class Ensemble(nn.Module):
 
     def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
         """Means over the members; with `spread`, also how far their forces lie apart."""
-        edges = graph.edges()
+        return self.predict(graph, graph.edges(), spread=spread)
+
+    def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
+        """The same, of edges that are known already."""
         parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
         atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         return self.calibration(joint_prediction(graph, edges, atomic, pulls, noise.mean(0)), graph)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from nnpx import units
 from nnpx.ensemble import Ensemble
+from nnpx.ensemble.recorded import Recordings
 from nnpx.errors import GeometryError
 from nnpx.graph import Prediction
 from nnpx.md.skin import SkinList
@@ -42,7 +43,7 @@ class Walkers:
     With the same company a trajectory is the same to the last bit, also over a pause and over a restart from files.
 
     Args:
-        ensemble: the potential; evaluated in its own precision and on its own device.
+        ensemble: the potential; evaluated in its own precision and on its own device. It must not change afterwards.
         walkers: the replicas; `advance` changes them.
         timestep_fs: Δt.
         friction_per_fs: γ; 0 for Newton's equations.
@@ -55,6 +56,7 @@ class Walkers:
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs
         self.memory = float(np.exp(-friction_per_fs * timestep_fs))
+        self._recordings = Recordings(ensemble, after=0)
         self._list = SkinList(numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, skin=skin)
 
     def advance(self, steps: int, active: Sequence[int] | None = None, *, stride: int = 1, spread: bool = False) -> Course:
@@ -115,10 +117,13 @@ class Walkers:
             self._keep(chosen, positions, [one.get_momenta() for one in atoms], prediction, 0)
 
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
-        graph = self._list.graph({k: self.walkers[k].atoms for k in chosen}, positions)
-        if self.is_elsewhere:
-            graph = graph.cast(self.ensemble.dtype).to(self.ensemble.device)
-        found = self.ensemble(graph, spread=spread)
+        structures = {k: self.walkers[k].atoms for k in chosen}
+        found = self._recordings.predict(list(structures.values()), positions, spread=spread)
+        if found is None:
+            graph = self._list.graph(structures, positions)
+            if self.is_elsewhere:
+                graph = graph.cast(self.ensemble.dtype).to(self.ensemble.device)
+            found = self.ensemble(graph, spread=spread)
         tensors = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in vars(found).items()}
         return Prediction(**tensors)
 

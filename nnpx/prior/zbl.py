@@ -60,7 +60,7 @@ class ZBL(Prior):
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """Half of every pair's repulsion; beyond R, where nearly all pairs are, it is zero and not evaluated."""
         pair = species[edges.center] * self.n_species + species[edges.neighbor]
-        near = (edges.distance * self.per_reach[pair] < 1.0).nonzero()[:, 0]
+        near = edges.near(self.per_reach[pair].reciprocal())
         if len(near) == 0:
             return edges.distance.new_zeros(edges.n_atoms)
         pair, distance = pair[near], edges.distance[near]

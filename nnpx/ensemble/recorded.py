@@ -1,0 +1,116 @@
+"""An ensemble for the same few atoms again and again, as in molecular dynamics of a molecule."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final, final
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+from torch import Tensor
+
+from nnpx.ensemble import Ensemble
+from nnpx.errors import NNPXError
+from nnpx.graph import Prediction
+from nnpx.neighbors import TOO_CLOSE, graph_from_list
+from nnpx.recording import Function, RecordingError, record
+
+#: how far apart the positions are by which a recording is checked, Å
+STEP: Final = 0.01
+
+
+@final
+class Recorded:
+    """Predictions of an ensemble for molecules that stay the same and move, from a recording of its operations.
+
+    All pairs of a molecule are listed, so neither an operation nor its shape depends on where the atoms are. Predictions are those of the
+    ensemble but for rounding, and for the same positions the same to the last bit, whatever was evaluated before.
+
+    Args:
+        ensemble: on the processor; it must not change afterwards.
+        structures: the molecules; without a cell.
+        spread: whether predictions include how far the forces of the members lie apart.
+
+    Raises:
+        RecordingError: the ensemble decides by the positions how to evaluate them.
+        SpeciesError: a structure holds an element that the potential does not know.
+        GeometryError: atoms coincide, or positions make no sense.
+    """
+
+    def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool) -> None:
+        graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=math.inf, where="the molecules").cast(ensemble.dtype)
+
+        def evaluate(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+            moved = graph.with_(positions=positions.to(ensemble.dtype))
+            edges = replace(moved.edges(), complete=True)
+            return (*vars(ensemble.predict(moved, edges, spread=spread)).values(), edges.distance.amin())
+
+        positions = torch.cat([torch.from_numpy(atoms.positions) for atoms in structures])
+        generator = torch.Generator().manual_seed(0)
+        others = positions + STEP * torch.randn(positions.shape, generator=generator, dtype=torch.float64)
+        self._play: Function = record(evaluate, positions, others)
+
+    def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
+        """The prediction; None where atoms coincide or positions are not finite."""
+        *values, closest = self._play(positions)
+        return Prediction(*values) if float(closest) >= TOO_CLOSE else None
+
+
+@final
+class Recordings:
+    """Predictions of an ensemble for whatever molecules are evaluated again and again: recorded once that pays.
+
+    Only the latest molecules are remembered; a copy remembers none.
+
+    Args:
+        ensemble: must not change afterwards.
+        after: evaluations of the same molecules that go before their recording; 0 records at once.
+    """
+
+    def __init__(self, ensemble: Ensemble, *, after: int) -> None:
+        self.ensemble, self.after = ensemble, after
+        self._most_atoms = min(member.descriptor.most_complete for member in ensemble.members)
+        self._molecules: list[bytes] = []
+        self._evaluations = 0
+        self._recorded: dict[bool, Recorded | None] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(Recordings, after=self.after), (self.ensemble,)
+
+    def predict(self, structures: Sequence[Atoms], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction | None:
+        """The prediction from a recording; None where there is none, or where it found the positions to make no sense.
+
+        Args:
+            structures: the molecules.
+            positions: where their atoms are now, Å.
+            spread: whether to find how far the forces of the members lie apart.
+        """
+        if not self._may_record(structures):
+            return None
+        molecules = [atoms.numbers.tobytes() for atoms in structures]
+        if molecules != self._molecules:
+            self._molecules, self._evaluations, self._recorded = molecules, 0, {}
+        self._evaluations += 1
+        if self._evaluations <= self.after:
+            return None
+        recorded = self._of(structures, spread=spread)
+        return recorded(torch.from_numpy(positions)) if recorded else None
+
+    def _of(self, structures: Sequence[Atoms], *, spread: bool) -> Recorded | None:
+        if spread not in self._recorded:
+            try:
+                self._recorded[spread] = Recorded(self.ensemble, structures, spread=spread)
+            except NNPXError:  # the evaluation without a recording says what is wrong with the structures
+                return None
+            except RecordingError:
+                self._recorded[spread] = None
+        return self._recorded[spread]
+
+    def _may_record(self, structures: Sequence[Atoms]) -> bool:
+        """Whether recordings are made of such structures, and are faster."""
+        sizes = [len(atoms) for atoms in structures]
+        are_open = not any(atoms.pbc.any() for atoms in structures)
+        return are_open and min(sizes) > 1 and max(sizes) <= self._most_atoms and self.ensemble.device.type == "cpu"

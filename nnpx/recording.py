@@ -1,0 +1,148 @@
+"""Recordings: what a function does to numbers, as a list of operations that is played without Python and without autograd between them.
+
+For a few atoms, starting an operation takes longer than its arithmetic. A function that is called again and again for the same atoms is
+therefore recorded once. What depends on its input is an operation of the recording; all the rest, which pairs there are, weights of
+elements, products of constants, is a constant of it.
+"""
+
+import operator
+import warnings
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, fx, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+#: several tensors from the positions of atoms
+Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
+#: largest error of a recording, as a part of the change between the two inputs that it is checked with
+TOLERANCE: Final = 1e-2
+
+aten: Final = torch.ops.aten
+#: operations that read no more than the shape of their input
+_OF_SHAPES: Final = {
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+    aten.zeros_like.default,
+    aten.ones_like.default,
+    aten.full_like.default,
+}
+#: what torch says of operations that read numbers or shapes off their input
+_READS: Final = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+
+
+class RecordingError(RuntimeError):
+    """The function decides by its input what to do, so that its operations at one input are not those at another."""
+
+
+def record(function: Function, positions: Float[Tensor, "atom 3"], others: Float[Tensor, "atom 3"]) -> Function:
+    """The function as a recording of what it does to some positions, checked at others.
+
+    Two calls at the same positions give the same bits.
+
+    Args:
+        function: whose operations, and their shapes, are the same at all positions.
+        positions: with which it is recorded.
+        others: with which its result is compared.
+
+    Raises:
+        RecordingError: it reads numbers or shapes off its input, or the recording has other results than the function.
+    """
+    copy, tape = positions.detach().clone(), _Tape()
+    tape.follow(copy, tape.graph.placeholder("positions"))
+    with tape:
+        results = function(copy)
+    tape.graph.output(tuple(tape.node_of(result) for result in results))
+    tape.graph.eliminate_dead_code()
+    play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
+    _check(play(others), function(others), results)
+    return play
+
+
+def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
+    """The operations as TorchScript, whose interpreter starts them a few times faster than Python."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its successor takes a minute and a compiler to do the same
+        script = torch.jit.freeze(torch.jit.trace(module, positions, check_trace=False).eval())
+
+    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+        # as they are: rearranged ones are not faster, round otherwise from the third call on, and some do not run
+        with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch does not list it
+            results: tuple[Tensor, ...] = script(now)
+        return results
+
+    return play
+
+
+def _check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> None:
+    """Compare results, whose rounding errors may differ; what was recorded wrongly stands still or misses as much as it should move.
+
+    Raises:
+        RecordingError: they differ.
+    """
+    for one, other, start in zip(found, expected, before, strict=True):
+        if not one.shape == other.shape == start.shape:
+            raise RecordingError("the shapes of what a function gives depend on its input")
+        missed, moved = ((other - value).nan_to_num().abs().amax() for value in (one, start))
+        if not torch.equal(one.isnan(), other.isnan()) or bool(missed > TOLERANCE * moved):
+            raise RecordingError("a recording differs from what it recorded")
+
+
+@final
+class _Tape(TorchDispatchMode):
+    """Notes every operation, also of backward passes, that depends on what is followed; others are carried out once, here.
+
+    Attributes:
+        graph: the operations.
+        constants: what they read besides.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as torch has it
+        self.graph, self.constants = fx.Graph(), nn.Module()
+        self._followed: dict[int, fx.Node] = {}
+        self._constant: dict[int, fx.Node] = {}
+        self._alive: list[Tensor] = []  # a tensor is told by its address, which must not be given to another
+
+    def follow(self, tensor: Tensor, node: fx.Node) -> None:
+        """From now on the tensor stands for what the node gives."""
+        self._followed[id(tensor)] = node
+        self._alive.append(tensor)
+
+    def node_of(self, value: Any) -> Any:
+        """What gives the value: a node for a tensor, which is a constant unless it is followed; others stand for themselves."""
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self._followed and id(value) not in self._constant:
+            name = f"constant{len(self._constant)}"
+            self.constants.register_buffer(name, value.detach())
+            self._constant[id(value)] = self.graph.get_attr(name)
+            self._alive.append(value)
+        return self._followed.get(id(value)) or self._constant[id(value)]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        """One operation, below autograd."""
+        given, layout = tree_flatten((args, kwargs or {}))
+        if func in _OF_SHAPES or not any(id(value) in self._followed for value in given):
+            return func(*args, **(kwargs or {}))
+        by_constants = func is aten.index.Tensor and not any(id(value) in self._followed for value in given[1:])
+        if _READS & set(func.tags) and not by_constants:
+            raise RecordingError(f"{func} reads off its input what to do")
+        if func._schema.is_mutable and id(args[0]) not in self._followed:
+            # what is written to begins anew in every call
+            self.follow(args[0], self.graph.call_function(aten.clone.default, (self.node_of(args[0].clone()),)))
+        nodes, named = tree_unflatten([self.node_of(value) for value in given], layout)
+        result = func(*args, **(kwargs or {}))
+        node = nodes[0] if func is aten.detach.default else self.graph.call_function(func, nodes, named)
+        if isinstance(result, Tensor):
+            self.follow(result, node)
+        else:
+            for place, one in enumerate(result):
+                if one is None:
+                    continue
+                self.follow(one, self.graph.call_function(operator.getitem, (node, place)))
+        return result
