@@ -2,8 +2,8 @@
 
 python speed.py                                       `single` and `train`
 python speed.py single --system ethanol|water192|si512|…|si97336  energy + forces through the ASE calculator, neighbour list included
-python speed.py conformers                            energies + forces of 1,000 ethanols in batches of 100, neighbour lists included
-python speed.py md --system ethanol|water192|…        steps of ASE's velocity Verlet
+python speed.py conformers [--unrecorded]             energies + forces of 1,000 ethanols in batches of 100, with all there is to find
+python speed.py md --system ethanol|water192|… [--unrecorded]  steps of ASE's velocity Verlet; without a recording of the operations
 python speed.py train --batch 8|32 [--live]           one update with forces in the loss, 27-atom molecules;
                                                       --live computes the descriptor in every update instead of reading the stored one
 
@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -29,9 +30,11 @@ from ase.md.verlet import VelocityVerlet
 
 import nnpx
 from nnpx.assembly import build_parts
+from nnpx.calculator import RECORD_AFTER
 from nnpx.config import compose, instantiate
 from nnpx.descriptor.stored import store
 from nnpx.ensemble import Ensemble
+from nnpx.ensemble.recorded import Recordings
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
@@ -104,11 +107,11 @@ def potential_for(
     return parts.potential(scales).to_precision(dtype), graph
 
 
-def prepared(system: str, overrides: list[str]) -> tuple[Atoms, nnpx.Calculator]:
+def prepared(system: str, overrides: list[str], record_after: int = RECORD_AFTER) -> tuple[Atoms, nnpx.Calculator]:
     """A structure, and a calculator of one member."""
     potential, _ = potential_for(displaced("si512" if system.startswith("si") else system, 1), overrides)
     atoms = displaced(system, 1)[0].copy()
-    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32")
+    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32", record_after=record_after)
     return atoms, atoms.calc
 
 
@@ -125,24 +128,26 @@ def single(system: str, overrides: list[str]) -> Callable[[], None]:
     return evaluate
 
 
-def conformers(overrides: list[str]) -> Callable[[], None]:
+def conformers(overrides: list[str], record_after: int) -> Callable[[], None]:
     """Energies and forces of many ethanols in batches."""
     structures = displaced("ethanol", N_CONFORMERS)
     _, calculator = prepared("ethanol", overrides)
-    ensemble = calculator.ensemble
+    ensemble, recordings = calculator.ensemble, Recordings(calculator.ensemble, after=record_after)
 
     def evaluate() -> None:
         for first in range(0, N_CONFORMERS, CONFORMERS_AT_A_TIME):
             some = structures[first : first + CONFORMERS_AT_A_TIME]
+            if recordings.predict(some, np.concatenate([atoms.positions for atoms in some]), spread=False):
+                continue
             graph = graph_from_list(some, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="benchmark")
             ensemble(graph.cast(ensemble.dtype), spread=False)
 
     return evaluate
 
 
-def dynamics(system: str, overrides: list[str]) -> Callable[[], None]:
+def dynamics(system: str, overrides: list[str], record_after: int) -> Callable[[], None]:
     """Some steps at constant energy from the same start every time, with next to no forces: those of random weights are wild."""
-    atoms, calculator = prepared(system, overrides)
+    atoms, calculator = prepared(system, overrides, record_after)
     for member in calculator.ensemble.members:
         member.energy_scale *= 1e-6
     verlet = VelocityVerlet(atoms, timestep=0.25 * units.fs)
@@ -195,6 +200,7 @@ def median_seconds(work: Callable[[], None], budget: float) -> float:
 def cases(asked: argparse.Namespace) -> Iterator[tuple[dict[str, object], Callable[[], Callable[[], None]]]]:
     """What is asked for, each with what to say of it and how to prepare it."""
     systems, overrides = [asked.system] if asked.system else ["ethanol", "water192", "si512"], asked.overrides
+    record_after = sys.maxsize if asked.unrecorded else 0
     if asked.measure in (None, "single"):
         for system in systems:
             yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides)
@@ -203,10 +209,10 @@ def cases(asked: argparse.Namespace) -> Iterator[tuple[dict[str, object], Callab
             case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
             yield case, lambda batch=batch: make_update(batch, asked.live, overrides)[0]
     if asked.measure == "conformers":
-        yield {"measure": "conformers", "system": "ethanol"}, lambda: conformers(overrides)
+        yield {"measure": "conformers", "system": "ethanol"}, lambda: conformers(overrides, record_after)
     if asked.measure == "md":
         for system in systems[:2]:
-            yield {"measure": "md", "system": system}, lambda system=system: dynamics(system, overrides)
+            yield {"measure": "md", "system": system}, lambda system=system: dynamics(system, overrides, record_after)
 
 
 def rate(case: dict[str, object], seconds: float) -> dict[str, float]:
@@ -230,6 +236,7 @@ def main() -> None:
     parser.add_argument("--system", choices=[name for name in SYSTEMS if name != "mol27"])
     parser.add_argument("--batch", type=int)
     parser.add_argument("--live", action="store_true")
+    parser.add_argument("--unrecorded", action="store_true")
     parser.add_argument("--budget", type=float, default=4.0)
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
