@@ -73,8 +73,8 @@ class Recordings:
     def __init__(self, ensemble: Ensemble, *, after: int) -> None:
         self.ensemble, self.after = ensemble, after
         self._most_atoms = min(member.descriptor.most_complete for member in ensemble.members)
-        self._molecules: list[bytes] = []
-        self._evaluations = 0
+        self._molecules: list[tuple[bytes, bytes]] = []
+        self._may_record, self._evaluations = False, 0
         self._recorded: dict[bool, Recorded | None] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -88,13 +88,12 @@ class Recordings:
             positions: where their atoms are now, Å.
             spread: whether to find how far the forces of the members lie apart.
         """
-        if not self._may_record(structures):
-            return None
-        molecules = [atoms.numbers.tobytes() for atoms in structures]
+        molecules = [(atoms.numbers.tobytes(), atoms.pbc.tobytes()) for atoms in structures]
         if molecules != self._molecules:
             self._molecules, self._evaluations, self._recorded = molecules, 0, {}
+            self._may_record = self._are_few_and_open(structures)
         self._evaluations += 1
-        if self._evaluations <= self.after:
+        if not self._may_record or self._evaluations <= self.after:
             return None
         recorded = self._of(structures, spread=spread)
         return recorded(torch.from_numpy(positions)) if recorded else None
@@ -109,7 +108,7 @@ class Recordings:
                 self._recorded[spread] = None
         return self._recorded[spread]
 
-    def _may_record(self, structures: Sequence[Atoms]) -> bool:
+    def _are_few_and_open(self, structures: Sequence[Atoms]) -> bool:
         """Whether recordings are made of such structures, and are faster."""
         sizes = [len(atoms) for atoms in structures]
         are_open = not any(atoms.pbc.any() for atoms in structures)
