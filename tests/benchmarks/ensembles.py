@@ -1,7 +1,7 @@
 """What an ensemble costs beside one of its members: python tests/benchmarks/ensembles.py [--systems ethanol water192] [OVERRIDES]
 
-Energy and forces through the ASE calculator, neighbour list included, with and without the spread of the forces; random weights. Medians
-of rounds in which all cases take turns, so that others on the machine slow all of them alike.
+Energy and forces through the ASE calculator, with all there is to find (molecules are recorded), with and without the spread of the
+forces; random weights. Medians of rounds in which all cases take turns, so that others on the machine slow all of them alike.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
     for system in asked.systems:
-        members = [potential_for(displaced(system, 2), asked.overrides)[0].to_precision(torch.float64).eval() for _ in range(4)]
+        members = [potential_for(displaced(system, 2), asked.overrides, seed=k)[0].to_precision(torch.float64).eval() for k in range(4)]
         heads = [potential_for(displaced(system, 2), [*asked.overrides, *SHALLOW])[0].to_precision(torch.float64).eval()]
         cases = {
             "one": (members[:1], False),
@@ -35,7 +35,7 @@ def main() -> None:
             "16 heads": (heads, False),
             "16 heads with force spread": (heads, True),
         }
-        calculators = {name: nnpx.Calculator(Ensemble(some), spread=spread) for name, (some, spread) in cases.items()}
+        calculators = {name: nnpx.Calculator(Ensemble(some), spread=spread, record_after=0) for name, (some, spread) in cases.items()}
         seconds = {name: [] for name in cases}
         for _ in range(ROUNDS):
             for name, calculator in calculators.items():

@@ -30,11 +30,9 @@ from ase.md.verlet import VelocityVerlet
 
 import nnpx
 from nnpx.assembly import build_parts
-from nnpx.calculator import RECORD_AFTER
 from nnpx.config import compose, instantiate
 from nnpx.descriptor.stored import store
 from nnpx.ensemble import Ensemble
-from nnpx.ensemble.recorded import Recordings
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
@@ -107,7 +105,7 @@ def potential_for(
     return parts.potential(scales).to_precision(dtype), graph
 
 
-def prepared(system: str, overrides: list[str], record_after: int = RECORD_AFTER) -> tuple[Atoms, nnpx.Calculator]:
+def prepared(system: str, overrides: list[str], record_after: int) -> tuple[Atoms, nnpx.Calculator]:
     """A structure, and a calculator of one member."""
     potential, _ = potential_for(displaced("si512" if system.startswith("si") else system, 1), overrides)
     atoms = displaced(system, 1)[0].copy()
@@ -115,9 +113,9 @@ def prepared(system: str, overrides: list[str], record_after: int = RECORD_AFTER
     return atoms, atoms.calc
 
 
-def single(system: str, overrides: list[str]) -> Callable[[], None]:
+def single(system: str, overrides: list[str], record_after: int = 0) -> Callable[[], None]:
     """One evaluation of energy and forces through the ASE calculator, at new positions each time."""
-    atoms, _ = prepared(system, overrides)
+    atoms, _ = prepared(system, overrides, record_after)
     random, rest = np.random.default_rng(3), atoms.positions.copy()
 
     def evaluate() -> None:
@@ -131,8 +129,8 @@ def single(system: str, overrides: list[str]) -> Callable[[], None]:
 def conformers(overrides: list[str], record_after: int) -> Callable[[], None]:
     """Energies and forces of many ethanols in batches."""
     structures = displaced("ethanol", N_CONFORMERS)
-    _, calculator = prepared("ethanol", overrides)
-    ensemble, recordings = calculator.ensemble, Recordings(calculator.ensemble, after=record_after)
+    _, calculator = prepared("ethanol", overrides, record_after)
+    ensemble, recordings = calculator.ensemble, calculator.recordings
 
     def evaluate() -> None:
         for first in range(0, N_CONFORMERS, CONFORMERS_AT_A_TIME):
@@ -203,7 +201,7 @@ def cases(asked: argparse.Namespace) -> Iterator[tuple[dict[str, object], Callab
     record_after = sys.maxsize if asked.unrecorded else 0
     if asked.measure in (None, "single"):
         for system in systems:
-            yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides)
+            yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides, record_after)
     if asked.measure in (None, "train"):
         for batch in [asked.batch] if asked.batch else [8, 32]:
             case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
