@@ -44,7 +44,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         device: where to compute.
         spread: compute `forces_std` with every evaluation, instead of when it is asked for: up to a backward pass per member.
         record_after: evaluations of the same molecule before its operations are recorded; those after it take a fraction of the time, with
-            other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted.
+            other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted. `ensemble` must not be
+            changed after the first evaluation.
 
     Raises:
         ArtifactError: the file cannot be read.

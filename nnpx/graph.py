@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 @dataclass(frozen=True)
 class Edges:
-    """Pairs closer than the cutoff, each seen from its centre: r_ij = r_j + S·cell − r_i."""
+    """Pairs closer than the cutoff, or all there are, each seen from its centre: r_ij = r_j + S·cell − r_i."""
 
     center: Int[Tensor, " edge"]  #: index of atom i; sorted
     neighbor: Int[Tensor, " edge"]  #: index of atom j

@@ -7,7 +7,7 @@ elements, products of constants, is a constant of it.
 
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 import torch
@@ -18,8 +18,10 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
-#: largest error of a recording, as a part of the change between the two inputs that it is checked with
-TOLERANCE: Final = 1e-2
+#: largest error of a recording by precision, as a part of the change between the inputs that it is checked with
+TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-2}
+#: and what such a change at least counts for (eV, eV/Å): where nothing changes, rounding does
+SMALL: Final = 1e-6
 
 aten: Final = torch.ops.aten
 #: operations that read no more than the shape of their input
@@ -31,26 +33,35 @@ _OF_SHAPES: Final = {
     aten.ones_like.default,
     aten.full_like.default,
 }
-#: what torch says of operations that read numbers or shapes off their input
-_READS: Final = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+#: what torch says of operations that read numbers or shapes off their input, or draw at random
+_READS: Final = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 
 
 class RecordingError(RuntimeError):
     """The function decides by its input what to do, so that its operations at one input are not those at another."""
 
 
-def record(function: Function, positions: Float[Tensor, "atom 3"], others: Float[Tensor, "atom 3"]) -> Function:
+def record(
+    function: Function,
+    positions: Float[Tensor, "atom 3"],
+    *,
+    truth: Function,
+    others: Sequence[Float[Tensor, "atom 3"]],
+    dtype: torch.dtype,
+) -> Function:
     """The function as a recording of what it does to some positions, checked at others.
 
-    Two calls at the same positions give the same bits.
+    Two calls at the same positions give the same bits. TorchScript keeps a recording, some megabytes, until the process ends.
 
     Args:
         function: whose operations, and their shapes, are the same at all positions.
         positions: with which it is recorded.
-        others: with which its result is compared.
+        truth: what it should give.
+        others: positions at which it has to.
+        dtype: precision of its arithmetic.
 
     Raises:
-        RecordingError: it reads numbers or shapes off its input, or the recording has other results than the function.
+        RecordingError: it reads numbers or shapes off its input, or the recording has other results than what it should give.
     """
     copy, tape = positions.detach().clone(), _Tape()
     tape.follow(copy, tape.graph.placeholder("positions"))
@@ -58,8 +69,12 @@ def record(function: Function, positions: Float[Tensor, "atom 3"], others: Float
         results = function(copy)
     tape.graph.output(tuple(tape.node_of(result) for result in results))
     tape.graph.eliminate_dead_code()
-    play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
-    _check(play(others), function(others), results)
+    try:
+        play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
+    except RuntimeError as error:
+        raise RecordingError("TorchScript cannot follow the recording") from error
+    for other in others:
+        _check(play(other), truth(other), results, TOLERANCE[dtype])
     return play
 
 
@@ -78,8 +93,8 @@ def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Fun
     return play
 
 
-def _check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], before: tuple[Tensor, ...]) -> None:
-    """Compare results, whose rounding errors may differ; what was recorded wrongly stands still or misses as much as it should move.
+def _check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], before: tuple[Tensor, ...], tolerance: float) -> None:
+    """Compare results, whose rounding errors may differ: they miss a part of the change that is no larger than the tolerance.
 
     Raises:
         RecordingError: they differ.
@@ -88,7 +103,7 @@ def _check(found: tuple[Tensor, ...], expected: tuple[Tensor, ...], before: tupl
         if not one.shape == other.shape == start.shape:
             raise RecordingError("the shapes of what a function gives depend on its input")
         missed, moved = ((other - value).nan_to_num().abs().amax() for value in (one, start))
-        if not torch.equal(one.isnan(), other.isnan()) or bool(missed > TOLERANCE * moved):
+        if not torch.equal(one.isnan(), other.isnan()) or bool(missed > tolerance * (moved + SMALL)):
             raise RecordingError("a recording differs from what it recorded")
 
 
@@ -119,7 +134,7 @@ class _Tape(TorchDispatchMode):
             return value
         if id(value) not in self._followed and id(value) not in self._constant:
             name = f"constant{len(self._constant)}"
-            self.constants.register_buffer(name, value.detach())
+            self.constants.register_buffer(name, value.detach().clone())
             self._constant[id(value)] = self.graph.get_attr(name)
             self._alive.append(value)
         return self._followed.get(id(value)) or self._constant[id(value)]
@@ -140,9 +155,10 @@ class _Tape(TorchDispatchMode):
         node = nodes[0] if func is aten.detach.default else self.graph.call_function(func, nodes, named)
         if isinstance(result, Tensor):
             self.follow(result, node)
-        else:
+        elif isinstance(result, tuple | list):
             for place, one in enumerate(result):
-                if one is None:
-                    continue
-                self.follow(one, self.graph.call_function(operator.getitem, (node, place)))
+                if isinstance(one, Tensor):
+                    self.follow(one, self.graph.call_function(operator.getitem, (node, place)))
+        else:
+            raise RecordingError(f"{func} gives no tensor")
         return result

@@ -20,14 +20,17 @@ from nnpx.recording import Function, RecordingError, record
 
 #: how far apart the positions are by which a recording is checked, Å
 STEP: Final = 0.01
+#: and the factor by which they are, so that some pairs are beyond the cutoff
+STRETCH: Final = 2.0
 
 
 @final
 class Recorded:
     """Predictions of an ensemble for molecules that stay the same and move, from a recording of its operations.
 
-    All pairs of a molecule are listed, so neither an operation nor its shape depends on where the atoms are. Predictions are those of the
-    ensemble but for rounding, and for the same positions the same to the last bit, whatever was evaluated before.
+    All pairs of a molecule are listed, so neither an operation nor its shape depends on where the atoms are; what does not vanish beyond
+    the cutoff by itself is found out, and not recorded. Predictions are those of the ensemble but for rounding, and for the same positions
+    the same to the last bit, whatever was evaluated before.
 
     Args:
         ensemble: on the processor; it must not change afterwards.
@@ -35,28 +38,38 @@ class Recorded:
         spread: whether predictions include how far the forces of the members lie apart.
 
     Raises:
-        RecordingError: the ensemble decides by the positions how to evaluate them.
+        RecordingError: the ensemble decides by the positions how to evaluate them, or pairs beyond its cutoff count.
         SpeciesError: a structure holds an element that the potential does not know.
         GeometryError: atoms coincide, or positions make no sense.
     """
 
     def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool) -> None:
-        graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=math.inf, where="the molecules").cast(ensemble.dtype)
+        molecules = [Atoms(atoms.numbers, atoms.positions) for atoms in structures]  # without labels
+        at_cutoff, numbers, dtype = ensemble.cutoff_radius, ensemble.numbers, ensemble.dtype
+        graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules").cast(dtype)
 
         def evaluate(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
-            moved = graph.with_(positions=positions.to(ensemble.dtype))
+            moved = graph.with_(positions=positions.to(dtype))
             edges = replace(moved.edges(), complete=True)
             return (*vars(ensemble.predict(moved, edges, spread=spread)).values(), edges.distance.amin())
 
-        positions = torch.cat([torch.from_numpy(atoms.positions) for atoms in structures])
-        generator = torch.Generator().manual_seed(0)
-        others = positions + STEP * torch.randn(positions.shape, generator=generator, dtype=torch.float64)
-        self._play: Function = record(evaluate, positions, others)
+        def truth(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+            for atoms, own in zip(molecules, positions.split([len(atoms) for atoms in molecules]), strict=True):
+                atoms.positions = own.numpy()
+            moved = graph_from_list(molecules, numbers=numbers, cutoff=at_cutoff, where="the molecules").cast(dtype)
+            closest = graph.with_(positions=positions.to(dtype)).edges().distance.amin()
+            return (*vars(ensemble(moved, spread=spread)).values(), closest)
+
+        positions = torch.from_numpy(np.concatenate([atoms.positions for atoms in molecules]))
+        noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        others = [positions + STEP * noise, STRETCH * positions]
+        self._play: Function = record(evaluate, positions, truth=truth, others=others, dtype=dtype)
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
-        """The prediction; None where atoms coincide or positions are not finite."""
+        """The prediction; None where atoms coincide, or where forces are not finite, as those of positions that are not."""
         *values, closest = self._play(positions)
-        return Prediction(*values) if float(closest) >= TOO_CLOSE else None
+        prediction = Prediction(*values)
+        return prediction if float(closest) >= TOO_CLOSE and bool(prediction.forces.isfinite().all()) else None
 
 
 @final

@@ -43,7 +43,8 @@ class Walkers:
     With the same company a trajectory is the same to the last bit, also over a pause and over a restart from files.
 
     Args:
-        ensemble: the potential; evaluated in its own precision and on its own device. It must not change afterwards.
+        ensemble: the potential; evaluated in its own precision and on its own device; recorded while all walkers move, so it
+            must not change.
         walkers: the replicas; `advance` changes them.
         timestep_fs: Δt.
         friction_per_fs: γ; 0 for Newton's equations.
@@ -118,7 +119,9 @@ class Walkers:
 
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
         structures = {k: self.walkers[k].atoms for k in chosen}
-        found = self._recordings.predict(list(structures.values()), positions, spread=spread)
+        found = None
+        if len(chosen) == len(self.walkers):  # each smaller company would have to be recorded anew
+            found = self._recordings.predict(list(structures.values()), positions, spread=spread)
         if found is None:
             graph = self._list.graph(structures, positions)
             if self.is_elsewhere:

@@ -16,9 +16,11 @@ from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded, Recordings
 from nnpx.errors import GeometryError, SpeciesError
-from nnpx.graph import Prediction
+from nnpx.graph import Edges, Prediction
 from nnpx.neighbors import graph_from_list
+from nnpx.prior import Prior
 from nnpx.recording import RecordingError, record
+from nnpx.reduce import sum_edges_to_atoms
 
 
 def torn(atoms: Atoms) -> Atoms:
@@ -106,13 +108,27 @@ def test_the_bits_depend_on_the_positions_alone() -> None:
         pytest.param(lambda x: (x * float(x.sum()),), id="reads a number"),
         pytest.param(lambda x: (x[x[:, 0] > 0.1],), id="decides by a mask"),
         pytest.param(lambda x: (x.sum() * len((x > 0.1).nonzero()),), id="counts"),
-        pytest.param(lambda x: (x * float(x.detach().numpy().sum()),), id="leaves torch"),
+        pytest.param(lambda x: (x + 1e-3 * float(x.detach().numpy().sum()),), id="leaves torch"),
+        pytest.param(lambda x: (x + 1e-3 * sum(x[:, 0].tolist()),), id="leaves torch as a list"),
+        pytest.param(lambda x: (x + 1e-4 * torch.rand_like(x),), id="draws at random"),
+        pytest.param(lambda x: (x.new_zeros(5, 3).index_put_((torch.tensor(1),), 1e-4 * x[0])[:, :2] + _stale(x),), id="writes to a view"),
     ],
 )
 def test_what_reads_off_its_input_is_refused(function: Callable[[Tensor], tuple[Tensor, ...]]) -> None:
     positions = torch.rand(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with pytest.raises(RecordingError):
-        record(function, positions, positions[torch.arange(4, -1, -1)] - 0.3)
+        recorded(function, positions, positions[torch.arange(4, -1, -1)] - 0.3)
+
+
+def _stale(x: Tensor) -> Tensor:
+    base = torch.zeros(5, 2, dtype=x.dtype)
+    base[1:3] += 1e-4 * x[:2, :2]
+    return base
+
+
+def recorded(function: Callable[[Tensor], tuple[Tensor, ...]], here: Tensor, there: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """A recording that is compared with the function itself."""
+    return record(function, here, truth=function, others=[there], dtype=torch.float64)
 
 
 def test_what_is_written_to_begins_anew_in_every_call() -> None:
@@ -124,7 +140,7 @@ def test_what_is_written_to_begins_anew_in_every_call() -> None:
         return total, total.clone().mul_(x), torch.full_like(x, 2.0)
 
     first, second = torch.rand(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    play = record(function, first, second)
+    play = recorded(function, first, second)
     for x in (first, second, first):
         for found, expected in zip(play(x), function(x), strict=True):
             assert torch.equal(found, expected)
@@ -154,7 +170,7 @@ def test_another_molecule_or_a_crystal_is_none_of_the_recording() -> None:
         np.testing.assert_allclose(own.get_property("energy", atoms), never.get_property("energy", atoms), rtol=0, atol=1e-11)
 
 
-@pytest.mark.parametrize("broken", [np.nan, 0.0])
+@pytest.mark.parametrize("broken", [np.nan, np.inf, 0.0])
 def test_positions_without_sense_are_still_refused(broken: float) -> None:
     atoms = molecule("CH3CH2OH")
     atoms.calc = calculator(0)
@@ -167,16 +183,42 @@ def test_positions_without_sense_are_still_refused(broken: float) -> None:
     assert np.isfinite(atoms.get_forces()).all()
 
 
+class Endless(Prior):
+    """A repulsion that does not end at the cutoff by itself: ½ (1/r − 1/5)² of every pair that is listed."""
+
+    def forward(self, edges: Edges, species: Tensor) -> Tensor:
+        """Half of every pair's energy."""
+        return sum_edges_to_atoms(0.25 * (1.0 / edges.distance - 0.2).square(), edges.center, edges.n_atoms)
+
+
+def test_what_does_not_end_at_the_cutoff_is_not_recorded() -> None:
+    atoms = molecule("CH3CH2OH")
+    potential = copy.deepcopy(case_of("descriptor", "moments").potential)
+    potential.prior = Endless()
+    own, never = (Calculator(Ensemble([potential]), record_after=after) for after in (0, 10**9))
+    with pytest.raises(RecordingError):
+        Recorded(own.ensemble, [atoms], spread=False)
+    np.testing.assert_array_equal(own.get_property("forces", torn(atoms)), never.get_property("forces", torn(atoms)))
+
+
+def test_labels_and_cell_are_not_read() -> None:
+    atoms = molecule("CH3CH2OH")
+    atoms.info["energy_noise"] = "unknown"
+    atoms.cell = np.full((3, 3), np.nan)
+    recordings = calculator(0).recordings
+    assert recordings.predict([atoms], atoms.positions, spread=False) is not None
+
+
 def test_an_unknown_element_is_still_refused() -> None:
     with pytest.raises(SpeciesError, match="N"):
         calculator(0).get_property("energy", molecule("NH3"))
 
 
 def test_single_precision() -> None:
-    atoms = case_of("descriptor", "moments").molecule
-    np.testing.assert_allclose(
-        calculator(0, dtype="float32").get_property("forces", atoms), calculator(10**9).get_property("forces", atoms), atol=1e-3
-    )
+    atoms, own = case_of("descriptor", "moments").molecule, calculator(0, dtype="float32")
+    found, expected = own.get_property("forces", atoms), calculator(10**9).get_property("forces", atoms)
+    assert own.recordings._recorded[False] is not None
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_copy_records_for_itself() -> None:
