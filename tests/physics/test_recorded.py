@@ -21,6 +21,7 @@ from nnpx.neighbors import graph_from_list
 from nnpx.prior import Prior
 from nnpx.recording import RecordingError, record
 from nnpx.reduce import sum_edges_to_atoms
+from nnpx.uncertainty import Calibration, Curve
 
 
 def torn(atoms: Atoms) -> Atoms:
@@ -181,6 +182,17 @@ def test_positions_without_sense_are_still_refused(broken: float) -> None:
         atoms.get_forces()
     atoms.positions = before
     assert np.isfinite(atoms.get_forces()).all()
+
+
+def test_calibrated_spreads() -> None:
+    """As every trained ensemble has them; a curve looks up between which of its knots a spread lies."""
+    here = molecule("CH3CH2OH")
+    members = [potential_of({"descriptor": "acsf", **_REST}, [here]) for _ in range(2)]
+    members[1].energy_scale *= 1.5
+    curves = {name: Curve((0.0, 1e-3, 2.0), (0.0, 4e-3, 3.0)) for name in ("energy", "forces")}
+    ensemble = Ensemble(members, Calibration(curves))
+    assert_equal(Recorded(ensemble, [here], spread=True)(positions_of([torn(here)])), computed(ensemble, [torn(here)]))
+    assert computed(ensemble, [here]).forces_std.max() > 4e-3
 
 
 class Endless(Prior):
