@@ -169,6 +169,7 @@ def test_another_molecule_or_a_crystal_is_none_of_the_recording() -> None:
     for atoms in (molecule("CH3CH2OH"), molecule("H2O"), crystal, molecule("CH3OH"), molecule("CH3CH2OH"), Atoms("O")):
         np.testing.assert_allclose(own.get_property("forces", atoms), never.get_property("forces", atoms), rtol=0, atol=1e-10)
         np.testing.assert_allclose(own.get_property("energy", atoms), never.get_property("energy", atoms), rtol=0, atol=1e-11)
+        assert bool(own.recordings._recorded) == (len(atoms) > 1 and atoms is not crystal)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, 0.0])
