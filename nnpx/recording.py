@@ -144,9 +144,8 @@ class _Tape(TorchDispatchMode):
         given, layout = tree_flatten((args, kwargs or {}))
         if func in _OF_SHAPES or not any(id(value) in self._followed for value in given):
             return func(*args, **(kwargs or {}))
-        # an index of integers selects equally many wherever they come from, a mask does not
         masks = [value for value in given if isinstance(value, Tensor) and value.dtype is torch.bool and id(value) in self._followed]
-        if _READS & set(func.tags) and (masks or func is not aten.index.Tensor):
+        if _READS & set(func.tags) and (masks or func is not aten.index.Tensor):  # what has been counted off selects as many as before
             raise RecordingError(f"{func} reads off its input what to do")
         if func._schema.is_mutable and id(args[0]) not in self._followed:
             # what is written to begins anew in every call

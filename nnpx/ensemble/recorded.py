@@ -66,7 +66,7 @@ class Recorded:
         self._play: Function = record(evaluate, positions, truth=truth, others=others, dtype=dtype)
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
-        """The prediction at these positions (Å); None where atoms coincide or forces are not finite, as those of NaN and infinity."""
+        """The prediction; None where atoms coincide, or where forces are not finite, as those of positions that are not."""
         *values, closest = self._play(positions)
         prediction = Prediction(*values)
         return prediction if float(closest) >= TOO_CLOSE and bool(prediction.forces.isfinite().all()) else None
