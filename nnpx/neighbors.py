@@ -1,4 +1,4 @@
-"""From structures to graphs: periodic neighbour lists by vesin (doi:10.5281/zenodo.14216108), checked before anything is computed."""
+"""From structures to graphs: their atoms and pairs of neighbours, checked before anything is computed."""
 
 import os
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
-from vesin import NeighborList
 
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import AtomicGraph
+from nnpx.pairs import pairs_within
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE: Final = 0.3
@@ -88,9 +88,9 @@ def _checked(
     """Species, cell, and the pairs i, j, S of a structure, which has passed every check."""
     species, cell = species_index(atoms, numbers=numbers, where=where), checked_cell(atoms, where=where)
     _refuse_too_many_pairs(atoms, cell, cutoff, where)
-    center, neighbor, shift, distance = neighbor_list(atoms.positions, cell, atoms.pbc, cutoff)
+    center, neighbor, shift, distance = pairs_within(atoms, cutoff)
     _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
-    return species, cell, (center, neighbor, shift)
+    return species, cell, (center, neighbor, shift.astype(float))
 
 
 def _labels(atoms: Atoms, where: str) -> tuple[float, np.ndarray, np.ndarray]:
@@ -112,17 +112,6 @@ def _labels(atoms: Atoms, where: str) -> tuple[float, np.ndarray, np.ndarray]:
 def _starts(parts: Sequence[np.ndarray]) -> np.ndarray:
     """Where each part begins when they are put together, and the total."""
     return np.cumsum([0, *(len(part) for part in parts)])
-
-
-def neighbor_list(
-    positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All ordered pairs within the cutoff, sorted by centre: i, j, the image S of j in units of the cell, and the distance (Å)."""
-    if not pbc.any():  # nothing is farther apart than the corners of a box around all; a search grows with the cube of the radius
-        cutoff = min(cutoff, 1.0 + float(np.linalg.norm(np.ptp(positions, axis=0))))
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True)
-    i, j, shift, distance = search.compute(points=positions, box=cell, periodic=pbc, quantities="ijSd")
-    return i.astype(np.int64), j.astype(np.int64), shift.astype(float), distance
 
 
 def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> np.ndarray:

@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from nnpx.data.checks import pairs
 from nnpx.data.duplicates import Duplicates
 from nnpx.data.frames import labels
 from nnpx.data.source import Gathered
 from nnpx.data.split import PARTS, group_of
 from nnpx.files import md5
+from nnpx.pairs import pairs_within
 
 #: units of everything in the files and on the card
 UNITS: Final = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE's sign: negative under compression)", "length": "Å"}
@@ -142,7 +142,7 @@ def _span(values: Sequence[float]) -> list[float] | None:
 
 def _closest(atoms: Atoms) -> float | None:
     for cutoff in _SEARCHED:
-        distance = pairs(atoms, cutoff)[2]
+        *_, distance = pairs_within(atoms, cutoff, each_once=True)
         if len(distance):
             return float(distance.min())
     return None

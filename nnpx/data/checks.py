@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
+from nnpx.pairs import pairs_within
 
 
 def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool) -> None:
@@ -57,7 +57,7 @@ def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: 
             raise GeometryError(where, expected="finite positions and cell", found="nan or infinity", do="Remove the structure.")
         if any(atoms.pbc):
             _check_cell(atoms, where)
-        first, second, distance = pairs(atoms, minimum_distance)
+        first, second, _, distance = pairs_within(atoms, minimum_distance, each_once=True)
         if len(distance):
             closest = int(np.argmin(distance))
             i, j = int(first[closest]), int(second[closest])
@@ -67,15 +67,6 @@ def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: 
                 found=f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j} at {distance[closest]:.4f} Å",
                 do="Remove the structure, or check that positions are in Å; data.minimum_distance sets the limit.",
             )
-
-
-def pairs(atoms: Atoms, cutoff: float) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.float64]]:
-    """Pairs of atoms within `cutoff` (Å), each once: both indexes and the distance, Å."""
-    from vesin import NeighborList  # it loads torch, which the processes that label do without
-
-    cell = np.asarray(atoms.cell.complete()) if any(atoms.pbc) else np.zeros((3, 3))
-    first, second, distance = NeighborList(cutoff=cutoff, full_list=False).compute(atoms.positions, cell, atoms.pbc, "ijd")
-    return first, second, distance
 
 
 def check_elements(parts: dict[str, list[Atoms]]) -> None:

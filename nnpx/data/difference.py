@@ -15,11 +15,11 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from nnpx.data.card import rows
-from nnpx.data.checks import pairs
 from nnpx.data.duplicates import find_duplicates, identity
 from nnpx.data.frames import labels
 from nnpx.data.split import group_of
 from nnpx.data.versions import Version
+from nnpx.pairs import pairs_within
 
 #: labels that differ by less are the same, written with fewer digits: eV/atom, eV/Å, eV/Å³
 SAME_LABEL: Final = 1e-6
@@ -144,7 +144,7 @@ def _near(old: Sequence[Atoms], new: Sequence[Atoms], of_old: list[int], of_new:
 
 
 def _distances(atoms: Atoms) -> NDArray[np.float64]:
-    return np.sort(pairs(atoms, _RANGE)[2])
+    return np.sort(pairs_within(atoms, _RANGE, each_once=True)[3])
 
 
 def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

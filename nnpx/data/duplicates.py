@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from nnpx.data.checks import pairs
+from nnpx.pairs import pairs_within
 
 _WIDTHS: Final = (1.5, 3.0)  # Å
 _RANGE: Final = 6.0  # Å
@@ -68,7 +68,7 @@ def find_duplicates(structures: Sequence[Atoms], *, tolerance: float) -> Duplica
 
 def fingerprint(atoms: Atoms) -> NDArray[np.float64]:
     """Neighbour densities of all atoms, sorted within each element."""
-    first, second, distance = pairs(atoms, _RANGE)
+    first, second, _, distance = pairs_within(atoms, _RANGE, each_once=True)
     columns = []
     for width in _WIDTHS:
         each = np.exp(-((distance / width) ** 2))

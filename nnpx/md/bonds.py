@@ -6,7 +6,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from jaxtyping import Float, Int
-from vesin import ase_neighbor_list
+
+from nnpx.pairs import pairs_within
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Bonds:
 def find_bonds(atoms: Atoms, bond_factor: float) -> Bonds:
     """Pairs closer than `bond_factor` × the sum of their covalent radii (Cordero et al. 2008, doi:10.1039/b801115j)."""
     radii = covalent_radii[atoms.numbers]
-    i, j, distance, shift = ase_neighbor_list("ijdS", atoms, 2.0 * bond_factor * float(radii.max()))
+    i, j, shift, distance = pairs_within(atoms, 2.0 * bond_factor * float(radii.max()))
     bonded = distance < bond_factor * (radii[i] + radii[j])
     # each pair is listed from both ends; an atom bonded to its own image keeps the image on the positive side
     once = (i < j) | ((i == j) & np.array([tuple(s) > (0, 0, 0) for s in shift], dtype=bool))

@@ -8,10 +8,10 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
-from vesin import ase_neighbor_list
 
 from nnpx.md.observables import Estimate
 from nnpx.md.trajectory import Trajectory
+from nnpx.pairs import pairs_within
 
 #: width of the bins of distances, Å
 _BIN: Final = 0.05
@@ -97,7 +97,7 @@ def _histograms(
 ) -> np.ndarray:
     """Ordered pairs in every bin, by pair of elements."""
     atoms = Atoms(start.numbers, frame, cell=cell, pbc=start.pbc)
-    i, j, distance = ase_neighbor_list("ijd", atoms, float(edges[-1]))
+    i, j, _, distance = pairs_within(atoms, float(edges[-1]))
     ends = start.numbers[i], start.numbers[j]
     return np.array([np.histogram(distance[(ends[0] == one) & (ends[1] == two)], edges)[0] for one, two in pairs])
 

@@ -6,11 +6,11 @@ import numpy as np
 from annotated_types import Gt
 from ase import Atoms
 from jaxtyping import Float
-from vesin import ase_neighbor_list
 
 from nnpx.errors import SimulationError
 from nnpx.md.bonds import Bonds, find_bonds
 from nnpx.md.momenta import temperature_K
+from nnpx.pairs import pairs_within
 
 
 @final
@@ -74,7 +74,7 @@ class Guard:
         """At every sample: no pair too close, no bond torn, no atom alone."""
         bounds = self._bounds
         reach = max(bounds.min_distance, bounds.max_isolation or 0.0)
-        i, j, distance = ase_neighbor_list("ijd", atoms, reach)
+        i, j, _, distance = pairs_within(atoms, reach)
         if len(distance) and distance.min() < bounds.min_distance:
             pair = int(np.argmin(distance))
             found = f"{_atom(atoms, int(i[pair]))} and {_atom(atoms, int(j[pair]))} at {distance[pair]:.3f} Å"

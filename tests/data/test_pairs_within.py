@@ -1,0 +1,89 @@
+"""Pairs within a distance are those that ASE finds, wherever the parts of a structure are."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+from ase.neighborlist import neighbor_list
+
+from nnpx.pairs import pairs_within
+
+#: Å
+CUTOFF = 5.0
+
+
+def found(atoms: Atoms, cutoff: float = CUTOFF) -> set[tuple[int, ...]]:
+    i, j, shift, _ = pairs_within(atoms, cutoff)
+    return {(*pair, *image) for *pair, image in zip(i.tolist(), j.tolist(), shift.tolist(), strict=True)}
+
+
+def with_ghost(atoms: Atoms, away) -> Atoms:
+    """Two of them, one far away."""
+    other = atoms.copy()
+    other.translate(away)
+    return atoms + other
+
+
+def wire() -> Atoms:
+    return Atoms("C6", [[0, 0, 1.3 * k] for k in range(6)], cell=[0, 0, 7.8], pbc=[False, False, True])
+
+
+@pytest.mark.parametrize(
+    "atoms", [molecule("CH3CH2OH"), bulk("Si"), fcc111("Cu", (2, 2, 3)), wire()], ids=["molecule", "crystal", "slab", "wire"]
+)
+def test_pairs_are_those_of_ase(atoms):
+    atoms.rattle(0.05, seed=1)
+    i, j, shift, distance = pairs_within(atoms, CUTOFF)
+    expected = neighbor_list("ijSd", Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.complete(), pbc=atoms.pbc), CUTOFF)
+    order, other = (np.lexsort((*np.asarray(s).T, b, a)) for a, b, s in ((i, j, shift), expected[:3]))
+    for mine, theirs in zip((i, j, shift), expected[:3], strict=True):
+        assert (mine[order] == theirs[other]).all()
+    np.testing.assert_allclose(distance[order], expected[3][other], atol=1e-12)
+    assert (np.diff(i) >= 0).all()
+    assert len(pairs_within(atoms, CUTOFF, each_once=True)[0]) == len(i) // 2
+
+
+@pytest.mark.parametrize("away", [(1e5, 1e5, 0.0), (0.0, -2500.0, 2500.0), (1e12, 0.0, 0.0), (6.0, 6.0, 1e5)], ids=str)
+def test_a_fragment_that_flew_away_has_the_neighbours_that_it_has(away):
+    """A search through all the space between two molecules that are 14 micrometres apart would not end, or divide by zero."""
+    ethanol = molecule("CH3CH2OH")
+    alone, n = found(ethanol), len(ethanol)
+    assert found(with_ghost(ethanol, away)) == alone | {(i + n, j + n, *image) for i, j, *image in alone}
+
+
+def test_what_lies_between_far_atoms_keeps_its_neighbours():
+    """Random clouds of atoms, some within the cutoff of each other and some not: a pair is never lost or made."""
+    random = np.random.default_rng(0)
+    for scale in (3.0, 8.0, 20.0, 100.0):
+        atoms = Atoms("H40", random.normal(scale=scale, size=(40, 3)))
+        apart = atoms.get_all_distances() + np.diag([np.inf] * 40)
+        assert found(atoms) == {(int(i), int(j), 0, 0, 0) for i, j in np.argwhere(apart < CUTOFF)}
+
+
+@pytest.mark.parametrize("atoms", [fcc111("Cu", (2, 2, 3)), wire()], ids=["slab", "wire"])
+def test_an_atom_that_left_a_surface(atoms):
+    """In the direction that is open, which need not be an axis."""
+    atoms.rotate(40.0, (1, 2, 3), rotate_cell=True)
+    normal = np.linalg.svd(atoms.cell.array[atoms.pbc])[2][-1]
+    pairs = found(atoms)
+    left = Atoms(atoms, positions=atoms.positions) + Atoms("H", [atoms.positions[0] + 1e6 * normal])
+    assert found(left) == pairs | {(len(atoms), len(atoms), *image) for image in self_images(atoms)}
+
+
+def self_images(atoms: Atoms) -> list[list[int]]:
+    """Images of one atom within the cutoff."""
+    lone = Atoms("H", cell=atoms.cell, pbc=atoms.pbc)
+    return [image for _, _, *image in found(lone)]
+
+
+def test_many_fragments_on_a_plane():
+    """In a process of its own: the search for them ended Python with a floating point exception."""
+    script = (
+        "import numpy as np; from ase import Atoms; from nnpx.pairs import pairs_within; "
+        "line = np.arange(1000)[:, None] * [6.0, 6.0, 0.0]; print(len(pairs_within(Atoms('H1000', line), 5.0)[0]))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "0\n"), ended.stderr
