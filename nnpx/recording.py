@@ -6,7 +6,6 @@ elements, products of constants, is a constant of it.
 """
 
 import operator
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
@@ -51,7 +50,7 @@ def record(
 ) -> Function:
     """The function as a recording of what it does to some positions, checked at others.
 
-    Two calls at the same positions give the same bits. TorchScript keeps a recording, some megabytes, until the process ends.
+    Two calls at the same positions give the same bits.
 
     Args:
         function: whose operations, and their shapes, are the same at all positions.
@@ -67,7 +66,7 @@ def record(
     tape.follow(copy, tape.graph.placeholder("positions"))
     with tape:
         results = function(copy)
-    tape.graph.output(tuple(tape.node_of(result) for result in results))
+    tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()
     try:
         play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
@@ -79,10 +78,15 @@ def record(
 
 
 def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
-    """The operations as TorchScript, whose interpreter starts them a few times faster than Python."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", DeprecationWarning)  # its successor takes a minute and a compiler to do the same
-        script = torch.jit.freeze(torch.jit.trace(module, positions, check_trace=False).eval())
+    """The operations as TorchScript, whose interpreter starts them a few times faster than Python.
+
+    Made of a graph, as what `torch.jit.trace` returns stays in memory, with all its constants, until the process ends.
+    """
+    with torch.no_grad():
+        graph, _ = torch._C._create_graph_by_tracing(module.forward, (positions,), lambda _: "", True, False)
+    torch._C._jit_pass_constant_propagation(graph)
+    torch._C._jit_pass_cse(graph)  # what is computed twice
+    script = torch._C._create_function_from_graph("play", graph)
 
     def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
         # as they are: rearranged ones are not faster, round otherwise from the third call on, and some do not run
@@ -139,13 +143,18 @@ class _Tape(TorchDispatchMode):
             self._alive.append(value)
         return self._followed.get(id(value)) or self._constant[id(value)]
 
+    def output(self, value: Tensor) -> fx.Node:
+        """What gives the value: a tensor of its own in every call, also where it is a constant."""
+        node: fx.Node = self.node_of(value)
+        return node if id(value) in self._followed else self.graph.call_function(aten.clone.default, (node,))
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         """One operation, below autograd."""
         given, layout = tree_flatten((args, kwargs or {}))
         if func in _OF_SHAPES or not any(id(value) in self._followed for value in given):
             return func(*args, **(kwargs or {}))
         masks = [value for value in given if isinstance(value, Tensor) and value.dtype is torch.bool and id(value) in self._followed]
-        if _READS & set(func.tags) and (masks or func is not aten.index.Tensor):  # what has been counted off selects as many as before
+        if _READS & set(func.tags) and (masks or func is not aten.index.Tensor):  # integers select as many rows wherever they point to
             raise RecordingError(f"{func} reads off its input what to do")
         if func._schema.is_mutable and id(args[0]) not in self._followed:
             # what is written to begins anew in every call
