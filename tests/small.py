@@ -21,7 +21,7 @@ CUTOFF = 4.0
 
 CONFIG = {
     "cutoff": {"_target_": "nnpx.cutoff.polynomial.Polynomial", "radius": CUTOFF, "power": 6},
-    "radial": {"_target_": "nnpx.radial.bessel.Bessel", "n_functions": 4},
+    "radial": {"_target_": "nnpx.radial.bessel.Bessel", "n_functions": 4, "smoothness": 1.0},
     "species_embedding": {"_target_": "nnpx.species_embedding.onehot.OneHot"},
     "descriptor": {
         "_target_": "nnpx.descriptor.acsf.ACSF",

@@ -23,7 +23,7 @@ SETS = {
 
 def around(n_channels, angular, radius=4.0):
     cutoff = Cosine(radius=5.0)
-    radial = Bessel(n_functions=2, cutoff_radius=5.0)
+    radial = Bessel(n_functions=2, smoothness=0.0, cutoff_radius=5.0)
     return {"cutoff": cutoff, "radial": radial, "n_channels": n_channels, "angular_radius": radius, "angular": angular}
 
 

@@ -29,7 +29,7 @@ def small(**changed):
     numbers = {"n_densities": 3, "l_max": 3, "max_body_order": 5, **changed}
     generator = torch.Generator().manual_seed(0)
     radius = 4.0
-    parts = {"cutoff": Polynomial(radius=radius, power=6), "radial": Bessel(n_functions=3, cutoff_radius=radius)}
+    parts = {"cutoff": Polynomial(radius=radius, power=6), "radial": Bessel(n_functions=3, smoothness=0.0, cutoff_radius=radius)}
     return Moments(**parts, n_channels=1, generator=generator, **numbers).double()
 
 
@@ -118,7 +118,7 @@ def test_body_order_two_sees_distances_only():
 def test_with_one_channel_per_element_every_pair_of_elements_has_radial_functions_of_its_own(pair, onehot):
     """Coefficients of centre a and neighbour b act on the features of atoms a with a neighbour b alone; with dense vectors on all."""
     numbers = {"n_densities": 3, "l_max": 3, "max_body_order": 5}
-    parts = {"cutoff": Polynomial(radius=4.0, power=6), "radial": Bessel(n_functions=3, cutoff_radius=4.0)}
+    parts = {"cutoff": Polynomial(radius=4.0, power=6), "radial": Bessel(n_functions=3, smoothness=0.0, cutoff_radius=4.0)}
     descriptor = Moments(**parts, n_channels=3, generator=torch.Generator().manual_seed(0), **numbers).double()
     positions = to_tensor(cluster([1]).positions)
     edges, species = open_edges(positions, 4.0), torch.arange(len(positions)) % 3

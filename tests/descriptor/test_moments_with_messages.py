@@ -16,7 +16,7 @@ RADIUS = 4.0
 @pytest.fixture
 def descriptor():
     generator = torch.Generator().manual_seed(0)
-    parts = {"cutoff": Polynomial(radius=RADIUS, power=6), "radial": Bessel(n_functions=3, cutoff_radius=RADIUS)}
+    parts = {"cutoff": Polynomial(radius=RADIUS, power=6), "radial": Bessel(n_functions=3, smoothness=0.0, cutoff_radius=RADIUS)}
     sizes = {"n_channels": 2, "n_densities": 3, "n_messages": 4, "l_max": 2, "max_body_order": 4}
     return MomentsWithMessages(**parts, **sizes, generator=generator).double()
 

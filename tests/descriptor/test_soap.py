@@ -94,4 +94,4 @@ def test_radial_functions_that_follow_from_each_other_are_refused():
 
 def test_gaussians_too_narrow_for_the_radius_are_refused():
     with pytest.raises(ConfigError, match=r"descriptor\.width: expected .*, found 0\.001 Å in 5\.0 Å"):
-        Smeared(radial=Bessel(n_functions=2, cutoff_radius=RADIUS), l_max=1, width=0.001, radius=RADIUS)
+        Smeared(radial=Bessel(n_functions=2, smoothness=0.0, cutoff_radius=RADIUS), l_max=1, width=0.001, radius=RADIUS)

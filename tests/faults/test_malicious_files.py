@@ -259,7 +259,7 @@ def test_a_saved_potential_cannot_name_a_command(tmp_path, monkeypatch, node, pl
     config = {name: {"_target_": f"nnpx.{name}.none.None"} for name in artifact.NODES}
     config.update({"noise": {"_target_": "nnpx.noise.none.NoNoise"}, "ensemble": {"_target_": "nnpx.ensemble.single.Single"}})
     config.update({"cutoff": {"_target_": "nnpx.cutoff.cosine.Cosine", "radius": 5.0}})
-    config.update({"radial": {"_target_": "nnpx.radial.bessel.Bessel", "n_functions": 2}})
+    config.update({"radial": {"_target_": "nnpx.radial.bessel.Bessel", "n_functions": 2, "smoothness": 1.0}})
     config.update({"species_embedding": {"_target_": "nnpx.species_embedding.onehot.OneHot"}})
     angular = {"_target_": "nnpx.descriptor.angular.ShiftedGrid", "r_min": 0.8, "n_shells": 1, "zetas": [1], "lambdas": [1]}
     acsf = {"_target_": "nnpx.descriptor.acsf.ACSF", "angular_radius": 4.0, "kind": "narrow", "angular": angular, "functions": None}

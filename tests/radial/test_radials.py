@@ -76,15 +76,25 @@ def test_a_row_of_gaussians_stands_at_even_places():
 def test_bessel_functions_are_orthonormal_on_the_ball():
     """∫₀^{r_c} φ_k φ_l r² dr = δ_kl."""
     r = torch.linspace(0.0, 5.0, 20_001, dtype=torch.float64)
-    values = Bessel(n_functions=6, cutoff_radius=5.0)(r)
+    values = Bessel(n_functions=6, smoothness=0.0, cutoff_radius=5.0)(r)
     overlap = torch.trapezoid(values[:, :, None] * values[:, None, :] * r[:, None, None] ** 2, r, dim=0)
     torch.testing.assert_close(overlap, torch.eye(6, dtype=torch.float64), rtol=0.0, atol=1e-7)
 
 
 def test_bessel_functions_have_their_limit_at_the_origin():
     """φ_k(0) = √(2/r_c) kπ/r_c."""
-    values = Bessel(n_functions=3, cutoff_radius=5.0)(torch.zeros(1, dtype=torch.float64))
+    values = Bessel(n_functions=3, smoothness=0.0, cutoff_radius=5.0)(torch.zeros(1, dtype=torch.float64))
     assert values[0].tolist() == pytest.approx([math.sqrt(0.4) * k * math.pi / 5.0 for k in (1, 2, 3)], rel=1e-14)
+
+
+def test_smooth_bessel_functions_rise_alike():
+    """p = 1: r φ_k(r) = √(2/r_c) sin(kπr/r_c)/k begins with the slope √(2/r_c) π/r_c for every k, and no slope is larger."""
+    r = torch.linspace(0.0, 5.0, 20_001, dtype=torch.float64)
+    values = Bessel(n_functions=6, smoothness=1.0, cutoff_radius=5.0)(r) * r[:, None]
+    slopes = values.diff(dim=0) / r.diff()[:, None]
+    limit = math.sqrt(0.4) * math.pi / 5.0
+    torch.testing.assert_close(slopes[0], torch.full((6,), limit, dtype=torch.float64), rtol=1e-5, atol=0.0)
+    assert float(slopes.abs().max()) <= limit
 
 
 def test_chebyshev_functions_follow_the_cosine_definition():
