@@ -22,7 +22,7 @@ def pairs_within(
     positions, cell = atoms.positions, np.zeros((3, 3))
     if atoms.pbc.any():
         cell = atoms.cell.complete().array
-    else:  # nothing is farther apart than the corners of a box around all; a search grows with the cube of the radius
+    elif len(atoms):  # nothing is farther apart than the corners of a box around all; a search grows with the cube of the radius
         cutoff = min(cutoff, 1.0 + float(np.linalg.norm(np.ptp(positions, axis=0))))
     search = NeighborList(cutoff=cutoff, full_list=not each_once, sorted=not each_once)
     points = _moved_together(positions, cell[atoms.pbc], cutoff)
@@ -40,7 +40,7 @@ def _moved_together(
     """
     directions = np.linalg.svd(periodic_rows)[2][len(periodic_rows) :].T if len(periodic_rows) else np.eye(3)
     along = positions @ directions
-    if np.maximum(np.ptp(along, axis=0) / cutoff, 1.0).prod() <= len(positions):
+    if not len(positions) or np.maximum(np.ptp(along, axis=0) / cutoff, 1.0).prod() <= len(positions):
         return positions
     order = along.argsort(axis=0)
     gaps = np.diff(np.take_along_axis(along, order, axis=0), axis=0) > cutoff

@@ -70,7 +70,7 @@ def record(
     tape.graph.eliminate_dead_code()
     try:
         play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:  # torch may change what `_compiled` asks of it
         raise RecordingError("TorchScript cannot follow the recording") from error
     for other in others:
         _check(play(other), truth(other), results, TOLERANCE[dtype])
@@ -144,7 +144,7 @@ class _Tape(TorchDispatchMode):
         return self._followed.get(id(value)) or self._constant[id(value)]
 
     def output(self, value: Tensor) -> fx.Node:
-        """What gives the value: a tensor of its own in every call, also where it is a constant."""
+        """What gives the value; a constant as the result of an operation, because tracing asks for one."""
         node: fx.Node = self.node_of(value)
         return node if id(value) in self._followed else self.graph.call_function(aten.clone.default, (node,))
 

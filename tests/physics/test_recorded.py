@@ -1,6 +1,7 @@
 """What is played from a recording is what would have been computed, and says so where it is not."""
 
 import copy
+import gc
 import pickle
 import resource
 from collections.abc import Callable
@@ -158,6 +159,7 @@ def test_a_recording_is_let_go_with_its_constants() -> None:
     """Twenty with 16 MB each leave less than ten of them in memory."""
 
     def resident() -> float:
+        gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
     positions = torch.ones(9, 3, dtype=torch.float64)
