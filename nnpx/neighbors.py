@@ -12,7 +12,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import AtomicGraph
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE: Final = 0.3

@@ -13,7 +13,7 @@ from nnpx.data.frames import labels
 from nnpx.data.source import Gathered
 from nnpx.data.split import PARTS, group_of
 from nnpx.files import md5
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 #: units of everything in the files and on the card
 UNITS: Final = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE's sign: negative under compression)", "length": "Å"}

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 
 def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool) -> None:

@@ -19,7 +19,7 @@ from nnpx.data.duplicates import find_duplicates, identity
 from nnpx.data.frames import labels
 from nnpx.data.split import group_of
 from nnpx.data.versions import Version
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 #: labels that differ by less are the same, written with fewer digits: eV/atom, eV/Å, eV/Å³
 SAME_LABEL: Final = 1e-6

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 _WIDTHS: Final = (1.5, 3.0)  # Å
 _RANGE: Final = 6.0  # Å

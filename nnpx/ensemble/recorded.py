@@ -66,7 +66,7 @@ class Recorded:
         self._play: Function = record(evaluate, positions, truth=truth, others=others, dtype=dtype)
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
-        """The prediction for positions in Å; None where atoms coincide, or forces are not finite, as those of such positions."""
+        """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""
         *values, closest = self._play(positions)
         prediction = Prediction(*values)
         return prediction if float(closest) >= TOO_CLOSE and bool(prediction.forces.isfinite().all()) else None

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from jaxtyping import Float, Int
 
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from nnpx.md.observables import Estimate
 from nnpx.md.trajectory import Trajectory
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 #: width of the bins of distances, Å
 _BIN: Final = 0.05

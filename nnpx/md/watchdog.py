@@ -10,7 +10,7 @@ from jaxtyping import Float
 from nnpx.errors import SimulationError
 from nnpx.md.bonds import Bonds, find_bonds
 from nnpx.md.momenta import temperature_K
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 
 @final

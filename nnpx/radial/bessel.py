@@ -23,7 +23,7 @@ class Bessel(Radial):
 
     Args:
         n_functions: how many waves; the shortest wavelength is 2 r_c / n_functions.
-        smoothness: p; 0 where a descriptor learns no radial functions from them, as its features of short waves would be lost as too small.
+        smoothness: p; 0 where a descriptor learns no radial functions, as small features would be lost. `soap` does not depend on it.
         cutoff_radius: r_c, Å.
     """
 

@@ -155,6 +155,17 @@ def calculator(after: int, **options: str) -> Calculator:
     return Calculator(Ensemble([case_of("descriptor", "moments").potential]), record_after=after, **options)
 
 
+@pytest.mark.parametrize("error", [AttributeError, TypeError])
+def test_a_torch_that_cannot_be_asked_is_evaluated_without_a_recording(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def changed(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torch._C._create_graph_by_tracing", changed)
+    positions = torch.ones(3, 3, dtype=torch.float64)
+    with pytest.raises(RecordingError, match="cannot follow"):
+        record(lambda moved: (moved.square().sum(),), positions, truth=lambda moved: (moved,), others=[], dtype=torch.float64)
+
+
 def test_a_recording_is_let_go_with_its_constants() -> None:
     """Twenty with 16 MB each leave less than ten of them in memory."""
 

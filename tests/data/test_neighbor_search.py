@@ -1,5 +1,6 @@
 """Pairs within a distance are those that ASE finds, wherever the parts of a structure are."""
 
+import math
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
 
-from nnpx.pairs import pairs_within
+from nnpx.neighbor_search import pairs_within
 
 #: Å
 CUTOFF = 5.0
@@ -54,6 +55,27 @@ def test_a_fragment_that_flew_away_has_the_neighbours_that_it_has(away):
     assert found(with_ghost(ethanol, away)) == alone | {(i + n, j + n, *image) for i, j, *image in alone}
 
 
+def test_each_pair_once_wherever_the_parts_are():
+    ethanol = molecule("CH3CH2OH")
+    n = len(ethanol)
+    i, j, _, distance = pairs_within(with_ghost(ethanol, (1e5, 1e5, 0.0)), CUTOFF, each_once=True)
+    assert len({frozenset(pair) for pair in zip(i.tolist(), j.tolist(), strict=True)}) == len(i) == n * (n - 1)
+    assert sorted(distance[i < n]) == pytest.approx(sorted(distance[i >= n]), abs=1e-9)
+
+
+def test_an_infinite_cutoff_asks_for_no_search():
+    """A search with a reach of 10 µm would not end."""
+    ethanol = molecule("CH3CH2OH")
+    ethanol.positions[0, 0] += 1e5
+    assert len(found(ethanol, math.inf)) == len(ethanol) * (len(ethanol) - 1)
+
+
+@pytest.mark.parametrize("atoms", [Atoms(), Atoms("H"), Atoms("H", [[1e6, 0, 0]])], ids=["none", "one", "one far away"])
+@pytest.mark.parametrize("cutoff", [CUTOFF, math.inf])
+def test_no_atom_and_one_have_no_pairs(atoms, cutoff):
+    assert found(atoms, cutoff) == set()
+
+
 def test_what_lies_between_far_atoms_keeps_its_neighbours():
     """Random clouds of atoms, some within the cutoff of each other and some not: a pair is never lost or made."""
     random = np.random.default_rng(0)
@@ -82,7 +104,7 @@ def self_images(atoms: Atoms) -> list[list[int]]:
 def test_many_fragments_on_a_plane():
     """In a process of its own: the search for them ended Python with a floating point exception."""
     script = (
-        "import numpy as np; from ase import Atoms; from nnpx.pairs import pairs_within; "
+        "import numpy as np; from ase import Atoms; from nnpx.neighbor_search import pairs_within; "
         "line = np.arange(1000)[:, None] * [6.0, 6.0, 0.0]; print(len(pairs_within(Atoms('H1000', line), 5.0)[0]))"
     )
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

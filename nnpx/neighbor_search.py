@@ -17,17 +17,24 @@ def pairs_within(
         cutoff: the largest distance; infinite for all pairs of an open structure.
         each_once: not from both ends; in no order.
     """
+    if not atoms.pbc.any() and (len(atoms) == 0 or np.linalg.norm(np.ptp(atoms.positions, axis=0)) < cutoff):
+        return _all_pairs(atoms.positions, each_once=each_once)
     from vesin import NeighborList  # it loads torch, which the processes that label do without
 
-    positions, cell = atoms.positions, np.zeros((3, 3))
-    if atoms.pbc.any():
-        cell = atoms.cell.complete().array
-    elif len(atoms):  # nothing is farther apart than the corners of a box around all; a search grows with the cube of the radius
-        cutoff = min(cutoff, 1.0 + float(np.linalg.norm(np.ptp(positions, axis=0))))
+    positions, cell = atoms.positions, atoms.cell.complete().array if atoms.pbc.any() else np.zeros((3, 3))
     search = NeighborList(cutoff=cutoff, full_list=not each_once, sorted=not each_once)
     points = _moved_together(positions, cell[atoms.pbc], cutoff)
     i, j, shift, distance = search.compute(points=points, box=cell, periodic=atoms.pbc, quantities="ijSd")
     return i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64), distance
+
+
+def _all_pairs(
+    positions: Float[np.ndarray, "atom 3"], *, each_once: bool
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
+    """Those of atoms in a box whose diagonal is within the cutoff: there is nothing to search."""
+    every = np.ones((len(positions), len(positions)), dtype=bool)
+    i, j = np.nonzero(np.triu(every, 1) if each_once else every ^ np.eye(len(positions), dtype=bool))
+    return i, j, np.zeros((len(i), 3), dtype=np.int64), np.linalg.norm(positions[j] - positions[i], axis=1)
 
 
 def _moved_together(
@@ -40,7 +47,7 @@ def _moved_together(
     """
     directions = np.linalg.svd(periodic_rows)[2][len(periodic_rows) :].T if len(periodic_rows) else np.eye(3)
     along = positions @ directions
-    if not len(positions) or np.maximum(np.ptp(along, axis=0) / cutoff, 1.0).prod() <= len(positions):
+    if np.maximum(np.ptp(along, axis=0) / cutoff, 1.0).prod() <= len(positions):
         return positions
     order = along.argsort(axis=0)
     gaps = np.diff(np.take_along_axis(along, order, axis=0), axis=0) > cutoff
