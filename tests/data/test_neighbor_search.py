@@ -68,6 +68,9 @@ def test_an_infinite_cutoff_asks_for_no_search():
     ethanol = molecule("CH3CH2OH")
     ethanol.positions[0, 0] += 1e5
     assert len(found(ethanol, math.inf)) == len(ethanol) * (len(ethanol) - 1)
+    i, j, *_ = pairs_within(ethanol, math.inf, each_once=True)
+    assert (i < j).all()
+    assert len(i) == len(ethanol) * (len(ethanol) - 1) // 2
 
 
 @pytest.mark.parametrize("atoms", [Atoms(), Atoms("H"), Atoms("H", [[1e6, 0, 0]])], ids=["none", "one", "one far away"])
