@@ -1,10 +1,14 @@
-"""Which atoms are within a distance of each other: periodic neighbour lists by vesin (doi:10.5281/zenodo.14216108)."""
+"""Which atoms are within a distance of each other: by vesin (doi:10.5281/zenodo.14216108), by SciPy where space is mostly empty."""
 
-import math
+from typing import Final
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
+
+#: vesin divides space into at most so many cells: beyond, it compares more and more pairs, or divides by zero if space is flat
+_MOST_CELLS: Final = 100_000
 
 
 def pairs_within(
@@ -19,12 +23,13 @@ def pairs_within(
     """
     if not atoms.pbc.any() and (len(atoms) == 0 or np.linalg.norm(np.ptp(atoms.positions, axis=0)) < cutoff):
         return _all_pairs(atoms.positions, each_once=each_once)
+    if _n_cells(atoms, cutoff) > min(len(atoms), _MOST_CELLS):
+        return _pairs_in_space(atoms, cutoff, each_once=each_once)
     from vesin import NeighborList  # it loads torch, which the processes that label do without
 
-    positions, cell = atoms.positions, atoms.cell.complete().array if atoms.pbc.any() else np.zeros((3, 3))
     search = NeighborList(cutoff=cutoff, full_list=not each_once, sorted=not each_once)
-    points = _moved_together(positions, cell[atoms.pbc], cutoff)
-    i, j, shift, distance = search.compute(points=points, box=cell, periodic=atoms.pbc, quantities="ijSd")
+    cell = atoms.cell.complete().array if atoms.pbc.any() else np.zeros((3, 3))
+    i, j, shift, distance = search.compute(points=atoms.positions, box=cell, periodic=atoms.pbc, quantities="ijSd")
     return i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64), distance
 
 
@@ -37,28 +42,33 @@ def _all_pairs(
     return i, j, np.zeros((len(i), 3), dtype=np.int64), np.linalg.norm(positions[j] - positions[i], axis=1)
 
 
-def _moved_together(
-    positions: Float[np.ndarray, "atom 3"], periodic_rows: Float[np.ndarray, "periodic 3"], cutoff: float
-) -> Float[np.ndarray, "atom 3"]:
-    """The positions, but parts of the structure that gaps keep apart moved together on a grid, with the same neighbours.
+def _n_cells(atoms: Atoms, cutoff: float) -> float:
+    """Into how many cells, none narrower than the cutoff, the space around all atoms can be divided."""
+    rows = atoms.cell.array[atoms.pbc]
+    open_directions = np.linalg.svd(rows)[2][len(rows) :]
+    widths = [1.0 / np.linalg.norm(np.linalg.pinv(rows), axis=0), np.ptp(atoms.positions @ open_directions.T, axis=0)]
+    return float(np.maximum(np.concatenate(widths) / cutoff, 1.0).prod())
 
-    The search divides a box around all atoms into cells: with a fragment far away it may take all memory, not end, or divide by zero.
-    Parts are told in the directions that are not periodic, and only where there are fewer atoms than cells.
-    """
-    directions = np.linalg.svd(periodic_rows)[2][len(periodic_rows) :].T if len(periodic_rows) else np.eye(3)
-    along = positions @ directions
-    if np.maximum(np.ptp(along, axis=0) / cutoff, 1.0).prod() <= len(positions):
-        return positions
-    order = along.argsort(axis=0)
-    gaps = np.diff(np.take_along_axis(along, order, axis=0), axis=0) > cutoff
-    interval = np.zeros_like(order)  # of each atom in each direction, which together tell its part
-    np.put_along_axis(interval, order[1:], gaps.cumsum(axis=0), axis=0)
-    parts, part = np.unique(interval, axis=0, return_inverse=True)
-    lowest, highest = np.full(parts.shape, np.inf), np.full(parts.shape, -np.inf)
-    np.minimum.at(lowest, part, along)
-    np.maximum.at(highest, part, along)
-    side = math.ceil(len(parts) ** (1.0 / along.shape[1]))
-    grid = np.stack(np.unravel_index(np.arange(len(parts)), (side,) * along.shape[1]), axis=1)
-    pitch = (highest - lowest).max(axis=0) + 2.0 * cutoff
-    moved: np.ndarray = positions + (grid * pitch - lowest)[part] @ directions.T
-    return moved
+
+def _pairs_in_space(
+    atoms: Atoms, cutoff: float, *, each_once: bool
+) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
+    """Those between the atoms, moved into the cell, and the images around it, in trees that do not ask how large or how empty space is."""
+    rows = atoms.cell.array[atoms.pbc]
+    inverse = np.linalg.pinv(rows)
+    place = atoms.positions @ inverse
+    moved = -np.floor(place)
+    inside = atoms.positions + moved @ rows
+    atom, image = np.arange(len(atoms)), np.zeros((len(atoms), 0))
+    for along, reach in zip((place + moved).T, cutoff * np.linalg.norm(inverse, axis=0), strict=True):
+        steps = np.arange(-np.ceil(reach), np.ceil(reach) + 1.0)
+        near, step = np.nonzero(np.abs(along[atom, None] + steps - 0.5) <= 0.5 + reach)
+        atom, image = atom[near], np.column_stack([image[near], steps[step]])
+    pairs = cKDTree(inside).sparse_distance_matrix(cKDTree(inside[atom] + image @ rows), cutoff, output_type="ndarray")
+    pairs = pairs[np.argsort(pairs["i"], kind="stable")]
+    i, j = pairs["i"], atom[pairs["j"]]
+    shift = np.zeros((len(i), 3), dtype=np.int64)
+    shift[:, atoms.pbc] = image[pairs["j"]] + moved[j] - moved[i]
+    to_image = np.sign(shift) @ (4, 2, 1)  # of two opposite images of an atom itself, one is positive
+    kept = (i < j) | ((i == j) & (to_image > 0)) if each_once else (i != j) | (to_image != 0)
+    return i[kept], j[kept], shift[kept], pairs["v"][kept]

@@ -15,6 +15,8 @@ from nnpx.neighbor_search import pairs_within
 
 #: width of the bins of distances, Å
 _BIN: Final = 0.05
+#: what of an open structure is farther away than this has left it, Å
+_FARTHEST: Final = 100.0
 #: blocks into which a trajectory is cut
 _BLOCKS: Final = 5
 #: frames that distances are taken of; more are correlated
@@ -25,7 +27,10 @@ _LAGS: Final = (0.1, 0.5)
 
 @dataclass(frozen=True)
 class RadialDistribution:
-    """Distances between two elements: g(r) in a cell, which is 1 where nothing is correlated; else h(r), whose integral is 1 (1/Å)."""
+    """Distances between two elements: g(r) in a cell, which is 1 where nothing is correlated; else h(r), whose integral is 1 (1/Å).
+
+    The integral is less by what left an open structure for more than 100 Å.
+    """
 
     pair: str  #: such as `H-O`, in alphabetical order
     distance: Float[np.ndarray, " bin"]  #: middle of the bin, Å
@@ -45,20 +50,20 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
         return []
-    reach = _half_height(cells) if is_periodic else max(float(np.linalg.norm(np.ptp(frame, axis=0))) for frame in frames)
+    reach = _half_height(cells) if is_periodic else min(_FARTHEST, max(float(np.linalg.norm(np.ptp(frame, axis=0))) for frame in frames))
     edges = np.arange(0.0, reach + (0.0 if is_periodic else _BIN), _BIN)
     elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
     pairs = list(combinations_with_replacement(elements, 2))
     counts = np.array([_histograms(start, *at, edges, pairs) for at in zip(frames, cells, strict=True)], dtype=float)
     if is_periodic:  # as many as there would be in the volume of the start
         counts *= (np.abs(np.linalg.det(cells)) / start.get_volume())[:, None, None]
-    scale = np.array([_ideal(start, edges, pair) if is_periodic else np.full(len(edges) - 1, np.nan) for pair in pairs])
+    density = 4.0 / 3.0 * np.pi * np.diff(edges**3) / start.get_volume() if is_periodic else np.full(len(edges) - 1, _BIN)
     found = []
-    for (one, two), of_pair, ideal in zip(pairs, counts.transpose(1, 0, 2), scale, strict=True):
-        norm = ideal if is_periodic else np.full(len(ideal), of_pair[0].sum() * _BIN)
+    for (one, two), of_pair in zip(pairs, counts.transpose(1, 0, 2), strict=True):
+        norm = _n_ordered(start, one, two) * density
         if of_pair.any():
             blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(_BLOCKS, len(of_pair)))])
-            error = blocks.std(0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.full(len(ideal), np.nan)
+            error = blocks.std(0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.full(len(norm), np.nan)
             name = f"{chemical_symbols[one]}-{chemical_symbols[two]}"
             found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, error))
     return found
@@ -102,11 +107,10 @@ def _histograms(
     return np.array([np.histogram(distance[(ends[0] == one) & (ends[1] == two)], edges)[0] for one, two in pairs])
 
 
-def _ideal(start: Atoms, edges: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """Pairs in every bin if nothing were correlated."""
-    first, second = (int((start.numbers == number).sum()) for number in pair)
-    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-    return np.asarray(max(first * (second - (pair[0] == pair[1])), 1) * shells / start.get_volume())
+def _n_ordered(start: Atoms, one: int, two: int) -> int:
+    """Pairs of an atom of one element and another atom of the other, or of the same."""
+    first, second = (int((start.numbers == number).sum()) for number in (one, two))
+    return first * (second - (one == two))
 
 
 def _half_height(cells: Float[np.ndarray, "frame 3 3"]) -> float:

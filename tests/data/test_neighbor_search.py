@@ -16,8 +16,16 @@ from nnpx.neighbor_search import pairs_within
 CUTOFF = 5.0
 
 
-def found(atoms: Atoms, cutoff: float = CUTOFF) -> set[tuple[int, ...]]:
-    i, j, shift, _ = pairs_within(atoms, cutoff)
+def found(atoms: Atoms, cutoff: float = CUTOFF, *, each_once: bool = False) -> set[tuple[int, ...]]:
+    return as_set(*pairs_within(atoms, cutoff, each_once=each_once)[:3])
+
+
+def by_ase(atoms: Atoms, cutoff: float) -> set[tuple[int, ...]]:
+    completed = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell.complete(), pbc=atoms.pbc)
+    return as_set(*neighbor_list("ijS", completed, cutoff))
+
+
+def as_set(i, j, shift) -> set[tuple[int, ...]]:
     return {(*pair, *image) for *pair, image in zip(i.tolist(), j.tolist(), shift.tolist(), strict=True)}
 
 
@@ -104,11 +112,35 @@ def self_images(atoms: Atoms) -> list[list[int]]:
     return [image for _, _, *image in found(lone)]
 
 
-def test_many_fragments_on_a_plane():
+@pytest.mark.parametrize("spacing", [6.0, 4.0])
+@pytest.mark.parametrize("height", [None, 6.0, 2.0], ids=["open", "flat", "thin"])
+def test_many_fragments_on_a_plane(spacing, height):
     """In a process of its own: the search for them ended Python with a floating point exception."""
-    script = (
-        "import numpy as np; from ase import Atoms; from nnpx.neighbor_search import pairs_within; "
-        "line = np.arange(1000)[:, None] * [6.0, 6.0, 0.0]; print(len(pairs_within(Atoms('H1000', line), 5.0)[0]))"
-    )
+    heights = [height * n for n in range(-5, 6)] if height else [0.0]
+    script = f"""
+import numpy as np; from ase import Atoms; from nnpx.neighbor_search import pairs_within
+line = np.arange(1000)[:, None] * [{spacing}, {spacing}, 0.0]
+for cutoff in (5.0, 9.0):
+    expected = np.hypot(np.abs(np.subtract.outer(line[:, 0], line[:, 0]))[..., None] * 2**0.5, {heights})
+    found = pairs_within(Atoms("H1000", line, cell={height and [1e5, 1e5, height]}, pbc={height is not None}), cutoff)[3]
+    np.testing.assert_allclose(np.sort(found), np.sort(expected[(expected > 0.0) & (expected < cutoff)]))
+"""
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "0\n"), ended.stderr
+    assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize(
+    "atoms", [bulk("Si"), fcc111("Cu", (2, 2, 3)), wire(), molecule("CH3CH2OH")], ids=["crystal", "slab", "wire", "molecule"]
+)
+def test_where_space_is_mostly_empty_pairs_are_those_of_ase(atoms):
+    """In cells that are larger than what they hold, atoms outside of them; and each pair once: its opposite is that of the other end."""
+    atoms.rattle(0.05, seed=1)
+    atoms.set_cell(atoms.cell.array * np.array([[9.0], [7.0], [5.0]]))
+    atoms.translate((30.0, -50.0, 7.0))
+    atoms += Atoms("HH", np.array([[0.0, 0.0, 4.9], [0.0, 0.1, 4.9]]) + atoms.positions[0])
+    for cutoff in (1.0, 3.0, 6.0):
+        assert found(atoms, cutoff) == by_ase(atoms, cutoff)
+        once = found(atoms, cutoff, each_once=True)
+        from_the_other_end = {(j, i, *(-step for step in image)) for i, j, *image in once}
+        assert not once & from_the_other_end
+        assert once | from_the_other_end == found(atoms, cutoff)

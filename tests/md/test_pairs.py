@@ -48,6 +48,17 @@ def test_distances_in_a_molecule_are_normalised() -> None:
     assert svg(figures.distances(list(found.values()), list(found.values())[:1]))
 
 
+def test_an_atom_that_flew_away_leaves_the_distribution() -> None:
+    """The bins do not follow it for a tenth of a millimetre; what is lacking says for how long it was away."""
+    water = molecule("H2O")
+    frames = np.repeat(water.positions[None], 4, axis=0)
+    frames[3, 2] += 1e6
+    bond, other = radial_distributions(sampled(water, frames))[::-1]
+    assert len(bond.distance) == len(other.distance) < 5000
+    assert (bond.pair, bond.value.sum() * 0.05) == ("H-O", pytest.approx((3 * 2 + 1) / 8))
+    assert (other.pair, other.value.sum() * 0.05) == ("H-H", pytest.approx(3 / 4))
+
+
 def test_a_slab_has_no_radial_distribution() -> None:
     slab = bulk("Cu", cubic=True)
     slab.pbc = (True, True, False)
