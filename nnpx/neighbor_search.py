@@ -7,21 +7,24 @@ from ase import Atoms
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
-#: vesin divides space into at most so many cells: beyond, it compares more and more pairs, or divides by zero if space is flat
-_MOST_CELLS: Final = 100_000
+#: vesin divides space into at most 100,000 cells: beyond, it compares more and more pairs, or divides by zero if space is flat. It measures
+#: the open directions a little wider than here
+_MOST_CELLS: Final = 80_000
 
 
 def pairs_within(
     atoms: Atoms, cutoff: float, *, each_once: bool = False
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
-    """All pairs within the cutoff (Å), sorted by the first atom: i, j, the image S of j in units of the cell, and the distance, Å.
+    """All pairs closer than the cutoff (Å), sorted by the first atom: i, j, the image S of j in units of the cell, and the distance, Å.
 
     Args:
         atoms: with finite positions, and a cell with a volume where it is periodic.
-        cutoff: the largest distance; infinite for all pairs of an open structure.
+        cutoff: of the distances; infinite for all pairs of an open structure.
         each_once: not from both ends; in no order.
     """
-    if not atoms.pbc.any() and (len(atoms) == 0 or np.linalg.norm(np.ptp(atoms.positions, axis=0)) < cutoff):
+    if len(atoms) == 0 or cutoff <= 0.0:
+        return _all_pairs(np.zeros((0, 3)), each_once=each_once)
+    if not atoms.pbc.any() and np.linalg.norm(np.ptp(atoms.positions, axis=0)) < cutoff:
         return _all_pairs(atoms.positions, each_once=each_once)
     if _n_cells(atoms, cutoff) > min(len(atoms), _MOST_CELLS):
         return _pairs_in_space(atoms, cutoff, each_once=each_once)
@@ -43,17 +46,22 @@ def _all_pairs(
 
 
 def _n_cells(atoms: Atoms, cutoff: float) -> float:
-    """Into how many cells, none narrower than the cutoff, the space around all atoms can be divided."""
+    """How many cells as wide as the cutoff the space around all atoms has; around a wire at most, as two of its axes are a choice."""
     rows = atoms.cell.array[atoms.pbc]
-    open_directions = np.linalg.svd(rows)[2][len(rows) :]
-    widths = [1.0 / np.linalg.norm(np.linalg.pinv(rows), axis=0), np.ptp(atoms.positions @ open_directions.T, axis=0)]
-    return float(np.maximum(np.concatenate(widths) / cutoff, 1.0).prod())
+    spans = np.ptp(atoms.positions @ np.linalg.svd(rows)[2][len(rows) :].T, axis=0)
+    if len(spans) == 2:
+        spans[:] = np.linalg.norm(spans)
+    widths = np.concatenate([1.0 / np.linalg.norm(np.linalg.pinv(rows), axis=0), spans])
+    return float(np.maximum(widths / cutoff, 1.0).prod())
 
 
 def _pairs_in_space(
     atoms: Atoms, cutoff: float, *, each_once: bool
 ) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
-    """Those between the atoms, moved into the cell, and the images around it, in trees that do not ask how large or how empty space is."""
+    """Those between the atoms, moved into the cell, and the images around it, in trees that do not ask how large or how empty space is.
+
+    Images are counted from where the atoms were. Pairs are taken from one end and turned around, so that rounding finds both or none.
+    """
     rows = atoms.cell.array[atoms.pbc]
     inverse = np.linalg.pinv(rows)
     place = atoms.positions @ inverse
@@ -65,10 +73,15 @@ def _pairs_in_space(
         near, step = np.nonzero(np.abs(along[atom, None] + steps - 0.5) <= 0.5 + reach)
         atom, image = atom[near], np.column_stack([image[near], steps[step]])
     pairs = cKDTree(inside).sparse_distance_matrix(cKDTree(inside[atom] + image @ rows), cutoff, output_type="ndarray")
-    pairs = pairs[np.argsort(pairs["i"], kind="stable")]
-    i, j = pairs["i"], atom[pairs["j"]]
+    i, j, distance = pairs["i"], atom[pairs["j"]], pairs["v"]
     shift = np.zeros((len(i), 3), dtype=np.int64)
     shift[:, atoms.pbc] = image[pairs["j"]] + moved[j] - moved[i]
-    to_image = np.sign(shift) @ (4, 2, 1)  # of two opposite images of an atom itself, one is positive
-    kept = (i < j) | ((i == j) & (to_image > 0)) if each_once else (i != j) | (to_image != 0)
-    return i[kept], j[kept], shift[kept], pairs["v"][kept]
+    is_forward = np.sign(shift) @ (4, 2, 1) > 0  # of two opposite images of an atom itself, one is
+    once = (distance < cutoff) & ((i < j) | ((i == j) & is_forward))
+    i, j, shift, distance = i[once], j[once], shift[once], distance[once]
+    if each_once:
+        return i, j, shift, distance
+    order = np.argsort(np.concatenate([i, j]), kind="stable")
+    both = np.concatenate([i, j]), np.concatenate([j, i]), np.concatenate([shift, -shift]), np.concatenate([distance, distance])
+    i, j, shift, distance = (part[order] for part in both)
+    return i, j, shift, distance

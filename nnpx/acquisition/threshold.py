@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, final
 
 import numpy as np
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt
 from jaxtyping import Float
 
 
@@ -25,15 +25,16 @@ class Limits:
 class Threshold:
     """A band that follows the potential: what counts as uncertain is measured by the errors it makes on labelled structures.
 
-        lower = max(a ε, q_p(σ), floor),   upper = b · lower
+        lower = max(a · median_s(ε_s), a · median_s(σ_s), floor),   upper = b · lower
 
-    ε is the root mean square error of the force on an atom and q_p(σ) a quantile of the calibrated spreads, both on the validation set.
+    ε_s and σ_s are the root mean squares over the atoms of structure s of the error of the force and of its calibrated spread, on the
+    validation set. They are medians because it may hold a few structures that a young potential led to and that are far off: counted in
+    full they would lift the band beyond everything, and nothing more would be learned.
     Fixed bounds, as in Zhang et al. 2019 (doi:10.1103/PhysRevMaterials.3.023804), have to be guessed for every system; the floor is the
     only fixed number here, below which nobody needs to know better.
 
     Args:
-        error_factor: a, how many times ε a structure must be uncertain by.
-        quantile: p, share of the validation set's atoms that are less uncertain than the band.
+        error_factor: a, how many times its usual error the potential must be uncertain by; 0 leaves the floor.
         floor: eV/Å; no structure that is less uncertain is a candidate.
         upper_factor: b; beyond, the potential is taken to be lost, and the structure to be none that it should learn from.
     """
@@ -42,22 +43,13 @@ class Threshold:
         self,
         *,
         error_factor: Annotated[float, Ge(0)],
-        quantile: Annotated[float, Interval(ge=0, le=1)],
         floor: Annotated[float, Ge(0)],
         upper_factor: Annotated[float, Gt(1)],
     ) -> None:
-        self.error_factor, self.quantile, self.floor, self.upper_factor = error_factor, quantile, floor, upper_factor
+        self.error_factor, self.floor, self.upper_factor = error_factor, floor, upper_factor
 
-    def limits(self, spread: Float[np.ndarray, " atom"], error: Float[np.ndarray, " atom"]) -> Limits:
-        """The band that these calibrated spreads and errors (eV/Å) of validated atoms give; that of the floor where there are none.
-
-        Args:
-            spread: calibrated σ of each atom.
-            error: |ΔF| of each atom.
-        """
-        measured = [self.floor]
-        if len(error):
-            measured.append(self.error_factor * float(np.sqrt(np.mean(error**2))))
-        if len(spread):
-            measured.append(float(np.quantile(spread, self.quantile)))
-        return Limits(max(measured), self.upper_factor * max(measured))
+    def limits(self, spread: Float[np.ndarray, " structure"], error: Float[np.ndarray, " structure"]) -> Limits:
+        """The band that these spreads σ_s and errors ε_s (eV/Å) of validated structures give; that of the floor where there are none."""
+        usual = max(np.median(spread), np.median(error)) if len(error) else 0.0
+        lower = max(self.error_factor * float(usual), self.floor)
+        return Limits(lower, self.upper_factor * lower)

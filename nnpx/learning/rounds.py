@@ -28,7 +28,7 @@ from nnpx.learning.labels import Labeller
 from nnpx.learning.places import Place, place
 from nnpx.learning.reporting import calls_of_start, first_row, row_of_round
 from nnpx.learning.training import keep, train
-from nnpx.learning.uncertainty import compared
+from nnpx.learning.uncertainty import compared, of_labelled
 from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
@@ -148,8 +148,7 @@ class Loop:
 
     def _walk(self, before: Place, here: Place, number: int) -> None:
         potential, valid, band = _loaded(before), dataset.parts_of(before.data)["valid"], self.acquisition.band
-        known = compared(potential, valid) if valid else None
-        limits = band.limits(known.force_spreads(), known.force_errors()) if known else band.limits(np.zeros(0), np.zeros(0))
+        limits = band.limits(*(of_labelled(compared(potential, valid)) if valid else (np.zeros(0), np.zeros(0))))
         self.settings.walkers.walk(
             potential,
             limits,

@@ -32,3 +32,10 @@ def compared(ensemble: Ensemble, structures: Sequence[Atoms]) -> Comparison:
 def force_rmse(comparison: Comparison) -> float:
     """Root mean square of |ΔF| over atoms, eV/Å."""
     return float(np.sqrt(np.mean(comparison.force_errors() ** 2)))
+
+
+def of_labelled(comparison: Comparison) -> tuple[Float[np.ndarray, " structure"], Float[np.ndarray, " structure"]]:
+    """Root mean squares over the atoms of each structure of the spread of the force and of its error |ΔF|, eV/Å."""
+    owner = comparison.owner
+    spread, error = (np.bincount(owner, atoms**2) for atoms in (comparison.force_spreads(), comparison.force_errors()))
+    return np.sqrt(spread / np.bincount(owner)), np.sqrt(error / np.bincount(owner))

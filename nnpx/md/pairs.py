@@ -15,7 +15,7 @@ from nnpx.neighbor_search import pairs_within
 
 #: width of the bins of distances, Å
 _BIN: Final = 0.05
-#: what of an open structure is farther away than this has left it, Å
+#: what is farther apart than this in an open structure that began smaller has left it, Å
 _FARTHEST: Final = 100.0
 #: blocks into which a trajectory is cut
 _BLOCKS: Final = 5
@@ -29,7 +29,7 @@ _LAGS: Final = (0.1, 0.5)
 class RadialDistribution:
     """Distances between two elements: g(r) in a cell, which is 1 where nothing is correlated; else h(r), whose integral is 1 (1/Å).
 
-    The integral is less by what left an open structure for more than 100 Å.
+    The integral is less by what left an open structure, farther than 100 Å.
     """
 
     pair: str  #: such as `H-O`, in alphabetical order
@@ -50,7 +50,7 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
         return []
-    reach = _half_height(cells) if is_periodic else min(_FARTHEST, max(float(np.linalg.norm(np.ptp(frame, axis=0))) for frame in frames))
+    reach = _half_height(cells) if is_periodic else _extent(frames) + _BIN
     edges = np.arange(0.0, reach + (0.0 if is_periodic else _BIN), _BIN)
     elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
     pairs = list(combinations_with_replacement(elements, 2))
@@ -111,6 +111,12 @@ def _n_ordered(start: Atoms, one: int, two: int) -> int:
     """Pairs of an atom of one element and another atom of the other, or of the same."""
     first, second = (int((start.numbers == number).sum()) for number in (one, two))
     return first * (second - (one == two))
+
+
+def _extent(frames: Float[np.ndarray, "frame atom 3"]) -> float:
+    """The longest diagonal of a box around the atoms of an open structure, Å, without what left it."""
+    diagonals = np.linalg.norm(np.ptp(frames, axis=1), axis=1)
+    return float(min(diagonals.max(), max(diagonals[0], _FARTHEST)))
 
 
 def _half_height(cells: Float[np.ndarray, "frame 3 3"]) -> float:

@@ -112,21 +112,45 @@ def self_images(atoms: Atoms) -> list[list[int]]:
     return [image for _, _, *image in found(lone)]
 
 
+def in_a_process(script: str) -> None:
+    """The search for them ended Python with a floating point exception, or did not end."""
+    heading = "import numpy as np; from ase import Atoms; from nnpx.neighbor_search import pairs_within\n"
+    ended = subprocess.run([sys.executable, "-c", heading + script], capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("spacing", [6.0, 4.0])
 @pytest.mark.parametrize("height", [None, 6.0, 2.0], ids=["open", "flat", "thin"])
 def test_many_fragments_on_a_plane(spacing, height):
-    """In a process of its own: the search for them ended Python with a floating point exception."""
     heights = [height * n for n in range(-5, 6)] if height else [0.0]
-    script = f"""
-import numpy as np; from ase import Atoms; from nnpx.neighbor_search import pairs_within
+    in_a_process(f"""
 line = np.arange(1000)[:, None] * [{spacing}, {spacing}, 0.0]
 for cutoff in (5.0, 9.0):
     expected = np.hypot(np.abs(np.subtract.outer(line[:, 0], line[:, 0]))[..., None] * 2**0.5, {heights})
     found = pairs_within(Atoms("H1000", line, cell={height and [1e5, 1e5, height]}, pbc={height is not None}), cutoff)[3]
     np.testing.assert_allclose(np.sort(found), np.sort(expected[(expected > 0.0) & (expected < cutoff)]))
-"""
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
+""")
+
+
+@pytest.mark.parametrize("side", [300, 315, 330])
+def test_a_sheet_about_as_large_as_can_be_divided(side):
+    """A square lattice of atoms, each with four neighbours within the cutoff."""
+    in_a_process(f"""
+x, y = np.divmod(np.arange({side}**2), {side})
+sheet = Atoms(numbers=np.ones(len(x)), positions=5.0 * np.column_stack([x, y, 0 * x]))
+assert len(pairs_within(sheet, 5.1)[0]) == 4 * {side} * ({side} - 1)
+""")
+
+
+@pytest.mark.parametrize("axis", [(1, 1, 1), (0, 1, 0.3)], ids=str)
+@pytest.mark.parametrize("along", [0, 1])
+def test_atoms_far_beside_a_wire_that_is_no_axis(axis, along):
+    in_a_process(f"""
+period = 5.0 * np.array({axis}) / np.linalg.norm({axis})
+beside = np.linalg.svd(period[None])[2][1 + {along}]
+wire = Atoms("H700", 4.99 * np.arange(700)[:, None] * beside, cell=[period, (0, 0, 0), (0, 0, 0)], pbc=(True, False, False))
+assert len(pairs_within(wire, 5.001)[0]) == 2 * 700 + 2 * 699
+""")
 
 
 @pytest.mark.parametrize(
@@ -144,3 +168,47 @@ def test_where_space_is_mostly_empty_pairs_are_those_of_ase(atoms):
         from_the_other_end = {(j, i, *(-step for step in image)) for i, j, *image in once}
         assert not once & from_the_other_end
         assert once | from_the_other_end == found(atoms, cutoff)
+        assert (np.diff(pairs_within(atoms, cutoff)[0]) >= 0).all()
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (True, True, True)], ids=["slab", "cell"])
+def test_an_atom_meets_its_own_images_in_mostly_empty_space(pbc):
+    atoms = Atoms("H", [[-1.0, 4.0, 500.0]], cell=[[3.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 1e4]], pbc=pbc)
+    assert found(atoms) == by_ase(Atoms("H", cell=[*atoms.cell[:2], (0.0, 0.0, 20.0)], pbc=pbc), CUTOFF)
+    assert (0, 0, 1, -1, 0) in found(atoms)
+    once = found(atoms, each_once=True)
+    assert len(once) == len(found(atoms)) // 2
+    assert found(atoms) == once | {(0, 0, *(-step for step in image)) for _, _, *image in once}
+
+
+@pytest.mark.parametrize("pbc", [False, (True, True, False), True], ids=["open", "slab", "cell"])
+def test_many_atoms_in_mostly_empty_space(pbc):
+    random = np.random.default_rng(7)
+    cell = np.array([[40.0, 0.0, 0.0], [9.0, 50.0, 0.0], [0.0, -7.0, 60.0]])
+    atoms = Atoms("H150", random.uniform(-1.0, 2.0, size=(150, 3)) @ cell, cell=cell, pbc=pbc)
+    assert found(atoms) == by_ase(atoms, CUTOFF)
+
+
+@pytest.mark.parametrize("others", [[], [[0.0, 0.0, 300.0]]], ids=["alone", "beside another"])
+@pytest.mark.parametrize("pbc", [False, True], ids=["open", "cell"])
+def test_the_cutoff_itself_is_beyond_it(pbc, others):
+    """Wherever they are, and whichever search finds them; a hair closer they are neighbours, across the boundary too."""
+    for at in (0.0, 399.0):
+        for apart, n_pairs in ((2.0, 0), (2.0 - 1e-6, 2), (2.0 + 1e-6, 0)):
+            two = [[at, 1.0, 1.0], [at + apart, 1.0, 1.0]]
+            atoms = Atoms(numbers=[1] * (2 + len(others)), positions=[*two, *others], cell=[400.0, 400.0, 400.0], pbc=pbc)
+            assert len(pairs_within(atoms, 2.0)[0]) == n_pairs, (at, apart)
+
+
+def test_what_one_end_finds_the_other_finds():
+    """Neighbours in an ideal crystal are at the cutoff but for rounding, which must not make them neighbours in one direction only."""
+    slab = fcc111("Cu", (3, 3, 4), a=3.61, vacuum=100.0)
+    slab.pbc = True
+    for cutoff in (3.61 / 2**0.5, 3.61, 3.61 * 1.5**0.5):
+        pairs = found(slab, cutoff)
+        assert pairs == {(j, i, *(-step for step in image)) for i, j, *image in pairs}
+
+
+@pytest.mark.parametrize("atoms", [molecule("H2O"), bulk("Si"), Atoms(cell=[5.0, 5.0, 5.0], pbc=True)], ids=["open", "crystal", "empty"])
+def test_nothing_is_closer_than_nothing(atoms):
+    assert found(atoms, 0.0) == set()

@@ -54,9 +54,17 @@ def test_an_atom_that_flew_away_leaves_the_distribution() -> None:
     frames = np.repeat(water.positions[None], 4, axis=0)
     frames[3, 2] += 1e6
     bond, other = radial_distributions(sampled(water, frames))[::-1]
-    assert len(bond.distance) == len(other.distance) < 5000
+    assert bond.distance[-1] == other.distance[-1] == pytest.approx(100.0, abs=0.1)
     assert (bond.pair, bond.value.sum() * 0.05) == ("H-O", pytest.approx((3 * 2 + 1) / 8))
     assert (other.pair, other.value.sum() * 0.05) == ("H-H", pytest.approx(3 / 4))
+
+
+@pytest.mark.parametrize("length", [0.75, 1.0, 3.0, 150.0])
+def test_a_rigid_molecule_has_its_one_distance_however_long(length: float) -> None:
+    rigid = Atoms("H2", [[0.0, 0.0, 0.0], [0.0, 0.0, length]])
+    (found,) = radial_distributions(sampled(rigid, np.repeat(rigid.positions[None], 3, axis=0)))
+    assert found.distance[found.value > 0] == pytest.approx([length], abs=0.05)
+    assert found.value.sum() * 0.05 == pytest.approx(1.0)
 
 
 def test_a_slab_has_no_radial_distribution() -> None:
