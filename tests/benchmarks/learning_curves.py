@@ -3,7 +3,7 @@
 Force error on a fixed set of ethanol frames from the reference's own dynamics at 300, 600 and 1000 K, against calculations with the
 reference, for `nnpx learn` from 20 training structures with different ways to pick. `random` and `farthest_point` pick from all frames of
 the walkers, whatever the ensemble says of them; `lcmd` picks from what it is uncertain of. An interrupted comparison goes on. So do
-loops that have ended if they are given more rounds: `learning.stopping.max_rounds=24 --ways random`. The figure has all that were measured.
+loops that have ended if they are given more rounds: `learning.stopping.max_rounds=16 --ways random`. The figure has all that were measured.
 """
 
 import argparse
@@ -35,13 +35,12 @@ COMMON = [
     "ensemble.n_members=3",
     "ensemble.n_processes=1",
     "reference.n_processes=1",
-    "acquisition.n_selected=6",
-    "learning.n_drawn=2",
-    "learning.label_check.n_examined=1",
+    "acquisition.n_selected=12",
+    "learning.n_drawn=4",
     "learning.retrain_epochs=40",
     "learning.walkers.n_walkers=2",
     "learning.walkers.round_ps=0.5",
-    "learning.stopping.max_rounds=16",
+    "learning.stopping.max_rounds=8",
     "learning.stopping.force_rmse=0.001",
 ]
 #: a band in which every frame is
