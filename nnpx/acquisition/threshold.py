@@ -7,6 +7,8 @@ import numpy as np
 from annotated_types import Ge, Gt
 from jaxtyping import Float
 
+from nnpx.errors import ConfigError
+
 
 @final
 @dataclass(frozen=True)
@@ -37,6 +39,9 @@ class Threshold:
         error_factor: a, how many times its usual error the potential must be uncertain by; 0 leaves the floor.
         floor: eV/Å; no structure that is less uncertain is a candidate.
         upper_factor: b; beyond, the potential is taken to be lost, and the structure to be none that it should learn from.
+
+    Raises:
+        ConfigError: `error_factor` and `floor` are both 0.
     """
 
     def __init__(
@@ -46,6 +51,13 @@ class Threshold:
         floor: Annotated[float, Ge(0)],
         upper_factor: Annotated[float, Gt(1)],
     ) -> None:
+        if error_factor == floor == 0.0:
+            raise ConfigError(
+                "acquisition.band",
+                expected="error_factor or floor above 0",
+                found="both 0, a band without width",
+                do="Give error_factor; with 1e-6 and upper_factor=1e9 every structure is a candidate.",
+            )
         self.error_factor, self.floor, self.upper_factor = error_factor, floor, upper_factor
 
     def limits(self, spread: Float[np.ndarray, " structure"], error: Float[np.ndarray, " structure"]) -> Limits:

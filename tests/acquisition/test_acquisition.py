@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from nnpx.acquisition import Acquisition, Pool
 from nnpx.acquisition.threshold import Limits, Threshold
 from nnpx.config import conf_dir, instantiate
+from nnpx.errors import ConfigError
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "acquisition").glob("*.yaml"))
 
@@ -123,6 +124,14 @@ def test_a_structure_that_went_wrong_does_not_lift_the_band() -> None:
     band, usual = Threshold(error_factor=3.0, floor=0.1, upper_factor=5.0), np.array([0.2, 0.2, 0.25, 0.25, 0.3, 0.2])
     wild = np.array([0.2, 0.2, 0.25, 0.25, 0.3, 7.0])
     assert band.limits(wild, wild).lower <= 1.25 * band.limits(usual, usual).lower
+
+
+def test_a_band_without_width_is_refused() -> None:
+    with pytest.raises(ConfigError, match="error_factor or floor above 0"):
+        Threshold(error_factor=0.0, floor=0.0, upper_factor=5.0)
+    everything = Threshold(error_factor=1e-6, floor=0.0, upper_factor=1e9).limits(np.array([0.2]), np.array([0.1]))
+    assert everything.holds(1e-5)
+    assert everything.holds(100.0)
 
 
 def test_a_structure_at_the_lower_end_is_certain_and_at_the_upper_end_a_candidate() -> None:
