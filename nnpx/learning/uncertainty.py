@@ -36,6 +36,8 @@ def force_rmse(comparison: Comparison) -> float:
 
 def of_labelled(comparison: Comparison) -> tuple[Float[np.ndarray, " structure"], Float[np.ndarray, " structure"]]:
     """Root mean squares over the atoms of each structure of the spread of the force and of its error |ΔF|, eV/Å."""
-    owner = comparison.owner
-    spread, error = (np.bincount(owner, atoms**2) for atoms in (comparison.force_spreads(), comparison.force_errors()))
-    return np.sqrt(spread / np.bincount(owner)), np.sqrt(error / np.bincount(owner))
+    spread, error = (
+        np.sqrt(np.bincount(comparison.owner, atoms**2) / comparison.n_atoms)
+        for atoms in (comparison.force_spreads(), comparison.force_errors())
+    )
+    return spread, error

@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from nnpx.acquisition import Acquisition, Pool
 from nnpx.acquisition.threshold import Limits, Threshold
 from nnpx.config import conf_dir, instantiate
-from nnpx.errors import ConfigError
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "acquisition").glob("*.yaml"))
 
@@ -126,10 +125,14 @@ def test_a_structure_that_went_wrong_does_not_lift_the_band() -> None:
     assert band.limits(wild, wild).lower <= 1.25 * band.limits(usual, usual).lower
 
 
-def test_a_band_without_width_is_refused() -> None:
-    with pytest.raises(ConfigError, match="error_factor or floor above 0"):
-        Threshold(error_factor=0.0, floor=0.0, upper_factor=5.0)
-    everything = Threshold(error_factor=1e-6, floor=0.0, upper_factor=1e9).limits(np.array([0.2]), np.array([0.1]))
+def test_structures_without_labelled_forces_say_nothing_of_the_error() -> None:
+    band, spread = Threshold(error_factor=3.0, floor=0.1, upper_factor=5.0), np.full(3, 0.05)
+    assert band.limits(spread, np.array([0.4, np.nan, 0.4])).lower == pytest.approx(1.2)
+    assert band.limits(spread, np.full(3, np.nan)).lower == pytest.approx(0.15)
+
+
+def test_every_frame_is_a_candidate_where_the_floor_is_tiny_and_the_band_wide() -> None:
+    everything = Threshold(error_factor=0.0, floor=1e-6, upper_factor=1e9).limits(np.array([0.2]), np.array([0.1]))
     assert everything.holds(1e-5)
     assert everything.holds(100.0)
 

@@ -45,8 +45,8 @@ COMMON = [
 ]
 #: a band in which every frame is
 EVERYTHING = [
-    "acquisition.band.error_factor=1e-6",
-    "acquisition.band.floor=0",
+    "acquisition.band.error_factor=0",
+    "acquisition.band.floor=1e-6",
     "acquisition.band.upper_factor=1e9",
     "learning.walkers.max_candidates=1000",
 ]
