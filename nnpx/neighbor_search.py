@@ -10,12 +10,12 @@ from scipy.spatial import cKDTree
 #: vesin divides space into at most 100,000 cells: beyond, it compares more and more pairs, or divides by zero if space is flat. It measures
 #: the open directions a little wider than here
 _MOST_CELLS: Final = 80_000
+#: i, j, the image S of j in units of the cell, and the distance |r_j + S·cell − r_i|, Å
+Pairs = tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]
 
 
-def pairs_within(
-    atoms: Atoms, cutoff: float, *, each_once: bool = False
-) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
-    """All pairs closer than the cutoff (Å), sorted by the first atom: i, j, the image S of j in units of the cell, and the distance, Å.
+def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pairs:
+    """All pairs closer than the cutoff (Å), sorted by the first atom.
 
     Args:
         atoms: with finite positions, and a cell with a volume where it is periodic.
@@ -36,9 +36,7 @@ def pairs_within(
     return i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64), distance
 
 
-def _all_pairs(
-    positions: Float[np.ndarray, "atom 3"], *, each_once: bool
-) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
+def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pairs:
     """Those of atoms in a box whose diagonal is within the cutoff: there is nothing to search."""
     every = np.ones((len(positions), len(positions)), dtype=bool)
     i, j = np.nonzero(np.triu(every, 1) if each_once else every ^ np.eye(len(positions), dtype=bool))
@@ -55,9 +53,7 @@ def _n_cells(atoms: Atoms, cutoff: float) -> float:
     return float(np.maximum(widths / cutoff, 1.0).prod())
 
 
-def _pairs_in_space(
-    atoms: Atoms, cutoff: float, *, each_once: bool
-) -> tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]:
+def _pairs_in_space(atoms: Atoms, cutoff: float, *, each_once: bool) -> Pairs:
     """Those between the atoms, moved into the cell, and the images around it, in trees that do not ask how large or how empty space is.
 
     Images are counted from where the atoms were. Pairs are taken from one end and turned around, so that rounding finds both or none.

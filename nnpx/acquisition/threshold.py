@@ -35,7 +35,7 @@ class Threshold:
     only fixed number here, below which nobody needs to know better.
 
     Args:
-        error_factor: a, how many times its usual error the potential must be uncertain by; 0 leaves the floor.
+        error_factor: a, how many times its usual error or spread the potential must be uncertain by; 0 leaves the floor.
         floor: eV/Å; no structure that is less uncertain is a candidate.
         upper_factor: b; beyond, the potential is taken to be lost, and the structure to be none that it should learn from.
     """
@@ -50,7 +50,7 @@ class Threshold:
         self.error_factor, self.floor, self.upper_factor = error_factor, floor, upper_factor
 
     def limits(self, spread: Float[np.ndarray, " structure"], error: Float[np.ndarray, " structure"]) -> Limits:
-        """The band that these spreads σ_s and errors ε_s (eV/Å) of validated structures give; that of the floor where there are none."""
+        """The band that these spreads σ_s and errors ε_s (eV/Å) of validated structures give; that of the floor where none is known."""
         usual = [float(np.median(known)) for known in (spread[np.isfinite(spread)], error[np.isfinite(error)]) if len(known)]
         lower = max(self.error_factor * max(usual, default=0.0), self.floor)
         return Limits(lower, self.upper_factor * lower)

@@ -148,7 +148,7 @@ class Loop:
 
     def _walk(self, before: Place, here: Place, number: int) -> None:
         potential, valid, band = _loaded(before), dataset.parts_of(before.data)["valid"], self.acquisition.band
-        limits = band.limits(*(of_labelled(compared(potential, valid)) if valid else (np.zeros(0), np.zeros(0))))
+        limits = band.limits(*of_labelled(compared(potential, valid)))
         self.settings.walkers.walk(
             potential,
             limits,

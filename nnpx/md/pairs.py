@@ -50,8 +50,8 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
         return []
-    reach = _half_height(cells) if is_periodic else _extent(frames) + _BIN
-    edges = np.arange(0.0, reach + (0.0 if is_periodic else _BIN), _BIN)
+    reach = _half_height(cells) if is_periodic else _extent(frames) + 2.0 * _BIN  # so that the last edge is beyond the longest distance
+    edges = np.arange(0.0, reach, _BIN)
     elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
     pairs = list(combinations_with_replacement(elements, 2))
     counts = np.array([_histograms(start, *at, edges, pairs) for at in zip(frames, cells, strict=True)], dtype=float)
