@@ -147,13 +147,11 @@ def _rotate_back(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
 
 def _refresh(state: dict[str, Any]) -> None:
     """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now, the mean turned along."""
+    mean = _rotate_back(state["mean"], state["basis"])
     for side, covariance in state["covariance"].items():
         basis = state["basis"][side]
-        eigenvalues = (basis * (covariance @ basis)).sum(-2)
-        order = eigenvalues.argsort(dim=-1, descending=True, stable=True)
+        turned = covariance @ basis
+        order = (basis * turned).sum(-2).argsort(dim=-1, descending=True, stable=True)  # by the eigenvalues
         state["square"] = torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side)
-        sorted_basis = torch.take_along_dim(basis, order.unsqueeze(-2), dim=-1)
-        refreshed = torch.linalg.qr(covariance @ sorted_basis).Q.contiguous()
-        turn = refreshed.mT @ basis
-        state["mean"] = turn @ state["mean"] if side == -2 else state["mean"] @ turn.mT
-        state["basis"][side] = refreshed
+        state["basis"][side] = torch.linalg.qr(torch.take_along_dim(turned, order.unsqueeze(-2), dim=-1)).Q.contiguous()
+    state["mean"] = _rotate(mean, state["basis"])
