@@ -4,6 +4,9 @@ The verbs are the files in pipelines/; commands, which work on more than one exp
 imported before the experiment is known to be right.
 """
 
+import os
+import select
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -23,13 +26,29 @@ if TYPE_CHECKING:
 def main() -> int:
     """The command `nnpx`. Errors of the user's input are one line each and exit with 2."""
     try:
-        return _dispatch(sys.argv[1:])
+        code = _dispatch(sys.argv[1:])
+        sys.stdout.flush()
+        return code
     except NNPXError as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        return 128 + signal.SIGPIPE
+
+
+def _is_unread() -> bool:
+    """Whether it is the output that nobody reads any more, as after `nnpx config show | head`; then no more of it is written."""
+    output, poll = sys.stdout.fileno(), select.poll()
+    poll.register(output, 0)
+    unread = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if unread:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return unread
 
 
 def _dispatch(arguments: list[str]) -> int:
