@@ -1,5 +1,6 @@
-"""Help fits a screen, tells everything, and imports nothing heavy."""
+"""Help fits a screen, tells everything, and imports nothing heavy; what is printed may be cut off."""
 
+import os
 import subprocess
 import sys
 
@@ -43,3 +44,12 @@ def test_help_and_version_import_nothing_heavy():
     for flag in ("--help", "--version"):
         done = subprocess.run([sys.executable, "-c", script, flag], capture_output=True, text=True, check=True)
         assert not {"torch", "mlflow", "ase", "numpy", "hydra", "pydantic"} & set(done.stderr.split())
+
+
+def test_output_that_nobody_reads_any_more_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does when it has seen enough
+    command = [sys.executable, "-m", "nnpx.cli", "config", "show"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
