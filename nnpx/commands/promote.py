@@ -68,12 +68,13 @@ def _candidate(tracker: Any, registry: Any, named: list[str]) -> Any:
 
     known = registry.names()
     params = Path("params.yaml")
+    if not named and not known:
+        raise ConfigError("promote", expected="a registered potential", found="none", do="Train one first: `nnpx train`.")
     if not named:
         usual = [str(load_params(params).name)] if params.is_file() else known
         named = usual if len(known) != 1 else known
     if len(named) != 1:
-        do = f"Choose one of {', '.join(known)}." if known else "Train one first: `nnpx train`."
-        raise ConfigError("promote", expected="one name or run", found=", ".join(named) or "none", do=do)
+        raise ConfigError("promote", expected="one name or run", found=", ".join(named) or "none", do=f"Choose one of {', '.join(known)}.")
     word = named[0]
     if word in known or "@" in word or word.startswith("models:/"):
         return registry.version(f"{word}@candidate" if word in known else word)

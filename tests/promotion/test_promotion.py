@@ -119,6 +119,13 @@ class Never(Rule):
 """
 
 
+def test_without_a_registered_potential_one_is_to_be_trained(project, monkeypatch, capsys):
+    monkeypatch.setattr("nnpx.runs.compose", lambda: compose(["tracking.experiment=physics"]))
+    (project / "params.yaml").write_text(json.dumps(plain(compose([]))))
+    assert promote(monkeypatch) == 2
+    assert "promote: expected a registered potential, found none. Train one first: `nnpx train`." in capsys.readouterr().err
+
+
 def test_a_rule_of_ones_own_decides(project, monkeypatch, capsys):
     """It lies in a folder of options beside ours, and its package must be trusted on the command line."""
     (project / "mine" / "promotion").mkdir(parents=True)
