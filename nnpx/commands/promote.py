@@ -68,9 +68,9 @@ def _candidate(tracker: Any, registry: Any, named: list[str]) -> Any:
 
     known = registry.names()
     params = Path("params.yaml")
-    if not named and not known:
-        raise ConfigError("promote", expected="a registered potential", found="none", do="Train one first: `nnpx train`.")
     if not named:
+        if not known:
+            raise ConfigError("promote", expected="a registered potential", found="none", do="Train one first: `nnpx train`.")
         usual = [str(load_params(params).name)] if params.is_file() else known
         named = usual if len(known) != 1 else known
     if len(named) != 1:
