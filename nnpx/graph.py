@@ -21,6 +21,7 @@ class Edges:
     distance: Float[Tensor, " edge"]  #: |r_ij|, Å
     n_atoms: int  #: number of atoms, isolated ones included
     complete: bool = False  #: whether all pairs are listed, however far apart: which there are depends on no position
+    filled: bool = False  #: whether every centre has equally many, one after the other; see `nnpx.descriptor.density.slots`
 
     @property
     def slot(self) -> Int[Tensor, " edge"]:

@@ -126,7 +126,11 @@ class Potential(nn.Module):
 
     def forward(self, graph: AtomicGraph) -> Prediction:
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""
-        edges = graph.edges().as_variables()
+        return self.predict(graph, graph.edges())
+
+    def predict(self, graph: AtomicGraph, edges: Edges) -> Prediction:
+        """The same from edges of the graph."""
+        edges = edges.as_variables()
         with torch.enable_grad():
             chemistry, geometry = self.describe(graph, edges, graph.species)
             learned, noise = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)

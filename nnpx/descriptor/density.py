@@ -11,8 +11,11 @@ def slots(edges: Edges, radius: float) -> Edges:
     """The edges shorter than the radius (Å), filled up so that every centre has equally many.
 
     An edge that fills up leads from a centre to itself over twice the radius, where every cutoff function is zero: it adds nothing to any
-    sum over neighbours. In this layout such a sum is a matrix product of consecutive rows, see `sum_of_outer_products`.
+    sum over neighbours. In this layout such a sum is a matrix product of consecutive rows, see `sum_of_outer_products`. Edges that
+    have been filled up stay as they are.
     """
+    if edges.filled:
+        return edges
     inside = edges.within(radius)
     degree = torch.bincount(inside.center, minlength=edges.n_atoms)
     n_slots = int(degree.max()) if len(inside.center) else 0

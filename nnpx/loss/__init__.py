@@ -15,7 +15,13 @@ from nnpx.graph import AtomicGraph, Prediction
 
 
 class Loss(nn.Module, ABC):
-    """A number that training makes small."""
+    """A number that training makes small.
+
+    Attributes:
+        changes_at: the only values of the progress at which it becomes another function of a batch; None: it may at any.
+    """
+
+    changes_at: tuple[float, ...] | None = None
 
     @abstractmethod
     def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:

@@ -37,6 +37,8 @@ class Scores(Loss):
         ConfigError: what has a weight has no width.
     """
 
+    changes_at = ()
+
     def __init__(
         self,
         *,

@@ -33,6 +33,8 @@ class WeightedErrors(Loss):
         ConfigError: a weight is given for what is no element of the data.
     """
 
+    changes_at = ()
+
     def __init__(
         self,
         *,

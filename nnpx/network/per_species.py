@@ -20,6 +20,7 @@ from nnpx.wiring import Wired
 #: 11.6 against 8.6 ms for 108.
 STACKED_IN_TRAINING: Final = 1024
 STACKED_IN_EVALUATION: Final = 128
+STACKED_ON_A_GPU: Final = 65536
 
 
 @final
@@ -69,8 +70,8 @@ class PerSpecies(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone, by the network of its element."""
-        most = STACKED_IN_TRAINING if self.training or geometry.is_cuda else STACKED_IN_EVALUATION
-        if geometry.shape[0] * self.n_species <= most:
+        on_processor = STACKED_IN_TRAINING if self.training else STACKED_IN_EVALUATION
+        if geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor):
             return self.stacked(geometry, species)
         return self.sorted_by_species(geometry, species)
 

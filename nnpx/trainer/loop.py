@@ -8,10 +8,9 @@ from typing import Annotated, Any, Literal, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
-from jaxtyping import Float
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnpx.errors import ConfigError, TrainingError
 from nnpx.graph import AtomicGraph, join_predictions
@@ -20,6 +19,8 @@ from nnpx.optimizer import Optimizer
 from nnpx.potential import Potential
 from nnpx.schedule import Schedule
 from nnpx.trainer.average import AveragedWeights
+from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
+from nnpx.trainer.padded import PaddedSet
 from nnpx.trainer.state import Checkpoint, Epoch, State
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -32,19 +33,6 @@ class Objective:
     loss: Loss
     optimizer: Optimizer
     schedule: Schedule
-
-
-@final
-class _LossOfBatch(nn.Module):
-    """What every process evaluates, and what Fabric wraps: from a batch to one number."""
-
-    def __init__(self, potential: Potential, loss: Loss) -> None:
-        super().__init__()
-        self.potential, self.loss = potential, loss
-
-    def forward(self, batch: AtomicGraph, progress: float) -> Float[Tensor, ""]:
-        loss: Tensor = self.loss(self.potential(batch), batch, progress)
-        return loss
 
 
 @final
@@ -132,8 +120,7 @@ class Trainer:
         fabric = self._fabric()
         fabric.launch()
         train, valid = train.to(fabric.device), valid.to(fabric.device)
-        optimizer = objective.optimizer.build(potential.parameters())
-        loss_of_batch, optimizer = fabric.setup(_LossOfBatch(potential, objective.loss), optimizer)
+        gradient, optimizer = self._gradient(fabric, potential, train, objective)
         averaged = AveragedWeights(potential, decay=self.ema_decay)
         state = State(model=potential, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
         if (saved := checkpoint.load()) is not None:
@@ -141,7 +128,7 @@ class Trainer:
             for row in state.curve:
                 report(row)
         while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
-            train_loss = self._one_epoch(fabric, state, loss_of_batch, train, objective)
+            train_loss = self._one_epoch(fabric, state, gradient, train.n_structures, objective)
             row = self._validate(state, valid, objective, train_loss)
             self._keep_best(state, row)
             if fabric.is_global_zero:
@@ -153,32 +140,32 @@ class Trainer:
             torch.distributed.destroy_process_group()
         return state.curve
 
-    def _one_epoch(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, train: AtomicGraph, objective: Objective) -> float:
+    def _gradient(
+        self, fabric: Fabric, potential: Potential, train: AtomicGraph, objective: Objective
+    ) -> tuple[Gradient, torch.optim.Optimizer]:
+        """What differentiates the loss of the training set, and the optimiser that follows."""
+        optimizer = objective.optimizer.build(potential.parameters())
+        computed = ComputedGradient(fabric, potential, objective.loss, optimizer, train=train, clip=self.gradient_clip)
+        if fabric.device.type != "cuda" or fabric.world_size > 1 or len(train.center) == 0:
+            return computed, computed.optimizer
+        padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size)
+        return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
+
+    def _one_epoch(self, fabric: Fabric, state: State, gradient: Gradient, n_structures: int, objective: Objective) -> float:
         state.model.train()
         losses: list[Any] = []
-        n_steps = self.max_epochs * math.ceil(train.n_structures / self.batch_size)
-        for structures in self._batches(train.n_structures, state.generator, fabric):
-            batch = train.select(structures.to(fabric.device))
+        n_steps = self.max_epochs * math.ceil(n_structures / self.batch_size)
+        for structures in self._batches(n_structures, state.generator, fabric):
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
+            # an update may ask for the gradient more than once
             # Any: torch's annotations ask for a float, but a tensor does not wait for the device
-            closure: Any = partial(self._differentiate, fabric, state, loss_of_batch, batch, state.step / n_steps)
+            closure: Any = partial(gradient, structures, state.step / n_steps)
             losses.append(state.optimizer.step(closure))
             state.averaged.update(state.step)
             state.step += 1
         state.epoch += 1
         return float(torch.stack(losses).mean())
-
-    def _differentiate(self, fabric: Fabric, state: State, loss_of_batch: nn.Module, batch: AtomicGraph, progress: float) -> Tensor:
-        """The loss of a batch, of all processes' shares of it; its gradient stays with the weights. An update may ask more than once."""
-        weights = [weight for weight in state.model.parameters() if weight.requires_grad]
-        loss = loss_of_batch(batch, progress)
-        state.optimizer.zero_grad(set_to_none=True)
-        # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
-        fabric.backward(loss, inputs=weights)
-        torch.nn.utils.clip_grad_norm_(weights, self.gradient_clip)
-        mean: Tensor = fabric.all_reduce(loss.detach())
-        return mean
 
     def _batches(self, n_structures: int, generator: torch.Generator, fabric: Fabric) -> Iterator[Tensor]:
         """This process's share of every batch, in a new order each epoch."""

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from ase import Atoms
-from gpu_correct import correct_descriptors, correct_ensemble, correct_stored, correct_training, correct_waiting
+from gpu_correct import correct_descriptors, correct_ensemble, correct_recorded, correct_stored, correct_training, correct_waiting
 from gpu_systems import Record, guarded, labelled_silicon, silicon, tell
 from gpu_torchani import make_update_of_torchani
 from speed import displaced, make_update, potential_for, water
@@ -75,11 +75,13 @@ def train(device: str, quick: bool) -> Iterator[Record]:
     """Structures per second."""
     for batch in (8,) if quick else (8, 32, 256):
         cases: dict[str, Callable[[], Callable[[], None]]] = {
-            "acsf, stored": lambda batch=batch: make_update(batch, False, [], device)[0],
-            "acsf": lambda batch=batch: make_update(batch, True, [], device)[0],
-            "moments": lambda batch=batch: make_update(batch, True, ["experiment=moments"], device)[0],
-            "TorchANI": lambda batch=batch: make_update_of_torchani(displaced("mol27", max(64, batch)), batch, device),
+            "TorchANI": lambda batch=batch: make_update_of_torchani(displaced("mol27", max(64, batch)), batch, device)
         }
+        for name, (live, overrides) in {"acsf, stored": (False, []), "acsf": (True, []), "moments": (True, ["experiment=moments"])}.items():
+            made = partial(make_update, batch, live, overrides, device)
+            cases[name] = lambda made=made: made(recorded=False)[0]
+            if name != "acsf":  # seeks its triplets in every update
+                cases[f"{name}, recorded"] = lambda made=made: made()[0]
         for name, make in cases.items():
             yield from guarded({"train": name, "batch": batch}, partial(_one_batch, make, batch, device, 0.5 if quick else 2.0))
 
@@ -129,6 +131,7 @@ def measure(work: Callable[[], object], device: str, budget: float) -> tuple[flo
 PARTS = {
     "descriptors": correct_descriptors,
     "stored": correct_stored,
+    "recorded": correct_recorded,
     "training": correct_training,
     "ensemble": correct_ensemble,
     "waiting": correct_waiting,

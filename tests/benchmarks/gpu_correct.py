@@ -13,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.io import write
 from gpu_systems import Record, guarded, labelled_silicon
+from lightning_fabric import Fabric
 from omegaconf import OmegaConf
 from speed import displaced, make_update, potential_for
 
@@ -27,6 +28,8 @@ from nnpx.md.batched import Walkers
 from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
+from nnpx.trainer.gradient import ComputedGradient, RecordedGradient
+from nnpx.trainer.padded import PaddedSet
 
 
 def relative(found: torch.Tensor, reference: torch.Tensor) -> float:
@@ -82,6 +85,37 @@ def correct_stored(device: str, quick: bool) -> Iterator[Record]:
     loss, slope = update(potential, kept.select(chosen), [])
     loss_there, slope_there = update(potential.to(device), kept.to(device).select(chosen.to(device)), [])
     yield {"stored": True, "loss": relative(loss_there, loss), "gradient": relative(slope_there, slope)}
+
+
+def correct_recorded(device: str, quick: bool) -> Iterator[Record]:
+    """Updates that were recorded beside the same computed on the GPU, on batches of several shapes with and without cells."""
+    if device == "cpu":
+        return
+    cases = [["descriptor=acsf"], ["descriptor=moments"], ["descriptor=moments_messages"], ["descriptor=nep"]]
+    cases += [["descriptor=moments", "loss=two_stage"], ["descriptor=moments", "ensemble=shallow", "loss=crps"]]
+    for overrides in cases:
+        yield from guarded({"recorded": overrides}, partial(_one_recorded, overrides, device))
+
+
+def _one_recorded(overrides: list[str], device: str) -> Iterator[Record]:
+    structures = [*displaced("ethanol", 7), *displaced("mol27", 6), *(labelled_silicon() if "crps" not in overrides[-1] else [])]
+    potential, graph = potential_for(structures, overrides, torch.float64)
+    if overrides == ["descriptor=acsf"]:
+        graph = store(graph, potential.descriptor, potential.embedding(graph.species), torch.float64, derivatives=True)
+    wired = {"forces_rms": 1.0, "numbers": potential.numbers, "knows_energy_std": True, "knows_forces_std": True}
+    loss = instantiate(compose(overrides).loss, **wired)
+    optimizer, train = torch.optim.SGD(potential.train().parameters(), 0.0), graph.to(device)
+    computed = ComputedGradient(Fabric(accelerator=device, devices=1), potential, loss, optimizer, train=train, clip=10.0)
+    padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=5)
+    recorded = RecordedGradient(computed, potential, loss, train=padded, clip=10.0)
+    weights, worst, random = list(potential.parameters()), 0.0, torch.Generator().manual_seed(0)
+    for update in range(24):
+        chosen, outcomes = torch.randperm(graph.n_structures, generator=random)[: 5 if update % 3 else 2], []
+        for gradient in (recorded, computed):
+            value = gradient(chosen, update / 24)
+            outcomes.append(torch.cat([value.double()[None], *(weight.grad.double().flatten() for weight in weights)]))
+        worst = max(worst, relative(*outcomes))
+    yield {"records": recorded.records, "recordings": len(recorded._recordings), "beside_computed": worst}
 
 
 def correct_training(device: str, quick: bool) -> Iterator[Record]:

@@ -27,6 +27,7 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.verlet import VelocityVerlet
+from lightning_fabric import Fabric
 
 import nnpx
 from nnpx.assembly import build_parts
@@ -37,6 +38,8 @@ from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 from nnpx.statistics import measure_scales
+from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
+from nnpx.trainer.padded import PaddedSet
 
 #: ethanols that are evaluated, and how many of them together
 N_CONFORMERS, CONFORMERS_AT_A_TIME = 1000, 100
@@ -159,26 +162,30 @@ def dynamics(system: str, overrides: list[str], record_after: int) -> Callable[[
     return move
 
 
-def make_update(batch: int, live: bool, overrides: list[str], device: str = "cpu") -> tuple[Callable[[], None], Potential, AtomicGraph]:
+def make_update(
+    batch: int, live: bool, overrides: list[str], device: str = "cpu", *, recorded: bool = True
+) -> tuple[Callable[[], None], Potential, AtomicGraph]:
     """One update on a batch: selection, energy, forces, loss, gradients, clipping, AdamW, as the peers do; what it trains, and on what."""
     config, structures = compose(["optimizer=adamw", *overrides]), displaced("mol27", max(64, batch))
     potential, graph = potential_for(structures, overrides)
     if not live:
         parts = build_parts(config, numbers=potential.numbers, seed=0)  # in float64, as what is stored is computed
         graph = store(graph, parts.descriptor, parts.embedding(graph.species), torch.float32, derivatives=True)
-    graph, potential = graph.cast(torch.float32).to(device), potential.to(device)
+    graph = graph.cast(torch.float32).to(device)
     known = {"knows_energy_std": potential.n_heads > 1, "knows_forces_std": potential.n_heads > 1}
-    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known).to(device)
-    weights = list(potential.parameters())
-    optimizer = instantiate(config.optimizer).build(weights)
+    loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known)
+    optimizer = instantiate(config.optimizer).build(potential.parameters())
+    computed = ComputedGradient(Fabric(accelerator=device, devices=1), potential, loss, optimizer, train=graph, clip=10.0)
+    gradient: Gradient = computed
+    if recorded and device != "cpu":
+        padded = PaddedSet(graph, cutoff_radius=potential.cutoff_radius, batch_size=batch)
+        gradient = RecordedGradient(computed, potential, loss, train=padded, clip=10.0)
 
     def update() -> None:
         potential.train()
-        some = graph.select(torch.randperm(graph.n_structures)[:batch].to(device))
-        optimizer.zero_grad(set_to_none=True)
-        loss(potential(some), some, progress=0.0).backward(inputs=weights)
-        torch.nn.utils.clip_grad_norm_(weights, 10.0)
-        optimizer.step()
+        computed.optimizer.step(functools.partial(gradient, torch.randperm(graph.n_structures)[:batch], 0.0))
+        if isinstance(gradient, RecordedGradient) and not gradient.records:
+            raise RuntimeError("The update cannot be recorded.")
 
     return update, potential, graph
 

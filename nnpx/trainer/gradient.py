@@ -1,0 +1,194 @@
+"""The loss of a batch and its gradient: computed in every update, or on a GPU shown once and then repeated."""
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Final, final
+
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from nnpx.graph import AtomicGraph
+from nnpx.loss import Loss
+from nnpx.potential import Potential
+from nnpx.trainer.padded import Layout, PaddedSet
+
+#: updates before one is recorded, in which libraries choose their kernels and find their memory
+WARM_UPS: Final = 3
+#: largest difference between a recorded update and a computed one, as a fraction: sums on a GPU have no order
+TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-9}
+
+
+class Gradient(ABC):
+    """The gradient of the loss of some structures of the training set, which it leaves with the weights."""
+
+    @abstractmethod
+    def __call__(self, structures: Int[Tensor, " chosen"], progress: float) -> Float[Tensor, ""]:
+        """The loss.
+
+        Args:
+            structures: of the training set; on the processor.
+            progress: fraction of the updates made.
+        """
+
+
+@final
+class _LossOfBatch(nn.Module):
+    """What every process evaluates, and what Fabric wraps: from a batch to one number."""
+
+    def __init__(self, potential: Potential, loss: Loss) -> None:
+        super().__init__()
+        self.potential, self.loss = potential, loss
+
+    def forward(self, batch: AtomicGraph, progress: float) -> Float[Tensor, ""]:
+        loss: Tensor = self.loss(self.potential(batch), batch, progress)
+        return loss
+
+
+@final
+class ComputedGradient(Gradient):
+    """Computed anew every time, on whatever devices there are: their shares of a batch are averaged.
+
+    Args:
+        fabric: the devices.
+        potential: in training mode.
+        loss: on the same device.
+        optimizer: of the potential's weights.
+        train: the training set, on the same device.
+        clip: largest norm of the gradient.
+
+    Attributes:
+        optimizer: it again, as Fabric sets it up.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        potential: Potential,
+        loss: Loss,
+        optimizer: torch.optim.Optimizer,
+        *,
+        train: AtomicGraph,
+        clip: float,
+    ) -> None:
+        self._fabric, self._train, self._clip = fabric, train, clip
+        self._weights = trained_weights(potential)
+        self._loss, self.optimizer = fabric.setup(_LossOfBatch(potential, loss), optimizer)
+
+    def __call__(self, structures: Int[Tensor, " chosen"], progress: float) -> Float[Tensor, ""]:
+        """The mean over the devices."""
+        loss = self._loss(self._train.select(structures.to(self._fabric.device)), progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        # only the weights: the energy also depends on the geometry, whose gradient nobody needs a second time
+        self._fabric.backward(loss, inputs=self._weights)
+        torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
+        mean: Tensor = self._fabric.all_reduce(loss.detach())
+        return mean
+
+
+@final
+class RecordedGradient(Gradient):
+    """On one GPU the same from recordings, if the potential and the loss can be recorded.
+
+    An update takes hundreds of operations, and for some thousand atoms each takes longer to start than to run. Recorded as a CUDA graph
+    they are started together. A recording repeats what was done to arrays of given shapes, so that there is one for every shape of a
+    `PaddedSet` and every stage of the loss. What reads a value back from the GPU in order to decide what to do next cannot be recorded
+    (triplets that are sought in every update, very many atoms of different elements).
+
+    Args:
+        computed: what takes over where nothing can be recorded.
+        potential: in training mode.
+        loss: on the same device.
+        train: the training set as batches of few shapes, on the same device.
+        clip: largest norm of the gradient.
+    """
+
+    def __init__(self, computed: Gradient, potential: Potential, loss: Loss, *, train: PaddedSet, clip: float) -> None:
+        self._computed, self._potential, self._loss, self._train, self._clip = computed, potential, loss, train, clip
+        self._weights = trained_weights(potential)
+        self._recordings: dict[tuple[int, ...], Callable[[Layout], Tensor]] = {}
+        self._memory = torch.cuda.graph_pool_handle()
+        self.records = loss.changes_at is not None  #: whether recordings are made
+
+    def __call__(self, structures: Int[Tensor, " chosen"], progress: float) -> Float[Tensor, ""]:
+        """The loss, from the recording for this shape and stage; the first asks for one to be made."""
+        if not self.records:
+            return self._computed(structures, progress)
+        layout = self._train.layout(structures)
+        key = (len(layout.structures), len(layout.atoms), bisect_right(sorted(self._loss.changes_at or ()), progress))
+        if key not in self._recordings:
+            try:
+                self._recordings[key] = self._record(layout, progress)
+            except _CannotBeRecordedError:
+                self.records = False
+                self._recordings.clear()
+                return self._computed(structures, progress)
+        return self._recordings[key](layout)
+
+    def _differentiate(self, layout: Layout, progress: float) -> Tensor:
+        batch, edges = self._train.batch(layout)
+        loss = self._loss(self._potential.predict(batch, edges), batch, progress)
+        for weight in self._weights:
+            weight.grad = None  # a recorded gradient is to lie in the memory of its recording
+        loss.backward(inputs=self._weights)
+        torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
+        value: Tensor = loss.detach()
+        return value
+
+    def _record(self, layout: Layout, progress: float) -> Callable[[Layout], Tensor]:
+        """What does it for any batch of these shapes.
+
+        Raises:
+            _CannotBeRecordedError: an operation reads from the GPU, or the recording has another outcome.
+        """
+        place = Layout(*(part.cuda() for part in layout))
+        expected = self._rehearse(place, progress)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._memory):
+            loss = self._differentiate(place, progress)
+        gradients = [weight.grad for weight in self._weights]
+
+        def replay(now: Layout) -> Tensor:
+            for part, values in zip(place, now, strict=True):
+                part.copy_(values, non_blocking=True)
+            graph.replay()
+            for weight, gradient in zip(self._weights, gradients, strict=True):
+                weight.grad = gradient
+            return loss.clone()
+
+        found = [replay(layout), *(gradient.clone() for gradient in gradients if gradient is not None)]
+        for one, other in zip(found, expected, strict=True):
+            if bool((one - other).abs().max() > TOLERANCE[one.dtype] * other.abs().max()):
+                raise _CannotBeRecordedError
+        return replay
+
+    def _rehearse(self, place: Layout, progress: float) -> list[Tensor]:
+        """The loss and its gradient before they are recorded, apart from what else the GPU does, as recording asks for."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                self._differentiate(place, progress)
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                loss = self._differentiate(place, progress)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise _CannotBeRecordedError from error
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+            outcome = [loss.clone(), *(weight.grad.clone() for weight in self._weights if weight.grad is not None)]
+        torch.cuda.current_stream().wait_stream(stream)
+        return outcome
+
+
+class _CannotBeRecordedError(Exception):
+    """An update decides by what it computes what to compute next."""
+
+
+def trained_weights(potential: nn.Module) -> list[nn.Parameter]:
+    """The weights that are trained."""
+    return [weight for weight in potential.parameters() if weight.requires_grad]
