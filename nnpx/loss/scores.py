@@ -67,7 +67,9 @@ class Scores(Loss):
         width = graph.atoms_per_structure().double().sqrt() * self.unit
         energy_widths = (prediction.energy_std, prediction.energy_noise, graph.energy_noise)
         energy = self._mean(prediction.energy, graph.energy, energy_widths, width)
-        forces = self._mean(prediction.forces, graph.forces, (prediction.forces_std, prediction.forces_noise), width.new_tensor(self.unit))
+        forces = self._mean(
+            prediction.forces, graph.forces, (prediction.forces_std, prediction.forces_noise), width.new_full((), self.unit)
+        )
         return self.energy_weight * energy.to(forces.dtype) + self.forces_weight * forces
 
     def _mean(self, predicted: Tensor, labels: Tensor, widths: tuple[Tensor, ...], unit: Tensor) -> Float[Tensor, ""]:

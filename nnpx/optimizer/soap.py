@@ -1,6 +1,6 @@
 """Adam in the eigenbasis of Shampoo's preconditioner."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, final
 
 import torch
@@ -70,6 +70,8 @@ class RotatedAdam(torch.optim.Optimizer):
 
     def __init__(self, parameters: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
         super().__init__(parameters, defaults)
+        self._moved: tuple[int, ...] = ()  # where the weights that moved last, and their means, lie
+        self._recording: _RecordedMoves | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -79,29 +81,83 @@ class RotatedAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._update(weight, weight.grad, self.state[weight], group)
+            moving = [weight for weight in group["params"] if self._may_move(weight, group)]
+            for weight in moving:
+                self.state[weight]["step"] += 1
+            self._move(moving, group)
+            for weight in moving:
+                if self.state[weight]["step"] % group["precondition_every"] == 0:
+                    _refresh(self.state[weight])
         return loss
 
-    def _update(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
-        if not state:
-            state.update(_first_state(gradient, group["max_dimension"], 1.0 - beta2))
-            if state["basis"]:
-                return
-        state["step"] += 1
-        rotated = _rotate(gradient, state["basis"])
-        state["mean"].lerp_(rotated, 1.0 - beta1)
-        state["square"].lerp_(rotated.square_(), 1.0 - beta2)
-        width = (state["square"] / (1.0 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        move = (state["mean"] / (1.0 - beta1 ** state["step"])).div_(width)
-        weight.mul_(1.0 - group["lr"] * group["weight_decay"])
-        weight.add_(_rotate_back(move, state["basis"]), alpha=-group["lr"])
-        for side, covariance in state["covariance"].items():
-            covariance.lerp_(_covariance(gradient, side), 1.0 - beta2)
-        if state["step"] % group["precondition_every"] == 0:
-            _refresh(state)
+    def _may_move(self, weight: Tensor, group: dict[str, Any]) -> bool:
+        """Whether a weight has a gradient and coordinates to move in; the first gradient of a matrix only finds them."""
+        if weight.grad is None:
+            return False
+        state = self.state[weight]
+        if state:
+            return True
+        state.update(_first_state(weight.grad, group["max_dimension"], 1.0 - group["betas"][1]))
+        return not state["basis"]
+
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
+        states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
+        factors = [_factors(group, state["step"]) for state in states]
+        places = tuple(tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states)) if tensor.is_cuda)
+        if places and places == self._moved:
+            self._recording = self._recording or _RecordedMoves(weights, states, group)
+            self._recording.replay(gradients, factors)
+            return
+        self._moved, self._recording = places, None
+        for weight, gradient, state, three in zip(weights, gradients, states, factors, strict=True):
+            _move(weight, gradient, state, group, three)
+
+
+@final
+class _RecordedMoves:
+    """The moves of some weights on a GPU, recorded once: their many operations take longer to start than to run.
+
+    Args:
+        weights: what moves; these and their states have to stay where they are.
+        states: of the weights.
+        group: what is constant of their settings.
+    """
+
+    def __init__(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
+        self._gradients = [torch.empty_like(weight) for weight in weights]
+        self._factors = torch.empty(len(weights), 3, dtype=torch.float64, device=weights[0].device)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            for weight, gradient, state, three in zip(weights, self._gradients, states, self._factors, strict=True):
+                _move(weight, gradient, state, group, three.unbind())
+
+    def replay(self, gradients: list[Tensor], factors: list[tuple[float, float, float]]) -> None:
+        """Move the weights by their gradients of now."""
+        torch._foreach_copy_(self._gradients, gradients)
+        self._factors.copy_(torch.tensor(factors, dtype=torch.float64), non_blocking=True)
+        self._graph.replay()
+
+
+def _factors(group: dict[str, Any], step: int) -> tuple[float, float, float]:
+    """What remains of a weight; the learning rate over the correction of the mean; the inverse correction of the square."""
+    beta1, beta2 = group["betas"]
+    rate: float = group["lr"]
+    return 1.0 - rate * group["weight_decay"], rate / (1.0 - beta1**step), 1.0 / (1.0 - beta2**step)
+
+
+def _move(weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any], factors: Sequence[float | Tensor]) -> None:
+    """One step of a weight, by numbers of `_factors` or by tensors that hold them; nothing depends on a value, and all stays in place."""
+    beta1, beta2 = group["betas"]
+    remains, rate, correction = factors
+    rotated = _rotate(gradient, state["basis"])
+    state["mean"].lerp_(rotated, 1.0 - beta1)
+    state["square"].lerp_(rotated.square_(), 1.0 - beta2)
+    width = (state["square"] * correction).sqrt_().add_(group["eps"])
+    move = (state["mean"] * rate).div_(width)
+    weight.mul_(remains).sub_(_rotate_back(move, state["basis"]))
+    for side, covariance in state["covariance"].items():
+        covariance.lerp_(_covariance(gradient, side), 1.0 - beta2)
 
 
 def _first_state(gradient: Tensor, max_dimension: int, share: float) -> dict[str, Any]:
@@ -152,6 +208,6 @@ def _refresh(state: dict[str, Any]) -> None:
         basis = state["basis"][side]
         turned = covariance @ basis
         order = (basis * turned).sum(-2).argsort(dim=-1, descending=True, stable=True)  # by the eigenvalues
-        state["square"] = torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side)
-        state["basis"][side] = torch.linalg.qr(torch.take_along_dim(turned, order.unsqueeze(-2), dim=-1)).Q.contiguous()
-    state["mean"] = _rotate(mean, state["basis"])
+        state["square"].copy_(torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side))
+        basis.copy_(torch.linalg.qr(torch.take_along_dim(turned, order.unsqueeze(-2), dim=-1)).Q)
+    state["mean"].copy_(_rotate(mean, state["basis"]))

@@ -109,20 +109,20 @@ class RecordedGradient(Gradient):
         self._computed, self._potential, self._loss, self._train, self._clip = computed, potential, loss, train, clip
         self._weights = trained_weights(potential)
         self._recordings: dict[tuple[int, ...], Callable[[Layout], Tensor]] = {}
-        self._memory = torch.cuda.graph_pool_handle()
-        self.records = loss.changes_at is not None  #: whether recordings are made
+        self._memory, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
+        self.obstacle = None if loss.changes_at is not None else "the loss may change in every update"  #: why nothing is recorded
 
     def __call__(self, structures: Int[Tensor, " chosen"], progress: float) -> Float[Tensor, ""]:
         """The loss, from the recording for this shape and stage; the first asks for one to be made."""
-        if not self.records:
+        if self.obstacle is not None:
             return self._computed(structures, progress)
         layout = self._train.layout(structures)
         key = (len(layout.structures), len(layout.atoms), bisect_right(sorted(self._loss.changes_at or ()), progress))
         if key not in self._recordings:
             try:
                 self._recordings[key] = self._record(layout, progress)
-            except _CannotBeRecordedError:
-                self.records = False
+            except _CannotBeRecordedError as error:
+                self.obstacle = str(error)
                 self._recordings.clear()
                 return self._computed(structures, progress)
         return self._recordings[key](layout)
@@ -146,7 +146,7 @@ class RecordedGradient(Gradient):
         place = Layout(*(part.cuda() for part in layout))
         expected = self._rehearse(place, progress)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory):
+        with torch.cuda.graph(graph, pool=self._memory, stream=self._stream):
             loss = self._differentiate(place, progress)
         gradients = [weight.grad for weight in self._weights]
 
@@ -161,14 +161,13 @@ class RecordedGradient(Gradient):
         found = [replay(layout), *(gradient.clone() for gradient in gradients if gradient is not None)]
         for one, other in zip(found, expected, strict=True):
             if bool((one - other).abs().max() > TOLERANCE[one.dtype] * other.abs().max()):
-                raise _CannotBeRecordedError
+                raise _CannotBeRecordedError("the recording differs from what it recorded")
         return replay
 
     def _rehearse(self, place: Layout, progress: float) -> list[Tensor]:
         """The loss and its gradient before they are recorded, apart from what else the GPU does, as recording asks for."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             for _ in range(WARM_UPS):
                 self._differentiate(place, progress)
             torch.cuda.set_sync_debug_mode("error")
@@ -177,11 +176,11 @@ class RecordedGradient(Gradient):
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                raise _CannotBeRecordedError from error
+                raise _CannotBeRecordedError(str(error)) from error
             finally:
                 torch.cuda.set_sync_debug_mode("default")
             outcome = [loss.clone(), *(weight.grad.clone() for weight in self._weights if weight.grad is not None)]
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         return outcome
 
 

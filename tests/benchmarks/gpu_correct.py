@@ -115,7 +115,7 @@ def _one_recorded(overrides: list[str], device: str) -> Iterator[Record]:
             value = gradient(chosen, update / 24)
             outcomes.append(torch.cat([value.double()[None], *(weight.grad.double().flatten() for weight in weights)]))
         worst = max(worst, relative(*outcomes))
-    yield {"records": recorded.records, "recordings": len(recorded._recordings), "beside_computed": worst}
+    yield {"obstacle": recorded.obstacle, "recordings": len(recorded._recordings), "beside_computed": worst}
 
 
 def correct_training(device: str, quick: bool) -> Iterator[Record]:

@@ -184,8 +184,8 @@ def make_update(
     def update() -> None:
         potential.train()
         computed.optimizer.step(functools.partial(gradient, torch.randperm(graph.n_structures)[:batch], 0.0))
-        if isinstance(gradient, RecordedGradient) and not gradient.records:
-            raise RuntimeError("The update cannot be recorded.")
+        if isinstance(gradient, RecordedGradient) and gradient.obstacle is not None:
+            raise RuntimeError(gradient.obstacle)
 
     return update, potential, graph
 
