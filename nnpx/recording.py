@@ -7,6 +7,7 @@ elements, products of constants, is a constant of it.
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, final
 
 import torch
@@ -14,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from nnpx.cuda_graph import RecordingError, capture, rehearse
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
@@ -36,10 +39,6 @@ _OF_SHAPES: Final = {
 _READS: Final = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape, torch.Tag.nondeterministic_seeded}
 
 
-class RecordingError(RuntimeError):
-    """The function decides by its input what to do, so that its operations at one input are not those at another."""
-
-
 def record(
     function: Function,
     positions: Float[Tensor, "atom 3"],
@@ -54,13 +53,39 @@ def record(
 
     Args:
         function: whose operations, and their shapes, are the same at all positions.
-        positions: with which it is recorded.
+        positions: with which it is recorded; where they lie, it is computed: on a GPU it becomes a CUDA graph.
         truth: what it should give.
         others: positions at which it has to.
         dtype: precision of its arithmetic.
 
     Raises:
         RecordingError: it reads numbers or shapes off its input, or the recording has other results than what it should give.
+    """
+    play, results = _captured(function, positions) if positions.is_cuda else _taped(function, positions)
+    for other in others:
+        _check(play(other), truth(other), results, TOLERANCE[dtype])
+    return play
+
+
+def _captured(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[Function, tuple[Tensor, ...]]:
+    """The function as a CUDA graph, and its results."""
+    place, stream = positions.detach().clone(), torch.cuda.Stream()
+    results = rehearse(partial(function, place), stream)
+    graph, outcome = capture(partial(function, place), stream)
+
+    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+        place.copy_(now)
+        graph.replay()
+        return tuple(value.clone() for value in outcome)
+
+    return play, results
+
+
+def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[Function, tuple[Tensor, ...]]:
+    """The function as a list of operations, and its results.
+
+    Raises:
+        RecordingError: it reads numbers or shapes off its input.
     """
     copy, tape = positions.detach().clone(), _Tape()
     tape.follow(copy, tape.graph.placeholder("positions"))
@@ -69,12 +94,9 @@ def record(
     tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()
     try:
-        play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
+        return _compiled(fx.GraphModule(tape.constants, tape.graph), copy), results
     except (RuntimeError, AttributeError, TypeError) as error:  # torch may change what `_compiled` asks of it
         raise RecordingError("TorchScript cannot follow the recording") from error
-    for other in others:
-        _check(play(other), truth(other), results, TOLERANCE[dtype])
-    return play
 
 
 def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:

@@ -7,6 +7,7 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
+from nnpx.cuda_graph import capture
 from nnpx.optimizer import Optimizer
 
 
@@ -127,10 +128,12 @@ class _RecordedMoves:
     def __init__(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:
         self._gradients = [torch.empty_like(weight) for weight in weights]
         self._factors = torch.empty(len(weights), 3, dtype=torch.float64, device=weights[0].device)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+
+        def move() -> None:
             for weight, gradient, state, three in zip(weights, self._gradients, states, self._factors, strict=True):
                 _move(weight, gradient, state, group, three.unbind())
+
+        self._graph, _ = capture(move, torch.cuda.Stream())
 
     def replay(self, gradients: list[Tensor], factors: list[tuple[float, float, float]]) -> None:
         """Move the weights by their gradients of now."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Callable
+from functools import partial
 from typing import Final, final
 
 import torch
@@ -10,13 +11,12 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from nnpx.cuda_graph import RecordingError, capture, rehearse
 from nnpx.graph import AtomicGraph
 from nnpx.loss import Loss
 from nnpx.potential import Potential
 from nnpx.trainer.padded import Layout, PaddedSet
 
-#: updates before one is recorded, in which libraries choose their kernels and find their memory
-WARM_UPS: Final = 3
 #: largest difference between a recorded update and a computed one, as a fraction: sums on a GPU have no order
 TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-9}
 
@@ -92,10 +92,8 @@ class ComputedGradient(Gradient):
 class RecordedGradient(Gradient):
     """On one GPU the same from recordings, if the potential and the loss can be recorded.
 
-    An update takes hundreds of operations, and for some thousand atoms each takes longer to start than to run. Recorded as a CUDA graph
-    they are started together. A recording repeats what was done to arrays of given shapes, so that there is one for every shape of a
-    `PaddedSet` and every stage of the loss. What reads a value back from the GPU in order to decide what to do next cannot be recorded
-    (triplets that are sought in every update, very many atoms of different elements).
+    An update takes hundreds of operations, which are started together from a `nnpx.cuda_graph`: one for every shape of a `PaddedSet` and
+    every stage of the loss. Triplets that are sought in every update cannot be recorded, nor can very many atoms of different elements.
 
     Args:
         computed: what takes over where nothing can be recorded.
@@ -121,7 +119,7 @@ class RecordedGradient(Gradient):
         if key not in self._recordings:
             try:
                 self._recordings[key] = self._record(layout, progress)
-            except _CannotBeRecordedError as error:
+            except RecordingError as error:
                 self.obstacle = str(error)
                 self._recordings.clear()
                 return self._computed(structures, progress)
@@ -141,14 +139,13 @@ class RecordedGradient(Gradient):
         """What does it for any batch of these shapes.
 
         Raises:
-            _CannotBeRecordedError: an operation reads from the GPU, or the recording has another outcome.
+            RecordingError: an operation reads from the GPU, or the recording has another outcome.
         """
         place = Layout(*(part.cuda() for part in layout))
-        expected = self._rehearse(place, progress)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._memory, stream=self._stream):
-            loss = self._differentiate(place, progress)
-        gradients = [weight.grad for weight in self._weights]
+        work = partial(self._differentiate, place, progress)
+        expected = [rehearse(work, self._stream).clone(), *(_gradient(weight).clone() for weight in self._weights)]
+        graph, loss = capture(work, self._stream, self._memory)
+        gradients = [_gradient(weight) for weight in self._weights]
 
         def replay(now: Layout) -> Tensor:
             for part, values in zip(place, now, strict=True):
@@ -158,34 +155,14 @@ class RecordedGradient(Gradient):
                 weight.grad = gradient
             return loss.clone()
 
-        found = [replay(layout), *(gradient.clone() for gradient in gradients if gradient is not None)]
-        for one, other in zip(found, expected, strict=True):
+        for one, other in zip([replay(layout), *gradients], expected, strict=True):
             if bool((one - other).abs().max() > TOLERANCE[one.dtype] * other.abs().max()):
-                raise _CannotBeRecordedError("the recording differs from what it recorded")
+                raise RecordingError("the recording differs from what it recorded")
         return replay
 
-    def _rehearse(self, place: Layout, progress: float) -> list[Tensor]:
-        """The loss and its gradient before they are recorded, apart from what else the GPU does, as recording asks for."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            for _ in range(WARM_UPS):
-                self._differentiate(place, progress)
-            torch.cuda.set_sync_debug_mode("error")
-            try:
-                loss = self._differentiate(place, progress)
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                raise _CannotBeRecordedError(str(error)) from error
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-            outcome = [loss.clone(), *(weight.grad.clone() for weight in self._weights if weight.grad is not None)]
-        torch.cuda.current_stream().wait_stream(self._stream)
-        return outcome
 
-
-class _CannotBeRecordedError(Exception):
-    """An update decides by what it computes what to compute next."""
+def _gradient(weight: nn.Parameter) -> Tensor:
+    return weight.grad if weight.grad is not None else torch.zeros_like(weight)
 
 
 def trained_weights(potential: nn.Module) -> list[nn.Parameter]:

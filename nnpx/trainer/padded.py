@@ -13,6 +13,7 @@ from nnpx.graph import PER_ATOM, AtomicGraph, Edges, starts
 PARTS: Final = 8
 
 
+@final
 class Layout(NamedTuple):
     """Which rows of a `PaddedSet` a batch takes, and which structure each belongs to; the last structure fills it up."""
 

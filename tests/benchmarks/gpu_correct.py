@@ -179,10 +179,10 @@ def _one_ensemble(path: Path, structures: list[Atoms], device: str) -> Iterator[
 
 
 def _one_calculator(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
-    here, there = (nnpx.Calculator(path, device=where) for where in ("cpu", device))
+    here, there = (nnpx.Calculator(path, device=where, record_after=0) for where in ("cpu", device))
     names = ("energy", "forces", "energy_std", "forces_std")
     values = {name: [torch.as_tensor(one.get_property(name, structures[0])) for one in (there, here)] for name in names}
-    yield {name: relative(*pair) for name, pair in values.items()}
+    yield {"recorded": any(there.recordings._recorded.values()), **{name: relative(*pair) for name, pair in values.items()}}
 
 
 def _one_dynamics(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:

@@ -1,0 +1,56 @@
+"""What a GPU was told once, repeated: CUDA graphs of functions that read nothing back.
+
+For some thousand atoms, starting an operation on a GPU takes longer than the operation. Captured as a graph, all of them are started
+together. A graph repeats what was done to arrays at fixed places; what decides by a value what to do next cannot be captured.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import torch
+
+Outcome = TypeVar("Outcome")
+
+#: calls before a capture, in which libraries choose their kernels and find their memory
+WARM_UPS: Final = 3
+
+
+class RecordingError(RuntimeError):
+    """What is to be recorded decides by its input what to do, so that its operations at one input are not those at another."""
+
+
+def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
+    """What the work gives where it is going to be captured; what waits for the GPU there is refused.
+
+    Raises:
+        RecordingError: an operation reads from the GPU.
+    """
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            work()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            outcome = work()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise RecordingError(f"an operation reads from the GPU what to do ({error})") from error
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.current_stream().wait_stream(stream)
+    return outcome
+
+
+def capture(work: Callable[[], Outcome], stream: torch.cuda.Stream, memory: Any = None) -> tuple[torch.cuda.CUDAGraph, Outcome]:
+    """The work as a graph, which is not yet carried out, and where its outcome will lie.
+
+    Args:
+        work: what is captured.
+        stream: where it was rehearsed.
+        memory: shared with other graphs that are never carried out at the same time (`torch.cuda.graph_pool_handle`).
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=memory, stream=stream):
+        outcome = work()
+    return graph, outcome
