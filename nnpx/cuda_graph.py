@@ -5,7 +5,7 @@ together. A graph repeats what was done to arrays at fixed places; what decides 
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar, final
 
 import torch
 
@@ -17,6 +17,11 @@ WARM_UPS: Final = 3
 
 class RecordingError(RuntimeError):
     """What is to be recorded decides by its input what to do, so that its operations at one input are not those at another."""
+
+
+def captures(device: torch.device) -> bool:
+    """Whether work on the device can be captured."""
+    return device.type == "cuda" and torch.cuda.is_available()
 
 
 def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
@@ -42,15 +47,27 @@ def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
     return outcome
 
 
-def capture(work: Callable[[], Outcome], stream: torch.cuda.Stream, memory: Any = None) -> tuple[torch.cuda.CUDAGraph, Outcome]:
-    """The work as a graph, which is not yet carried out, and where its outcome will lie.
+@final
+class Captured(Generic[Outcome]):
+    """The work as a graph.
+
+    What the work reads from outside it has to find at the same place every time; so the work is kept, and what it holds with it.
 
     Args:
-        work: what is captured.
+        work: what is captured; it is not carried out by that.
         stream: where it was rehearsed.
         memory: shared with other graphs that are never carried out at the same time (`torch.cuda.graph_pool_handle`).
+
+    Attributes:
+        outcome: where what the work gives lies, from the first replay on.
     """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=memory, stream=stream):
-        outcome = work()
-    return graph, outcome
+
+    def __init__(self, work: Callable[[], Outcome], stream: torch.cuda.Stream, memory: Any = None) -> None:
+        self._work, self._graph = work, torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=memory, stream=stream):
+            self.outcome = work()
+
+    def replay(self) -> Outcome:
+        """Carry the work out; the next replay overwrites the outcome."""
+        self._graph.replay()
+        return self.outcome

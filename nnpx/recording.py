@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nnpx.cuda_graph import RecordingError, capture, rehearse
+from nnpx.cuda_graph import Captured, RecordingError, captures, rehearse
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
@@ -61,7 +61,7 @@ def record(
     Raises:
         RecordingError: it reads numbers or shapes off its input, or the recording has other results than what it should give.
     """
-    play, results = _captured(function, positions) if positions.is_cuda else _taped(function, positions)
+    play, results = _captured(function, positions) if captures(positions.device) else _taped(function, positions)
     for other in others:
         _check(play(other), truth(other), results, TOLERANCE[dtype])
     return play
@@ -71,12 +71,11 @@ def _captured(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[F
     """The function as a CUDA graph, and its results."""
     place, stream = positions.detach().clone(), torch.cuda.Stream()
     results = rehearse(partial(function, place), stream)
-    graph, outcome = capture(partial(function, place), stream)
+    captured = Captured(partial(function, place), stream)
 
     def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
         place.copy_(now)
-        graph.replay()
-        return tuple(value.clone() for value in outcome)
+        return tuple(value.clone() for value in captured.replay())
 
     return play, results
 

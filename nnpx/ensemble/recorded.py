@@ -12,7 +12,7 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.cuda_graph import RecordingError
+from nnpx.cuda_graph import RecordingError, captures
 from nnpx.ensemble import Ensemble
 from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
@@ -127,5 +127,5 @@ class Recordings:
         """Whether recordings are made of such structures, and are faster."""
         sizes = [len(atoms) for atoms in structures]
         are_open = not any(atoms.pbc.any() for atoms in structures)
-        is_known = self.ensemble.device.type == "cpu" or (self.ensemble.device.type == "cuda" and torch.cuda.is_available())
-        return are_open and is_known and min(sizes) > 1 and max(sizes) <= self._most_atoms
+        may_record = self.ensemble.device.type == "cpu" or captures(self.ensemble.device)
+        return are_open and may_record and min(sizes) > 1 and max(sizes) <= self._most_atoms

@@ -7,7 +7,7 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
-from nnpx.cuda_graph import capture
+from nnpx.cuda_graph import Captured, captures
 from nnpx.optimizer import Optimizer
 
 
@@ -105,7 +105,7 @@ class RotatedAdam(torch.optim.Optimizer):
         """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
         states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
         factors = [_factors(group, state["step"]) for state in states]
-        places = tuple(tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states)) if tensor.is_cuda)
+        places = tuple(tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states)) if captures(tensor.device))
         if places and places == self._moved:
             self._recording = self._recording or _RecordedMoves(weights, states, group)
             self._recording.replay(gradients, factors)
@@ -133,13 +133,13 @@ class _RecordedMoves:
             for weight, gradient, state, three in zip(weights, self._gradients, states, self._factors, strict=True):
                 _move(weight, gradient, state, group, three.unbind())
 
-        self._graph, _ = capture(move, torch.cuda.Stream())
+        self._moves = Captured(move, torch.cuda.Stream())
 
     def replay(self, gradients: list[Tensor], factors: list[tuple[float, float, float]]) -> None:
         """Move the weights by their gradients of now."""
         torch._foreach_copy_(self._gradients, gradients)
         self._factors.copy_(torch.tensor(factors, dtype=torch.float64), non_blocking=True)
-        self._graph.replay()
+        self._moves.replay()
 
 
 def _factors(group: dict[str, Any], step: int) -> tuple[float, float, float]:

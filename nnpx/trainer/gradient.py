@@ -2,16 +2,15 @@
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable
 from functools import partial
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nnpx.cuda_graph import RecordingError, capture, rehearse
+from nnpx.cuda_graph import Captured, RecordingError, rehearse
 from nnpx.graph import AtomicGraph
 from nnpx.loss import Loss
 from nnpx.potential import Potential
@@ -101,68 +100,84 @@ class RecordedGradient(Gradient):
         loss: on the same device.
         train: the training set as batches of few shapes, on the same device.
         clip: largest norm of the gradient.
+
+    Attributes:
+        obstacle: why nothing is recorded; None where that is not known.
     """
 
     def __init__(self, computed: Gradient, potential: Potential, loss: Loss, *, train: PaddedSet, clip: float) -> None:
-        self._computed, self._potential, self._loss, self._train, self._clip = computed, potential, loss, train, clip
-        self._weights = trained_weights(potential)
-        self._recordings: dict[tuple[int, ...], Callable[[Layout], Tensor]] = {}
-        self._memory, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
-        self.obstacle = None if loss.changes_at is not None else "the loss may change in every update"  #: why nothing is recorded
+        self._computed, self._train = computed, train
+        self._update = _PaddedUpdate(potential, loss, train, clip)
+        self._recordings: dict[tuple[int, ...], _Recording] = {}
+        self._stream, self._memory = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
+        self._stages = sorted(loss.changes_at or ())
+        self.obstacle = None if loss.changes_at is not None else "the loss may change in every update"
 
     def __call__(self, structures: Int[Tensor, " chosen"], progress: float) -> Float[Tensor, ""]:
         """The loss, from the recording for this shape and stage; the first asks for one to be made."""
         if self.obstacle is not None:
             return self._computed(structures, progress)
         layout = self._train.layout(structures)
-        key = (len(layout.structures), len(layout.atoms), bisect_right(sorted(self._loss.changes_at or ()), progress))
+        key = (len(layout.structures), len(layout.atoms), bisect_right(self._stages, progress))
         if key not in self._recordings:
             try:
-                self._recordings[key] = self._record(layout, progress)
+                self._recordings[key] = _Recording(self._update, layout, progress, self._stream, self._memory)
             except RecordingError as error:
                 self.obstacle = str(error)
                 self._recordings.clear()
                 return self._computed(structures, progress)
-        return self._recordings[key](layout)
+        return self._recordings[key].replay(layout)
 
-    def _differentiate(self, layout: Layout, progress: float) -> Tensor:
+
+@final
+class _PaddedUpdate:
+    """The loss of a padded batch, and its gradient with the weights: what is recorded."""
+
+    def __init__(self, potential: Potential, loss: Loss, train: PaddedSet, clip: float) -> None:
+        self._potential, self._loss, self._train, self._clip = potential, loss, train, clip
+        self.weights = trained_weights(potential)
+
+    def __call__(self, layout: Layout, progress: float) -> Tensor:
         batch, edges = self._train.batch(layout)
         loss = self._loss(self._potential.predict(batch, edges), batch, progress)
-        for weight in self._weights:
+        for weight in self.weights:
             weight.grad = None  # a recorded gradient is to lie in the memory of its recording
-        loss.backward(inputs=self._weights)
-        torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
+        loss.backward(inputs=self.weights)
+        torch.nn.utils.clip_grad_norm_(self.weights, self._clip)
         value: Tensor = loss.detach()
         return value
 
-    def _record(self, layout: Layout, progress: float) -> Callable[[Layout], Tensor]:
-        """What does it for any batch of these shapes.
+    def gradients(self) -> list[Tensor]:
+        """Where they lie, in the order of the weights."""
+        return [weight.grad for weight in self.weights if weight.grad is not None]
 
-        Raises:
-            RecordingError: an operation reads from the GPU, or the recording has another outcome.
-        """
-        place = Layout(*(part.cuda() for part in layout))
-        work = partial(self._differentiate, place, progress)
-        expected = [rehearse(work, self._stream).clone(), *(_gradient(weight).clone() for weight in self._weights)]
-        graph, loss = capture(work, self._stream, self._memory)
-        gradients = [_gradient(weight) for weight in self._weights]
 
-        def replay(now: Layout) -> Tensor:
-            for part, values in zip(place, now, strict=True):
-                part.copy_(values, non_blocking=True)
-            graph.replay()
-            for weight, gradient in zip(self._weights, gradients, strict=True):
-                weight.grad = gradient
-            return loss.clone()
+@final
+class _Recording:
+    """An update for batches of the same shapes as one.
 
-        for one, other in zip([replay(layout), *gradients], expected, strict=True):
+    Raises:
+        RecordingError: an operation reads from the GPU, or the recording has another outcome.
+    """
+
+    def __init__(self, update: _PaddedUpdate, layout: Layout, progress: float, stream: torch.cuda.Stream, memory: Any) -> None:
+        self._place = Layout(*(part.to(update.weights[0].device, copy=True) for part in layout))
+        work = partial(update, self._place, progress)
+        expected = [rehearse(work, stream).clone(), *(gradient.clone() for gradient in update.gradients())]
+        self._captured = Captured(work, stream, memory)
+        self._gradients, self._weights = update.gradients(), [weight for weight in update.weights if weight.grad is not None]
+        for one, other in zip([self.replay(layout), *self._gradients], expected, strict=True):
             if bool((one - other).abs().max() > TOLERANCE[one.dtype] * other.abs().max()):
                 raise RecordingError("the recording differs from what it recorded")
-        return replay
 
-
-def _gradient(weight: nn.Parameter) -> Tensor:
-    return weight.grad if weight.grad is not None else torch.zeros_like(weight)
+    def replay(self, layout: Layout) -> Float[Tensor, ""]:
+        """The loss of another batch; its gradient is with the weights."""
+        for part, values in zip(self._place, layout, strict=True):
+            part.copy_(values, non_blocking=True)
+        loss = self._captured.replay()
+        for weight, gradient in zip(self._weights, self._gradients, strict=True):
+            weight.grad = gradient
+        return loss.clone()
 
 
 def trained_weights(potential: nn.Module) -> list[nn.Parameter]:

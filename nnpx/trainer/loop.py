@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from nnpx.cuda_graph import captures
 from nnpx.errors import ConfigError, TrainingError
 from nnpx.graph import AtomicGraph, join_predictions
 from nnpx.loss import Loss, difference, mean_of_labelled
@@ -146,7 +147,7 @@ class Trainer:
         """What differentiates the loss of the training set, and the optimiser that follows."""
         optimizer = objective.optimizer.build(potential.parameters())
         computed = ComputedGradient(fabric, potential, objective.loss, optimizer, train=train, clip=self.gradient_clip)
-        if fabric.device.type != "cuda" or fabric.world_size > 1 or len(train.center) == 0:
+        if not captures(fabric.device) or fabric.world_size > 1 or len(train.center) == 0:
             return computed, computed.optimizer
         padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size)
         return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
