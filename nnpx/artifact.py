@@ -137,8 +137,9 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
     Raises:
         ArtifactError: the file is missing, truncated, of a newer format, names a class that is not allowed, or does not fit its
             configuration.
+        ConfigError: this machine has no such device.
     """
-    path = _local(path)
+    path, where = _local(path), find_device(device)
     header = read_header(path)
     try:
         nodes = {node: header["config"][node] for node in NODES if node in header["config"]}
@@ -159,7 +160,20 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             member.to_precision(dtype)
         ranges, mahalanobis = _ground(file, "ranges", Ranges), _ground(file, "mahalanobis", Mahalanobis)
     calibration = Calibration.from_json(header.get("calibration", {}))
-    return Ensemble(members, calibration, ranges, mahalanobis).to(device).eval()
+    return Ensemble(members, calibration, ranges, mahalanobis).to(where).eval()
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this machine that has the name.
+
+    Raises:
+        ConfigError: it has none, or none of that name.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # the latter where torch was built without the device
+        expected = "cpu" + (" or cuda" if torch.cuda.is_available() else ", the only device that torch finds on this machine")
+        raise ConfigError("device", expected=expected, found=name, do='Choose device="cpu", or another machine.') from error
 
 
 def _local(path: str | Path) -> Path:

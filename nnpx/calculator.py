@@ -11,9 +11,10 @@ from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from nnpx.artifact import load
+from nnpx.artifact import find_device, load
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recordings
+from nnpx.errors import ConfigError
 from nnpx.extrapolation import novelty
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_atoms
@@ -49,6 +50,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
 
     Raises:
         ArtifactError: the file cannot be read.
+        ConfigError: this machine has no such device, or there is no such precision.
         SpeciesError: a structure holds an element that the potential does not know.
         GeometryError: atoms coincide, or positions or cell make no sense.
     """
@@ -63,7 +65,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         record_after: int = RECORD_AFTER,
     ) -> None:
         super().__init__()
-        self.ensemble = _in_precision(potential, _DTYPES[dtype], device)
+        self.ensemble = _in_precision(potential, _precision(dtype), find_device(device))
         self.recordings = Recordings(self.ensemble, after=record_after)
         self.device, self.spread = device, spread
         self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
@@ -135,7 +137,13 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         return {"elements": self.ensemble.numbers, "n_members": self.ensemble.n_members, "dtype": str(self.ensemble.dtype)}
 
 
-def _in_precision(potential: str | Path | Ensemble, dtype: torch.dtype, device: str) -> Ensemble:
+def _precision(name: str) -> torch.dtype:
+    if name not in _DTYPES:
+        raise ConfigError("dtype", expected=" or ".join(_DTYPES), found=name, do='Choose dtype="float64".')
+    return _DTYPES[name]
+
+
+def _in_precision(potential: str | Path | Ensemble, dtype: torch.dtype, device: torch.device) -> Ensemble:
     """A potential of our own, for inference: nothing needs a gradient but the edge vectors."""
     if isinstance(potential, Ensemble):
         ensemble = copy.deepcopy(potential).to(device).eval()
@@ -143,7 +151,7 @@ def _in_precision(potential: str | Path | Ensemble, dtype: torch.dtype, device: 
             if isinstance(member, Potential):
                 member.to_precision(dtype)
     else:
-        ensemble = load(potential, dtype=dtype, device=device)
+        ensemble = load(potential, dtype=dtype, device=str(device))
     return ensemble.requires_grad_(requires_grad=False)
 
 

@@ -13,10 +13,10 @@ from ase.calculators.fd import calculate_numerical_forces, calculate_numerical_s
 import nnpx
 from nnpx import artifact
 from nnpx.assembly import build_parts
-from nnpx.calculator import Calculator
+from nnpx.calculator import Calculator, _precision
 from nnpx.config import compose
 from nnpx.ensemble import Ensemble
-from nnpx.errors import GeometryError, SpeciesError
+from nnpx.errors import ConfigError, GeometryError, SpeciesError
 from nnpx.potential import Scales
 from nnpx.schema import plain
 
@@ -154,3 +154,10 @@ def test_results_are_written_and_read_by_ase(ethanol: Atoms, tmp_path: Path) -> 
     energy = ethanol.get_potential_energy()
     write(tmp_path / "out.extxyz", ethanol)
     assert read(tmp_path / "out.extxyz").get_potential_energy() == pytest.approx(energy)
+
+
+def test_a_device_or_precision_that_there_is_not_is_told() -> None:
+    with pytest.raises(ConfigError, match="device: expected cpu"):
+        Calculator(ensemble([1, 6, 8], 1), device="cuda:77")
+    with pytest.raises(ConfigError, match="dtype: expected float32 or float64, found float16"):
+        _precision("float16")

@@ -1,6 +1,7 @@
 """Opening the user's file: any format that ASE reads, with an error that says where it is broken."""
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ def open_structures(path: Path) -> list[Atoms]:
             str(path),
             expected=f"a complete file of the format {kind}",
             found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-            do="Repair the file or write it again; it may have been cut off while it was copied.",
+            do="Repair the file or write it again: it may have been cut off while it was copied, or name an element that there is not.",
         ) from error
     if not structures:
         raise DataError(str(path), expected="at least one structure", found="none", do="Check that this is the file you mean.")
@@ -47,9 +48,11 @@ def open_structures(path: Path) -> list[Atoms]:
 
 def _check_present(path: Path) -> None:
     if not path.is_file():
-        near = sorted(other.name for other in path.parent.glob("*") if other.is_file())[:5] if path.parent.is_dir() else []
+        folder, found = (path, "a folder") if path.is_dir() else (path.parent, "nothing of that name")
+        there = sorted(other.name for other in folder.glob("*") if other.is_file()) if folder.is_dir() else []
+        near = get_close_matches(path.name, there, n=5) or there[:5]
         hint = f" Files there: {', '.join(near)}." if near else ""
-        raise DataError(str(path), expected="a file", found="nothing of that name", do=f"Correct data.path.{hint}")
+        raise DataError(str(path), expected="a file", found=found, do=f"Correct data.path.{hint}")
     if path.stat().st_size == 0:
         raise DataError(str(path), expected="structures", found="an empty file", do="Write the file again.")
 

@@ -76,20 +76,20 @@ class Split(ABC):
             for index in free:
                 part[index] = part[free[0]]
         parts = Parts(*([index for index, name in enumerate(part) if name == wish] for wish in (*PARTS, None)))
-        _verify(parts, structures)
+        _verify(parts, structures, duplicates)
         return parts
 
     def _wanted(self, n_pool: int, given: set[str]) -> dict[str, int]:
         sizes = {"valid": self.n_valid, "test": self.n_test}
         wanted = {name: 0 if name in given else _count(size, n_pool) for name, size in sizes.items()}
         rest = n_pool - sum(wanted.values())
-        wanted["train"] = rest if self.n_train is None else _count(self.n_train, n_pool)
-        if wanted["train"] > rest or rest < 1:
+        wanted["train"] = max(rest, 1) if self.n_train is None else _count(self.n_train, n_pool)
+        if wanted["train"] > rest:
             raise DataError(
                 "data.split",
-                expected=f"parts that fit into {n_pool} structures",
-                found=", ".join(f"{name} {wanted[name]}" for name in PARTS),
-                do="Lower data.split.n_train, n_valid or n_test.",
+                expected=f"as many structures as the parts ask for: {', '.join(f'{name} {wanted[name]}' for name in PARTS)}",
+                found=str(n_pool),
+                do="Give more structures, or lower data.split.n_train, n_valid or n_test.",
             )
         return wanted
 
@@ -220,14 +220,20 @@ def _count(share: Share, n_structures: int) -> int:
     return max(round(share * n_structures), 1) if share > 0 else 0
 
 
-def _verify(parts: Parts, structures: Sequence[Atoms]) -> None:
+def _alike(duplicates: Duplicates) -> str:
+    """How many structures stay together because they are the same, for a message."""
+    together = max((len(group) for group in duplicates.near), default=0)
+    return f", of which {together} are the same and stay together" if together else ""
+
+
+def _verify(parts: Parts, structures: Sequence[Atoms], duplicates: Duplicates) -> None:
     """The parts are disjoint in content, and neither train nor valid is empty."""
     for name in ("train", "valid"):
         if not getattr(parts, name):
             raise DataError(
                 f"data.split, {name}",
                 expected="at least one structure",
-                found=f"none of {len(structures)}",
+                found=f"none of {len(structures)}{_alike(duplicates)}",
                 do=f"Raise data.split.n_{name}, choose another split, or give more structures.",
             )
     owner: dict[str, str] = {}

@@ -14,6 +14,7 @@ from ase.io import write
 
 from nnpx.data import frames
 from nnpx.data.checks import check_elements, check_geometry, check_labels
+from nnpx.data.files import open_structures
 from nnpx.data.reader import read, read_all, read_isolated
 from nnpx.errors import DataError, GeometryError
 
@@ -166,6 +167,25 @@ def test_unknown_file(tmp_path: Path) -> None:
     (tmp_path / "other.extxyz").touch()
     with pytest.raises(DataError, match=r"found nothing of that name.*other\.extxyz"):
         read(tmp_path / "a.extxyz")
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt", "e.txt", "frames.xyz"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=r"nothing of that name.*Files there: frames.xyz\.$"):
+        open_structures(tmp_path / "frame.xyz")
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "frames.xyz").write_text("")
+    with pytest.raises(DataError, match=r"found a folder.*frames.xyz"):
+        open_structures(tmp_path)
+
+
+def test_an_element_that_there_is_not_is_named(tmp_path: Path) -> None:
+    (tmp_path / "frames.xyz").write_text("1\n\nQq 0 0 0\n")
+    with pytest.raises(DataError, match=r"Qq.*an element that there is not"):
+        open_structures(tmp_path / "frames.xyz")
 
 
 def test_empty_file(tmp_path: Path) -> None:

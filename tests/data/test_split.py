@@ -130,7 +130,7 @@ def test_shape_without_validation_is_refused() -> None:
 
 
 def test_more_than_there_is_is_refused() -> None:
-    with pytest.raises(DataError, match="expected parts that fit into 100 structures"):
+    with pytest.raises(DataError, match="ask for: train 95, valid 10, test 10, found 100"):
         random(n_train=95)(structures(), NONE, 0)
 
 
@@ -142,3 +142,14 @@ def test_single_group_cannot_be_divided_by_group() -> None:
 def test_ten_structures_give_one_for_validation() -> None:
     parts: Parts = random()(structures(1, 5), NONE, 0)
     assert (len(parts.train), len(parts.valid), len(parts.test)) == (3, 1, 1)
+
+
+def test_one_structure_is_not_enough() -> None:
+    with pytest.raises(DataError, match=r"ask for: train 1, valid 1, test 1, found 1\. Give more structures"):
+        random()(structures(1, 1), NONE, 0)
+
+
+def test_structures_that_are_all_the_same_are_said_to_be() -> None:
+    same = structures(1, 1) * 30
+    with pytest.raises(DataError, match="found none of 30, of which 30 are the same and stay together"):
+        random()(same, find_duplicates(same, tolerance=0.05), 0)
