@@ -13,7 +13,7 @@ from typing import Any, Final
 from omegaconf import DictConfig
 
 from nnpx.config import fingerprint, instantiate
-from nnpx.errors import ArtifactError, WorkspaceError
+from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
 from nnpx.schema import plain
 
 #: the parts of an experiment that a verb reads
@@ -88,6 +88,18 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
     check_writable([*due, verb], workspace)
     for one in [*due, verb]:
         pipeline(one)(config, workspace)
+
+
+def check_same_data(words: Sequence[str], config: DictConfig, workspace: Path) -> None:
+    """Words about the data would change nothing of what a potential is measured on: that was divided off when it was trained.
+
+    Raises:
+        ConfigError: if they describe other data than the prepared ones.
+    """
+    about = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] == "data"]
+    if about and not is_current("prepare", config, workspace):
+        do = "Leave it out, or train with it first: `nnpx train data.path_test=FILE` takes a test set of its own."
+        raise ConfigError(about[0], expected="the data that the potential was trained and is measured on", found="others", do=do)
 
 
 def check_writable(verbs: Sequence[str], workspace: Path) -> None:

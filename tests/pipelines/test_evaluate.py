@@ -13,11 +13,11 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
-from nnpx import artifact
+from nnpx import artifact, upstream
 from nnpx.assembly import build_parts
 from nnpx.config import compose, pipelines_dir
 from nnpx.ensemble import Ensemble
-from nnpx.errors import DataError
+from nnpx.errors import ConfigError, DataError
 from nnpx.files import md5
 from nnpx.neighbors import graph_from_list
 from nnpx.schema import plain
@@ -181,3 +181,15 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     assert "drift" in printed
     assert "12.5" in printed
     assert "report.html" in printed
+
+
+def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_path: Path) -> None:
+    card, labelled = tmp_path / "data" / "prepared" / "card.json", tmp_path / "data" / "labelled.extxyz"
+    card.parent.mkdir(parents=True)
+    labelled.touch()
+    words = ["data.n_frames=7", "name=mine"]
+    card.write_text(json.dumps({"config": upstream.stamp("prepare", compose(words))}))
+    upstream.check_same_data(words, compose(words), tmp_path)
+    upstream.check_same_data(["name=mine"], compose(["name=mine"]), tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.n_frames=8: expected the data that the potential was trained and is measured on"):
+        upstream.check_same_data(["data.n_frames=8"], compose(["data.n_frames=8"]), tmp_path)
