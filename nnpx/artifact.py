@@ -173,7 +173,8 @@ def find_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the latter where torch was built without the device
         expected = "cpu" + (" or cuda" if torch.cuda.is_available() else ", the only device that torch finds on this machine")
-        raise ConfigError("device", expected=expected, found=name, do='Choose device="cpu", or another machine.') from error
+        found = f"{name} ({str(error).splitlines()[0]})"
+        raise ConfigError("device", expected=expected, found=found, do='Choose device="cpu", or another machine.') from error
 
 
 def _local(path: str | Path) -> Path:

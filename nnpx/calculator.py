@@ -67,8 +67,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         super().__init__()
         self.ensemble = _in_precision(potential, _precision(dtype), find_device(device))
         self.recordings = Recordings(self.ensemble, after=record_after)
-        self.device, self.spread = device, spread
-        self.is_elsewhere = (self.ensemble.dtype, device) != (torch.float64, "cpu")
+        self.device, self.spread = self.ensemble.device, spread
+        self.is_elsewhere = (self.ensemble.dtype, self.device.type) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
         self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
         known = {"extrapolation": self.ensemble.ranges, "mahalanobis": self.ensemble.mahalanobis}

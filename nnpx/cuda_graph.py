@@ -16,7 +16,7 @@ WARM_UPS: Final = 3
 
 
 class RecordingError(RuntimeError):
-    """What is to be recorded decides by its input what to do, so that its operations at one input are not those at another."""
+    """What is to be recorded cannot be: its operations hang on its input, or what was recorded is not what it does."""
 
 
 def captures(device: torch.device) -> bool:
@@ -30,20 +30,19 @@ def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
     Raises:
         RecordingError: an operation reads from the GPU.
     """
-    stream.wait_stream(torch.cuda.current_stream())
+    stream.wait_stream(torch.cuda.current_stream(stream.device))
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
             work()
+        mode = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("error")
         try:
             outcome = work()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
             raise RecordingError(f"an operation reads from the GPU what to do ({error})") from error
         finally:
-            torch.cuda.set_sync_debug_mode("default")
-    torch.cuda.current_stream().wait_stream(stream)
+            torch.cuda.set_sync_debug_mode(mode)
+    torch.cuda.current_stream(stream.device).wait_stream(stream)
     return outcome
 
 
@@ -60,12 +59,18 @@ class Captured(Generic[Outcome]):
 
     Attributes:
         outcome: where what the work gives lies, from the first replay on.
+
+    Raises:
+        RecordingError: it does what no graph can hold.
     """
 
     def __init__(self, work: Callable[[], Outcome], stream: torch.cuda.Stream, memory: Any = None) -> None:
         self._work, self._graph = work, torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=memory, stream=stream):
-            self.outcome = work()
+        try:
+            with torch.cuda.graph(self._graph, pool=memory, stream=stream):
+                self.outcome = work()
+        except RuntimeError as error:
+            raise RecordingError(f"an operation cannot be captured ({error})") from error
 
     def replay(self) -> Outcome:
         """Carry the work out; the next replay overwrites the outcome."""

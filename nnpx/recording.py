@@ -7,7 +7,6 @@ elements, products of constants, is a constant of it.
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final, final
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nnpx.cuda_graph import Captured, RecordingError, captures, rehearse
+from nnpx.cuda_graph import RecordingError
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
@@ -53,38 +52,13 @@ def record(
 
     Args:
         function: whose operations, and their shapes, are the same at all positions.
-        positions: with which it is recorded; where they lie, it is computed: on a GPU it becomes a CUDA graph.
+        positions: with which it is recorded.
         truth: what it should give.
         others: positions at which it has to.
         dtype: precision of its arithmetic.
 
     Raises:
         RecordingError: it reads numbers or shapes off its input, or the recording has other results than what it should give.
-    """
-    play, results = _captured(function, positions) if captures(positions.device) else _taped(function, positions)
-    for other in others:
-        _check(play(other), truth(other), results, TOLERANCE[dtype])
-    return play
-
-
-def _captured(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[Function, tuple[Tensor, ...]]:
-    """The function as a CUDA graph, and its results."""
-    place, stream = positions.detach().clone(), torch.cuda.Stream()
-    results = rehearse(partial(function, place), stream)
-    captured = Captured(partial(function, place), stream)
-
-    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
-        place.copy_(now)
-        return tuple(value.clone() for value in captured.replay())
-
-    return play, results
-
-
-def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[Function, tuple[Tensor, ...]]:
-    """The function as a list of operations, and its results.
-
-    Raises:
-        RecordingError: it reads numbers or shapes off its input.
     """
     copy, tape = positions.detach().clone(), _Tape()
     tape.follow(copy, tape.graph.placeholder("positions"))
@@ -93,9 +67,19 @@ def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[Func
     tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()
     try:
-        return _compiled(fx.GraphModule(tape.constants, tape.graph), copy), results
+        play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
     except (RuntimeError, AttributeError, TypeError) as error:  # torch may change what `_compiled` asks of it
         raise RecordingError("TorchScript cannot follow the recording") from error
+    for other in others:
+        _check(play(other), truth(other), results, TOLERANCE[dtype])
+    return play
+
+
+def reads_values(operation: Any, given: Sequence[Any]) -> bool:
+    """Whether the operation reads numbers or shapes off what it is given."""
+    has_masks = any(isinstance(value, Tensor) and value.dtype is torch.bool for value in given)
+    # integers select as many rows wherever they point to
+    return bool(_READS & set(operation.tags)) and (has_masks or operation is not aten.index.Tensor)
 
 
 def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
@@ -174,8 +158,7 @@ class _Tape(TorchDispatchMode):
         given, layout = tree_flatten((args, kwargs or {}))
         if func in _OF_SHAPES or not any(id(value) in self._followed for value in given):
             return func(*args, **(kwargs or {}))
-        masks = [value for value in given if isinstance(value, Tensor) and value.dtype is torch.bool and id(value) in self._followed]
-        if _READS & set(func.tags) and (masks or func is not aten.index.Tensor):  # integers select as many rows wherever they point to
+        if reads_values(func, [value for value in given if id(value) in self._followed]):
             raise RecordingError(f"{func} reads off its input what to do")
         if func._schema.is_mutable and id(args[0]) not in self._followed:
             # what is written to begins anew in every call

@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from nnpx.recording import _READS
+from nnpx.recording import reads_values
 
 
 class Outside:
@@ -43,8 +43,7 @@ class PretendedGraph(TorchDispatchMode):
         self.before: list[tuple[Tensor, Tensor]] = []
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        masks = [one for one in tree_leaves(args) if isinstance(one, Tensor) and one.dtype is torch.bool]
-        if _READS & set(function.tags) and (masks or function is not torch.ops.aten.index.Tensor):
+        if reads_values(function, tree_leaves((args, kwargs))):
             raise RuntimeError(f"{function} reads while it is captured")
         if function._schema.is_mutable:
             self.before += [(one, one.clone()) for one in tree_leaves(args[0]) if one.untyped_storage()._cdata not in self.inside]
@@ -60,7 +59,7 @@ class PretendedGraph(TorchDispatchMode):
 
     def _known(self, value: Any) -> Any:
         """An argument as it is found again: numbers stay, what is outside is known by its place."""
-        if not isinstance(value, Tensor) or value.untyped_storage()._cdata in self.inside or value.ndim == 0:
+        if not isinstance(value, Tensor) or value.untyped_storage()._cdata in self.inside:
             return value
         return Outside(value)
 
@@ -93,10 +92,12 @@ def captured(graph: PretendedGraph, pool: Any = None, stream: Any = None) -> Ite
 
 
 class Stream(torch.cuda.streams.Stream):
-    def __new__(cls) -> "Stream":
+    device = torch.device("cpu")
+
+    def __new__(cls, device: Any = None) -> "Stream":
         return object.__new__(cls)
 
-    def __init__(self) -> None:
+    def __init__(self, device: Any = None) -> None:
         pass
 
     def wait_stream(self, other: "Stream") -> None:
@@ -113,6 +114,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "current_stream": Stream,
         "stream": nullcontext,
         "set_sync_debug_mode": lambda mode: None,
+        "get_sync_debug_mode": lambda: 0,
         "graph_pool_handle": lambda: None,
     }
     for name, value in pretended.items():

@@ -220,10 +220,10 @@ def _count(share: Share, n_structures: int) -> int:
     return max(round(share * n_structures), 1) if share > 0 else 0
 
 
-def _alike(duplicates: Duplicates) -> str:
-    """How many structures stay together because they are the same, for a message."""
+def _most_are_alike(duplicates: Duplicates, n_structures: int) -> str:
+    """For a message: how many stay together because they hardly differ, if that leaves few to divide."""
     together = max((len(group) for group in duplicates.near), default=0)
-    return f", of which {together} are the same and stay together" if together else ""
+    return f", of which {together} hardly differ and stay together" if 2 * together > n_structures else ""
 
 
 def _verify(parts: Parts, structures: Sequence[Atoms], duplicates: Duplicates) -> None:
@@ -233,7 +233,7 @@ def _verify(parts: Parts, structures: Sequence[Atoms], duplicates: Duplicates) -
             raise DataError(
                 f"data.split, {name}",
                 expected="at least one structure",
-                found=f"none of {len(structures)}{_alike(duplicates)}",
+                found=f"none of {len(structures)}{_most_are_alike(duplicates, len(structures))}",
                 do=f"Raise data.split.n_{name}, choose another split, or give more structures.",
             )
     owner: dict[str, str] = {}

@@ -18,7 +18,9 @@ class Loss(nn.Module, ABC):
     """A number that training makes small.
 
     Attributes:
-        changes_at: the only values of the progress at which it becomes another function of a batch; None: it may at any.
+        changes_at: the values of the progress from which on it is another function of a batch, so that between them an update may be
+            recorded and repeated; None, as long as a class says nothing: it may be another one in every update. A recorded batch is
+            filled up by a structure that has no labels (NaN), which must not count.
     """
 
     changes_at: tuple[float, ...] | None = None

@@ -21,6 +21,8 @@ class CRPS(Scores):
     distributed errors at their own width.
     """
 
+    changes_at = ()
+
     def score(self, error: Float[Tensor, "*label"], variance: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
         """σ [z (2Φ(z) − 1) + 2φ(z) − 1/√π], with 2Φ(z) − 1 = erf(z/√2)."""
         width = variance.sqrt()

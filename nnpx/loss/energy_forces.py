@@ -27,6 +27,8 @@ class EnergyForces(WeightedErrors):
         element_weights: see `WeightedErrors`.
     """
 
+    changes_at = ()
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class Huber(WeightedErrors):
         element_weights: see `WeightedErrors`.
     """
 
+    changes_at = ()
+
     def __init__(
         self,
         *,

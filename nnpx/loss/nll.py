@@ -18,6 +18,8 @@ class NLL(Scores):
     the spread of a shallow ensemble as σ it is the loss of Kellner & Ceriotti 2024, doi:10.1088/2632-2153/ad594a.
     """
 
+    changes_at = ()
+
     def score(self, error: Float[Tensor, "*label"], variance: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
         """½ [e²/σ² + ln σ²]."""
         return 0.5 * (error.square() / variance + variance.log())

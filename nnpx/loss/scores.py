@@ -37,8 +37,6 @@ class Scores(Loss):
         ConfigError: what has a weight has no width.
     """
 
-    changes_at = ()
-
     def __init__(
         self,
         *,

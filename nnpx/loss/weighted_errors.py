@@ -33,8 +33,6 @@ class WeightedErrors(Loss):
         ConfigError: a weight is given for what is no element of the data.
     """
 
-    changes_at = ()
-
     def __init__(
         self,
         *,

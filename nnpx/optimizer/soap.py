@@ -69,10 +69,11 @@ class RotatedAdam(torch.optim.Optimizer):
         defaults: lr, betas, eps, weight_decay, precondition_every and max_dimension.
     """
 
+    _moved: tuple[Any, ...] = ()  # how the last weights moved, and where they and their means lie
+    _recording: "_RecordedMoves | None" = None  # of moves like these; no part of a copy
+
     def __init__(self, parameters: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
         super().__init__(parameters, defaults)
-        self._moved: tuple[int, ...] = ()  # where the weights that moved last, and their means, lie
-        self._recording: _RecordedMoves | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -105,12 +106,14 @@ class RotatedAdam(torch.optim.Optimizer):
         """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
         states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
         factors = [_factors(group, state["step"]) for state in states]
-        places = tuple(tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states)) if captures(tensor.device))
-        if places and places == self._moved:
-            self._recording = self._recording or _RecordedMoves(weights, states, group)
-            self._recording.replay(gradients, factors)
-            return
-        self._moved, self._recording = places, None
+        if weights and captures(weights[0].device) and len(self.param_groups) == 1:
+            places = [tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states))]
+            moved, self._moved = self._moved, (group["betas"], group["eps"], *places)
+            if moved == self._moved:
+                self._recording = self._recording or _RecordedMoves(weights, states, group)
+                self._recording.replay(gradients, factors)
+                return
+            self._recording = None
         for weight, gradient, state, three in zip(weights, gradients, states, factors, strict=True):
             _move(weight, gradient, state, group, three)
 
@@ -133,7 +136,7 @@ class _RecordedMoves:
             for weight, gradient, state, three in zip(weights, self._gradients, states, self._factors, strict=True):
                 _move(weight, gradient, state, group, three.unbind())
 
-        self._moves = Captured(move, torch.cuda.Stream())
+        self._moves = Captured(move, torch.cuda.Stream(weights[0].device))
 
     def replay(self, gradients: list[Tensor], factors: list[tuple[float, float, float]]) -> None:
         """Move the weights by their gradients of now."""

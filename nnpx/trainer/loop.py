@@ -21,7 +21,7 @@ from nnpx.potential import Potential
 from nnpx.schedule import Schedule
 from nnpx.trainer.average import AveragedWeights
 from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
-from nnpx.trainer.padded import PaddedSet
+from nnpx.trainer.padded import PaddedSet, may_be_padded
 from nnpx.trainer.state import Checkpoint, Epoch, State
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -147,7 +147,8 @@ class Trainer:
         """What differentiates the loss of the training set, and the optimiser that follows."""
         optimizer = objective.optimizer.build(potential.parameters())
         computed = ComputedGradient(fabric, potential, objective.loss, optimizer, train=train, clip=self.gradient_clip)
-        if not captures(fabric.device) or fabric.world_size > 1 or len(train.center) == 0:
+        may_record = captures(fabric.device) and fabric.world_size == 1 and objective.loss.changes_at is not None
+        if not may_record or not may_be_padded(train):
             return computed, computed.optimizer
         padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size)
         return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
@@ -159,8 +160,7 @@ class Trainer:
         for structures in self._batches(n_structures, state.generator, fabric):
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
-            # an update may ask for the gradient more than once
-            # Any: torch's annotations ask for a float, but a tensor does not wait for the device
+            # asked more than once by some optimisers; Any: torch's annotations ask for a float, but a tensor does not wait for the device
             closure: Any = partial(gradient, structures, state.step / n_steps)
             losses.append(state.optimizer.step(closure))
             state.averaged.update(state.step)

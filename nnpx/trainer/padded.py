@@ -7,10 +7,13 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nnpx.graph import PER_ATOM, AtomicGraph, Edges, starts
+from nnpx.graph import PER_ATOM, PER_STRUCTURE, AtomicGraph, Edges, starts
 
 #: the largest batch is divided into so many parts, and batches are filled up to whole ones: so few shapes there are, and little is wasted
 PARTS: Final = 8
+
+#: neighbours that are filled up may be so many times those that there are
+MOST_FILLING: Final = 4.0
 
 
 @final
@@ -92,12 +95,16 @@ class PaddedSet:
         return graph, Edges(edges.center, edges.neighbor, edges.vector, edges.distance, n_atoms, complete=True, filled=True)
 
 
+def may_be_padded(graph: AtomicGraph) -> bool:
+    """Whether there are neighbours, and not so few atoms with so many that to give all of them as many would be a waste."""
+    return len(graph.center) > 0 and graph.n_atoms * (int(graph.slot.max()) + 1) <= MOST_FILLING * len(graph.center)
+
+
 def _structures_of(graph: AtomicGraph) -> dict[str, Tensor]:
     """What there is of every structure and of one more, which is nowhere labelled; all have a cell, in whose units to say what is far."""
-    values = {key: _with_one_more(getattr(graph, key), torch.nan) for key in ("volume", "energy", "energy_noise", "stress")}
-    cells, unit = _with_one_more(graph.cell, 0.0), torch.eye(3, dtype=graph.cell.dtype, device=graph.cell.device)
-    is_open = (cells == 0).flatten(1).all(1)
-    return {**values, "row": _with_one_more(graph.row, 0), "cell": torch.where(is_open[:, None, None], unit, cells)}
+    values = {key: _with_one_more(getattr(graph, key), 0 if key in ("cell", "row") else torch.nan) for key in PER_STRUCTURE}
+    is_open, unit = (values["cell"] == 0).flatten(1).all(1), torch.eye(3, dtype=graph.cell.dtype, device=graph.cell.device)
+    return {**values, "cell": torch.where(is_open[:, None, None], unit, values["cell"])}
 
 
 def _with_one_more(values: Tensor, last: int | float) -> Tensor:

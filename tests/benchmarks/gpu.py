@@ -9,7 +9,6 @@ descriptors, stored, training, ensemble    every descriptor, one update with for
                                            largest value
 waiting    the lines that wait for the GPU
 infer      energy and forces in float32, the neighbour list apart: µs per atom and memory per atom
-molecules  energies and forces of many ethanols at once, recorded and not
 train      updates on 27-atom molecules: structures per second, kernels per update and the share of the time in which the GPU computes;
            TorchANI's on the same molecules where it is installed
 
@@ -19,13 +18,11 @@ Weights are random and labels made up: neither changes the time. TF32 is never u
 import argparse
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from ase import Atoms
 from gpu_correct import correct_descriptors, correct_ensemble, correct_recorded, correct_stored, correct_training, correct_waiting
@@ -34,8 +31,7 @@ from gpu_torchani import make_update_of_torchani
 from speed import displaced, make_update, potential_for, water
 
 from nnpx.ensemble import Ensemble
-from nnpx.ensemble.recorded import Recordings
-from nnpx.neighbors import graph_from_atoms, graph_from_list
+from nnpx.neighbors import graph_from_atoms
 
 #: the potentials whose speed is measured
 POTENTIALS = {
@@ -73,28 +69,6 @@ def _one_size(atoms: Atoms, overrides: list[str], device: str, budget: float) ->
         "peak_bytes_per_atom": memory / len(atoms),
         "pairs_per_atom": len(graph.center) / len(atoms),
     }
-
-
-def molecules(device: str, quick: bool) -> Iterator[Record]:
-    """Energies and forces of many ethanols at once, as replicas in dynamics, neighbour list included; recorded and not."""
-    for n in (1, 10) if quick else (1, 100, 1000):
-        for name, after in {"not recorded": sys.maxsize, "recorded": 0}.items():
-            yield from guarded({"molecules": name, "n": n}, partial(_so_many, n, after, device, 0.3 if quick else 1.0))
-
-
-def _so_many(n: int, after: int, device: str, budget: float) -> Iterator[Record]:
-    structures = displaced("ethanol", n)
-    potential, _ = potential_for(structures, ["experiment=moments"])
-    ensemble = Ensemble([potential.to(device).eval()]).requires_grad_(requires_grad=False)
-    recordings, positions = Recordings(ensemble, after=after), np.concatenate([atoms.positions for atoms in structures])
-
-    def evaluate() -> None:
-        if recordings.predict(structures, positions, spread=False) is None:
-            graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="benchmark")
-            ensemble(graph.cast(torch.float32).to(device), spread=False)
-
-    seconds, _ = measure(evaluate, device, budget)
-    yield {"ms": 1e3 * seconds, "us_per_atom": 1e6 * seconds / len(positions), "recorded": any(recordings._recorded.values())}
 
 
 def train(device: str, quick: bool) -> Iterator[Record]:
@@ -162,7 +136,6 @@ PARTS = {
     "ensemble": correct_ensemble,
     "waiting": correct_waiting,
     "infer": infer,
-    "molecules": molecules,
     "train": train,
 }
 

@@ -105,7 +105,9 @@ def _one_recorded(overrides: list[str], device: str) -> Iterator[Record]:
     wired = {"forces_rms": 1.0, "numbers": potential.numbers, "knows_energy_std": True, "knows_forces_std": True}
     loss = instantiate(compose(overrides).loss, **wired)
     optimizer, train = torch.optim.SGD(potential.train().parameters(), 0.0), graph.to(device)
-    computed = ComputedGradient(Fabric(accelerator=device, devices=1), potential, loss, optimizer, train=train, clip=10.0)
+    computed = ComputedGradient(
+        Fabric(accelerator=torch.device(device).type, devices=1), potential, loss, optimizer, train=train, clip=10.0
+    )
     padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=5)
     recorded = RecordedGradient(computed, potential, loss, train=padded, clip=10.0)
     weights, worst, random = list(potential.parameters()), 0.0, torch.Generator().manual_seed(0)
@@ -179,10 +181,10 @@ def _one_ensemble(path: Path, structures: list[Atoms], device: str) -> Iterator[
 
 
 def _one_calculator(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
-    here, there = (nnpx.Calculator(path, device=where, record_after=0) for where in ("cpu", device))
+    here, there = (nnpx.Calculator(path, device=where) for where in ("cpu", device))
     names = ("energy", "forces", "energy_std", "forces_std")
     values = {name: [torch.as_tensor(one.get_property(name, structures[0])) for one in (there, here)] for name in names}
-    yield {"recorded": any(there.recordings._recorded.values()), **{name: relative(*pair) for name, pair in values.items()}}
+    yield {name: relative(*pair) for name, pair in values.items()}
 
 
 def _one_dynamics(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
@@ -203,7 +205,7 @@ def correct_waiting(device: str, quick: bool) -> Iterator[Record]:
 
 
 def _one_wait(overrides: list[str], device: str) -> Iterator[Record]:
-    update_once, potential, graph = make_update(16, True, overrides, device)
+    update_once, potential, graph = make_update(16, True, overrides, device, recorded=False)
     yield {"in": "update", "lines": _waits(update_once)}
     yield {"in": "evaluation", "lines": _waits(partial(Ensemble([potential.eval()]), graph, spread=False))}
 

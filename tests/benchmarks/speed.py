@@ -175,7 +175,9 @@ def make_update(
     known = {"knows_energy_std": potential.n_heads > 1, "knows_forces_std": potential.n_heads > 1}
     loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known)
     optimizer = instantiate(config.optimizer).build(potential.parameters())
-    computed = ComputedGradient(Fabric(accelerator=device, devices=1), potential, loss, optimizer, train=graph, clip=10.0)
+    computed = ComputedGradient(
+        Fabric(accelerator=torch.device(device).type, devices=1), potential, loss, optimizer, train=graph, clip=10.0
+    )
     gradient: Gradient = computed
     if recorded and device != "cpu":
         padded = PaddedSet(graph, cutoff_radius=potential.cutoff_radius, batch_size=batch)

@@ -151,5 +151,5 @@ def test_one_structure_is_not_enough() -> None:
 
 def test_structures_that_are_all_the_same_are_said_to_be() -> None:
     same = structures(1, 1) * 30
-    with pytest.raises(DataError, match="found none of 30, of which 30 are the same and stay together"):
+    with pytest.raises(DataError, match="found none of 30, of which 30 hardly differ and stay together"):
         random()(same, find_duplicates(same, tolerance=0.05), 0)
