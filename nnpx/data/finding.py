@@ -86,10 +86,24 @@ def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) 
         return named, []
     found = places(structures, label)
     if not found:
-        return None, []
+        return None, [
+            f"{label} is not read from {each}: data.keys.{label}={each.name} would read it" for each in _unread(structures, label)
+        ]
     best = max(found, key=lambda each: each.count)  # the first of those that are most complete
     others = [each for each in found if each is not best]
     return best, [f"{label} is also in {each}: choose it with data.keys.{label}={each.name}" for each in others]
+
+
+def _unread(structures: Sequence[Atoms], label: str) -> list[Place]:
+    """Places that sound like this label and are none of its own."""
+    alike = (name for name in _present(structures[0]) if any(stem in name.lower() for stem in _STEMS[label]))
+    return [place(structures, name) for name in alike]
+
+
+def _present(atoms: Atoms) -> list[str]:
+    """The names of all that comes with a structure beside its geometry."""
+    results = atoms.calc.results if atoms.calc is not None else {}
+    return [*results, *atoms.info, *(name for name in atoms.arrays if name not in ("numbers", "positions"))]
 
 
 def as_energy(value: Any) -> float:
@@ -128,8 +142,7 @@ def converted(convert: Callable[[], T], where: str, label: str, value: Any) -> T
 
 
 def _unknown_key(atoms: Atoms, label: str, key: str, file: str) -> DataError:
-    results = atoms.calc.results if atoms.calc is not None else {}
-    present = [*results, *atoms.info, *(name for name in atoms.arrays if name not in ("numbers", "positions"))]
+    present = _present(atoms)
     near = difflib.get_close_matches(key, present, n=1)
     meant = f"Did you mean {near[0]}?" if near else f"Correct data.keys.{label}."
     return DataError(f"{file}, data.keys.{label}", expected=f"'{key}' in info, arrays or results", found=str(present), do=meant)

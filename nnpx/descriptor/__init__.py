@@ -29,7 +29,7 @@ class Descriptor(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
-        """The feature vector of every atom; zero for an isolated one."""
+        """The feature vector of every atom; zero for an isolated one. Pairs beyond the cutoff may be listed, and add nothing."""
 
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
         """The features, and how energies that depend on them pull at the edges. It may know a cheaper way for several."""

@@ -124,7 +124,7 @@ class RecordedGradient(Gradient):
         recording = self._recordings[key]
         return self._computed(structures, progress) if recording is None else recording.replay(layout)
 
-    def _recording(self, structures: Tensor, layout: Layout, progress: float) -> "_Recording | None":
+    def _recording(self, structures: Int[Tensor, " chosen"], layout: Layout, progress: float) -> "_Recording | None":
         """A recording of the update, if it does what the computed one does."""
         loss = self._computed(structures, progress)
         expected = [loss, *(gradient.clone() for gradient in self._update.gradients() if gradient is not None)]

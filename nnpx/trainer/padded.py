@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple, final
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -52,7 +52,9 @@ class PaddedSet:
         self._per_atom = {key: _with_one_more(getattr(graph, key), torch.nan if key == "forces" else 0) for key in PER_ATOM}
         self._relative, self._shift = self._slots_of(graph, self._per_structure["cell"], cutoff_radius)
 
-    def _slots_of(self, graph: AtomicGraph, cells: Tensor, cutoff_radius: float) -> tuple[Tensor, Tensor]:
+    def _slots_of(
+        self, graph: AtomicGraph, cells: Float[Tensor, "structure 3 3"], cutoff_radius: float
+    ) -> tuple[Int[Tensor, "atom slot"], Float[Tensor, "atom slot 3"]]:
         """How many atoms behind its centre every neighbour is, and S; for each slot of every atom."""
         nowhere = graph.positions.new_full((3,), 2.0 * cutoff_radius / 3.0**0.5).double()
         far = (nowhere @ torch.linalg.inv(cells.double())).to(graph.shift.dtype)  # in units of each cell
