@@ -3,6 +3,7 @@
 import warnings
 from abc import ABC, abstractmethod
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final, final
 
@@ -126,8 +127,7 @@ class RecordedGradient(Gradient):
 
     def _recording(self, structures: Int[Tensor, " chosen"], layout: Layout, progress: float) -> "_Recording | None":
         """A recording of the update, if it does what the computed one does."""
-        loss = self._computed(structures, progress)
-        expected = [loss, *(gradient.clone() for gradient in self._update.gradients() if gradient is not None)]
+        expected = self._computed(structures, progress), _together(self._update.gradients())
         try:
             return _Recording(self._update, layout, progress, self._stream, self._memory, expected=expected)
         except RecordingError as error:
@@ -170,14 +170,21 @@ class _Recording:
         progress: of this stage of the loss.
         stream: where it is recorded.
         memory: shared by all recordings.
-        expected: loss and gradients of this batch.
+        expected: the loss of this batch and its gradient.
 
     Raises:
         RecordingError: an operation reads from the GPU, or the recording has another outcome.
     """
 
     def __init__(
-        self, update: _PaddedUpdate, layout: Layout, progress: float, stream: torch.cuda.Stream, memory: Any, *, expected: list[Tensor]
+        self,
+        update: _PaddedUpdate,
+        layout: Layout,
+        progress: float,
+        stream: torch.cuda.Stream,
+        memory: Any,
+        *,
+        expected: tuple[Tensor, Tensor],
     ) -> None:
         self._weights = update.weights
         self._place = Layout(*(part.to(self._weights[0].device, copy=True) for part in layout))
@@ -185,10 +192,11 @@ class _Recording:
         rehearse(work, stream)
         self._captured = Captured(work, stream, memory)
         self._gradients = update.gradients()
-        found = [self.replay(layout), *(gradient for gradient in self._gradients if gradient is not None)]
-        one, other = (torch.cat([part.flatten().double() for part in parts]) for parts in (found, expected))
-        if one.shape != other.shape or not bool((one - other).abs().max() <= TOLERANCE[expected[0].dtype] * other.abs().max()):
-            raise RecordingError("a batch that is filled up to its shape has another loss or gradient")
+        outcome = self.replay(layout), _together(self._gradients)
+        tolerance = TOLERANCE[self._weights[0].dtype]
+        for found, computed in zip(outcome, expected, strict=True):
+            if found.shape != computed.shape or not bool((found - computed).abs().max() <= tolerance * computed.abs().max()):
+                raise RecordingError("a batch that is filled up to its shape has another loss or gradient")
 
     def replay(self, layout: Layout) -> Float[Tensor, ""]:
         """The loss of another batch; its gradient is with the weights."""
@@ -198,6 +206,11 @@ class _Recording:
         for weight, gradient in zip(self._weights, self._gradients, strict=True):
             weight.grad = gradient
         return loss.clone()
+
+
+def _together(gradients: Sequence[Tensor | None]) -> Float[Tensor, " component"]:
+    """As one vector, of those that there are."""
+    return torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
 
 
 def trained_weights(potential: nn.Module) -> list[nn.Parameter]:
