@@ -97,7 +97,7 @@ def check_same_data(words: Sequence[str], config: DictConfig, workspace: Path) -
         ConfigError: if they describe other data than the prepared ones.
     """
     about = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] == "data"]
-    if about and not is_current("prepare", config, workspace):
+    if about and (workspace / _POTENTIAL).is_file() and not is_current("prepare", config, workspace):
         do = "Leave it out, or train with it first: `nnpx train data.path_test=FILE` takes a test set of its own."
         raise ConfigError(about[0], expected="the data that the potential was trained and is measured on", found="others", do=do)
 

@@ -7,6 +7,7 @@ python gpu.py --device cpu --quick         a trial without a GPU, on small syste
 descriptors, stored, training, ensemble    every descriptor, one update with forces in the loss, training and resuming, an ensemble, the
                                            calculator and dynamics, beside the same on the processor: the largest difference in parts of the
                                            largest value
+recorded   updates that were recorded beside the same that are computed, on the GPU
 waiting    the lines that wait for the GPU
 infer      energy and forces in float32, the neighbour list apart: µs per atom and memory per atom
 train      updates on 27-atom molecules: structures per second, kernels per update and the share of the time in which the GPU computes;

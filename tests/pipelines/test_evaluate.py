@@ -186,7 +186,9 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
 def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_path: Path) -> None:
     card, labelled = tmp_path / "data" / "prepared" / "card.json", tmp_path / "data" / "labelled.extxyz"
     card.parent.mkdir(parents=True)
-    labelled.touch()
+    (tmp_path / "models").mkdir()
+    for file in (labelled, tmp_path / "models" / "potential.nnpx"):
+        file.touch()
     words = ["data.n_frames=7", "name=mine"]
     card.write_text(json.dumps({"config": upstream.stamp("prepare", compose(words))}))
     upstream.check_same_data(words, compose(words), tmp_path)
