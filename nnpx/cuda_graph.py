@@ -28,20 +28,20 @@ def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
     """What the work gives where it is going to be captured; what waits for the GPU there is refused.
 
     Raises:
-        RecordingError: an operation reads from the GPU.
+        RecordingError: an operation reads from the GPU, or fails.
     """
     stream.wait_stream(torch.cuda.current_stream(stream.device))
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UPS):
-            work()
-        mode = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UPS):
+                work()
+            torch.cuda.set_sync_debug_mode("error")
             outcome = work()
-        except RuntimeError as error:
-            raise RecordingError(f"an operation reads from the GPU what to do ({error})") from error
-        finally:
-            torch.cuda.set_sync_debug_mode(mode)
+    except RuntimeError as error:  # memory that runs out is one
+        raise RecordingError(f"an operation cannot be repeated as it is ({error})") from error
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
     torch.cuda.current_stream(stream.device).wait_stream(stream)
     return outcome
 

@@ -7,6 +7,7 @@ elements, products of constants, is a constant of it.
 
 import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, final
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nnpx.cuda_graph import RecordingError
+from nnpx.cuda_graph import Captured, RecordingError, captures, rehearse
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
@@ -52,7 +53,7 @@ def record(
 
     Args:
         function: whose operations, and their shapes, are the same at all positions.
-        positions: with which it is recorded.
+        positions: with which it is recorded, where it is to be carried out.
         truth: what it should give.
         others: positions at which it has to.
         dtype: precision of its arithmetic.
@@ -62,14 +63,12 @@ def record(
     """
     copy, tape = positions.detach().clone(), _Tape()
     tape.follow(copy, tape.graph.placeholder("positions"))
-    with tape:
+    with tape, torch.autograd.set_multithreading_enabled(False):  # on a GPU another thread would go back, unseen
         results = function(copy)
     tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()
-    try:
-        play = _compiled(fx.GraphModule(tape.constants, tape.graph), copy)
-    except (RuntimeError, AttributeError, TypeError) as error:  # torch may change what `_compiled` asks of it
-        raise RecordingError("TorchScript cannot follow the recording") from error
+    module = fx.GraphModule(tape.constants, tape.graph)
+    play = _captured(module, copy) if captures(copy.device) else _compiled(module, copy)
     for other in others:
         _check(play(other), truth(other), results, TOLERANCE[dtype])
     return play
@@ -86,18 +85,38 @@ def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Fun
     """The operations as TorchScript, whose interpreter starts them a few times faster than Python.
 
     Made of a graph, as what `torch.jit.trace` returns stays in memory, with all its constants, until the process ends.
+
+    Raises:
+        RecordingError: TorchScript does not follow.
     """
-    with torch.no_grad():
-        graph, _ = torch._C._create_graph_by_tracing(module.forward, (positions,), lambda _: "", True, False)
-    torch._C._jit_pass_constant_propagation(graph)
-    torch._C._jit_pass_cse(graph)  # what is computed twice
-    script = torch._C._create_function_from_graph("play", graph)
+    try:
+        with torch.no_grad():
+            graph, _ = torch._C._create_graph_by_tracing(module.forward, (positions,), lambda _: "", True, False)
+        torch._C._jit_pass_constant_propagation(graph)
+        torch._C._jit_pass_cse(graph)  # what is computed twice
+        script = torch._C._create_function_from_graph("play", graph)
+    except (RuntimeError, AttributeError, TypeError) as error:  # torch may change what is asked of it here
+        raise RecordingError("TorchScript cannot follow the recording") from error
 
     def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
         # as they are: rearranged ones are not faster, round otherwise from the third call on, and some do not run
         with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch does not list it
             results: tuple[Tensor, ...] = script(now)
         return results
+
+    return play
+
+
+def _captured(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
+    """The operations as a CUDA graph, which a GPU starts all at once."""
+    work, stream = partial(module, positions), torch.cuda.Stream(positions.device)
+    with torch.no_grad():
+        rehearse(work, stream)
+        captured = Captured(work, stream)
+
+    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+        positions.copy_(now)
+        return tuple(value.clone() for value in captured.replay())
 
     return play
 

@@ -84,10 +84,10 @@ class LearnedDensity(nn.Module):
         self.register_buffer("angular_momentum", angular_momenta(l_max), persistent=False)
 
     def forward(
-        self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "atom neighbor_channel"]
+        self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "slot neighbor_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A of every atom."""
-        weighted = (shells.radial[:, :, None] * of_neighbor[shells.neighbor][:, None]).flatten(1)
+        weighted = (shells.radial[:, :, None] * of_neighbor[:, None]).flatten(1)
         density = sum_of_outer_products(shells.angular, weighted, shells.n_atoms)
         of_pairs = (density[:, :, None] * of_center[:, None, :, None]).flatten(2)
         return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))

@@ -19,19 +19,22 @@ from nnpx.wiring import Wired
 class MomentsWithMessages(Descriptor):
     """Moments as in `Moments`, twice: the second time each neighbour counts by a vector that it has learned about its own environment.
 
-        G¹_i = invariants of A¹_i                    neighbours weighted by their species vectors e_j
-        s_j = tanh(U arsinh(G¹_j) + V e_j)           the message of an atom, invariant
-        G²_i = invariants of A²_i                    neighbours weighted by their messages s_j
+        G¹_i = invariants of A¹_i                     neighbours weighted by their species vectors e_j
+        s_ij = tanh Σ_lm Y_lm(r̂_ij) C_j,lm            the message of atom j to atom i
+        C_j,00 = U arsinh(G¹_j) + V e_j               what it tells everybody
+        C_j,lm = Σ_q M^l_q A¹_j,qlm,  l ≥ 1           what it tells those in one direction
+        G²_i = invariants of A²_i                     neighbours weighted by their messages s_ij
         G_i = G¹_i ⊕ G²_i
 
-    An atom thus feels atoms up to twice the cutoff away, through a neighbour that both have. Invariant messages of one round, as in the
-    models that pass scalars only (Batatia et al. 2022, arXiv:2206.07697). The arsinh tames the tails of products of four moments.
+    An atom thus feels atoms up to twice the cutoff away, through a neighbour that both have, and at which angle it sees them. Messages are
+    invariant, as the moments of a neighbour turn with the direction in which they are read; one round of them (Batatia et al. 2022,
+    arXiv:2206.07697; angles in messages: Gasteiger et al. 2020, arXiv:2003.03123). The arsinh tames the tails of products of four moments.
 
     Args:
         cutoff: f_c.
         radial: φ_k.
         n_channels: length of the species vector.
-        n_densities: how many learned densities, each time.
+        n_densities: how many learned densities q, each time.
         n_messages: length of s.
         l_max: highest angular momentum.
         max_body_order: 2 sees distances, 3 angles, 4 and 5 the shape of three and four neighbours.
@@ -67,16 +70,24 @@ class MomentsWithMessages(Descriptor):
             )
             for of_neighbor in (n_channels, n_messages)
         )
-        from_geometry = torch.randn(n_invariants, n_messages, generator=generator, dtype=torch.float64)
+        from_geometry, from_chemistry, from_moments = (
+            torch.randn(*shape, n_messages, generator=generator, dtype=torch.float64)
+            for shape in ((n_invariants,), (n_channels,), (l_max, n_densities))
+        )
         self.from_geometry = nn.Parameter(from_geometry / n_invariants**0.5)
-        self.from_chemistry = nn.Parameter(torch.randn(n_channels, n_messages, generator=generator, dtype=torch.float64))
+        self.from_chemistry = nn.Parameter(from_chemistry)
+        self.from_moments = nn.Parameter(from_moments / n_densities**0.5)
         self.n_densities, self.n_features = n_densities, 2 * n_invariants
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The invariants of the first and of the second density."""
         shells = self.expansion(edges)
-        seen = self.invariants(self.first(shells, chemistry, chemistry))
-        messages = torch.tanh(torch.asinh(seen) @ self.from_geometry + chemistry @ self.from_chemistry)
+        moments = self.first(shells, chemistry, chemistry[shells.neighbor])
+        seen = self.invariants(moments)
+        to_all = torch.asinh(seen) @ self.from_geometry + chemistry @ self.from_chemistry
+        directed = torch.bmm(moments[1:], self.from_moments.index_select(0, self.first.angular_momentum[1:] - 1))
+        carried = torch.cat([to_all[None], directed]).transpose(0, 1)[shells.neighbor]
+        messages = torch.tanh((shells.angular[:, :, None] * carried).sum(1))
         return torch.cat([seen, self.invariants(self.second(shells, chemistry, messages))], 1)
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:

@@ -12,7 +12,7 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.cuda_graph import RecordingError
+from nnpx.cuda_graph import RecordingError, captures
 from nnpx.ensemble import Ensemble
 from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
@@ -34,7 +34,7 @@ class Recorded:
     the same to the last bit, whatever was evaluated before.
 
     Args:
-        ensemble: on the processor; it must not change afterwards.
+        ensemble: it must not change afterwards.
         structures: the molecules; without a cell.
         spread: whether predictions include how far the forces of the members lie apart.
 
@@ -46,25 +46,26 @@ class Recorded:
 
     def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool) -> None:
         molecules = [Atoms(atoms.numbers, atoms.positions) for atoms in structures]  # without labels
-        at_cutoff, numbers, dtype = ensemble.cutoff_radius, ensemble.numbers, ensemble.dtype
-        graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules").cast(dtype)
+        at_cutoff, numbers, dtype, device = ensemble.cutoff_radius, ensemble.numbers, ensemble.dtype, ensemble.device
+        graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules").cast(dtype).to(device)
+        are_alike = len({len(atoms) for atoms in molecules}) == 1
 
         def evaluate(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
             moved = graph.with_(positions=positions.to(dtype))
-            edges = replace(moved.edges(), complete=True)
+            edges = replace(moved.edges(), complete=True, filled=are_alike)
             return (*vars(ensemble.predict(moved, edges, spread=spread)).values(), edges.distance.amin())
 
         def truth(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
             for atoms, own in zip(molecules, positions.split([len(atoms) for atoms in molecules]), strict=True):
-                atoms.positions = own.numpy()
-            moved = graph_from_list(molecules, numbers=numbers, cutoff=at_cutoff, where="the molecules").cast(dtype)
+                atoms.positions = own.cpu().numpy()
+            moved = graph_from_list(molecules, numbers=numbers, cutoff=at_cutoff, where="the molecules").cast(dtype).to(device)
             closest = graph.with_(positions=positions.to(dtype)).edges().distance.amin()
             return (*vars(ensemble(moved, spread=spread)).values(), closest)
 
         positions = torch.from_numpy(np.concatenate([atoms.positions for atoms in molecules]))
         noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        others = [positions + STEP * noise, STRETCH * positions]
-        self._play: Function = record(evaluate, positions, truth=truth, others=others, dtype=dtype)
+        others = [(positions + STEP * noise).to(device), (STRETCH * positions).to(device)]
+        self._play: Function = record(evaluate, positions.to(device), truth=truth, others=others, dtype=dtype)
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
         """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""
@@ -126,4 +127,5 @@ class Recordings:
         """Whether recordings are made of such structures, and are faster."""
         sizes = [len(atoms) for atoms in structures]
         are_open = not any(atoms.pbc.any() for atoms in structures)
-        return are_open and min(sizes) > 1 and max(sizes) <= self._most_atoms and self.ensemble.device.type == "cpu"
+        may_record = self.ensemble.device.type == "cpu" or captures(self.ensemble.device)
+        return are_open and may_record and min(sizes) > 1 and max(sizes) <= self._most_atoms

@@ -9,6 +9,7 @@ descriptors, stored, training, ensemble    every descriptor, one update with for
                                            largest value
 recorded   updates that were recorded beside the same that are computed, on the GPU
 waiting    the lines that wait for the GPU
+molecules  dynamics of one molecule in ASE, evaluated from a CUDA graph and not, beside the processor
 infer      energy and forces in float32, the neighbour list apart: µs per atom and memory per atom
 train      updates on 27-atom molecules: structures per second, kernels per update and the share of the time in which the GPU computes;
            TorchANI's on the same molecules where it is installed
@@ -19,6 +20,7 @@ Weights are random and labels made up: neither changes the time. TF32 is never u
 import argparse
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,7 +31,7 @@ from ase import Atoms
 from gpu_correct import correct_descriptors, correct_ensemble, correct_recorded, correct_stored, correct_training, correct_waiting
 from gpu_systems import Record, guarded, labelled_silicon, silicon, tell
 from gpu_torchani import make_update_of_torchani
-from speed import displaced, make_update, potential_for, water
+from speed import STEPS, displaced, dynamics, make_update, potential_for, water
 
 from nnpx.ensemble import Ensemble
 from nnpx.neighbors import graph_from_atoms
@@ -129,6 +131,19 @@ def measure(work: Callable[[], object], device: str, budget: float) -> tuple[flo
     return statistics.median(durations), float(torch.cuda.max_memory_allocated() - held) if device != "cpu" else float("nan")
 
 
+def molecules(device: str, quick: bool) -> Iterator[Record]:
+    """Steps per second of the dynamics of one ethanol in ASE, evaluated from a recording and not."""
+    for name in ("acsf", "moments"):
+        for where, record_after in ((device, 0), (device, sys.maxsize), ("cpu", 0)):
+            case = {"molecules": name, "on": where, "recorded": record_after == 0}
+            yield from guarded(case, partial(_one_molecule, POTENTIALS[name], where, record_after, 0.5 if quick else 2.0))
+
+
+def _one_molecule(overrides: list[str], device: str, record_after: int, budget: float) -> Iterator[Record]:
+    seconds, _ = measure(dynamics("ethanol", overrides, record_after, device), device, budget)
+    yield {"steps_per_s": STEPS / seconds}
+
+
 PARTS = {
     "descriptors": correct_descriptors,
     "stored": correct_stored,
@@ -136,6 +151,7 @@ PARTS = {
     "training": correct_training,
     "ensemble": correct_ensemble,
     "waiting": correct_waiting,
+    "molecules": molecules,
     "infer": infer,
     "train": train,
 }

@@ -31,6 +31,8 @@ from nnpx.potential import Potential
 from nnpx.trainer.gradient import ComputedGradient, RecordedGradient
 from nnpx.trainer.padded import PaddedSet
 
+PROPERTIES = ("energy", "forces", "energy_std", "forces_std")
+
 
 def relative(found: torch.Tensor, reference: torch.Tensor) -> float:
     """The largest difference in parts of the largest value."""
@@ -177,14 +179,15 @@ def _one_ensemble(path: Path, structures: list[Atoms], device: str) -> Iterator[
     here, there = nnpx.load(path), nnpx.load(path, device=device)
     graph = graph_from_list(structures, numbers=here.numbers, cutoff=here.cutoff_radius, where="benchmark")
     expected = here(graph)  # first: a graph moves as a whole and leaves nothing behind
-    yield differences(there(graph.to(device)), expected, ("energy", "forces", "energy_std", "forces_std"))
+    yield differences(there(graph.to(device)), expected, PROPERTIES)
 
 
 def _one_calculator(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
-    here, there = (nnpx.Calculator(path, device=where) for where in ("cpu", device))
-    names = ("energy", "forces", "energy_std", "forces_std")
-    values = {name: [torch.as_tensor(one.get_property(name, structures[0])) for one in (there, here)] for name in names}
-    yield {name: relative(*pair) for name, pair in values.items()}
+    here, there = (nnpx.Calculator(path, device=where, record_after=0) for where in ("cpu", device))
+    for atoms in structures:  # the second is evaluated from what was recorded with the first
+        values = {name: [torch.as_tensor(one.get_property(name, atoms)) for one in (there, here)] for name in PROPERTIES}
+        recorded = [one is not None for one in there.recordings._recorded.values()]
+        yield {"recorded": recorded, **{name: relative(*pair) for name, pair in values.items()}}
 
 
 def _one_dynamics(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:

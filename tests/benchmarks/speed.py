@@ -108,11 +108,11 @@ def potential_for(
     return parts.potential(scales).to_precision(dtype), graph
 
 
-def prepared(system: str, overrides: list[str], record_after: int) -> tuple[Atoms, nnpx.Calculator]:
+def prepared(system: str, overrides: list[str], record_after: int, device: str = "cpu") -> tuple[Atoms, nnpx.Calculator]:
     """A structure, and a calculator of one member."""
     potential, _ = potential_for(displaced("si512" if system.startswith("si") else system, 1), overrides)
     atoms = displaced(system, 1)[0].copy()
-    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32", record_after=record_after)
+    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32", device=device, record_after=record_after)
     return atoms, atoms.calc
 
 
@@ -146,9 +146,9 @@ def conformers(overrides: list[str], record_after: int) -> Callable[[], None]:
     return evaluate
 
 
-def dynamics(system: str, overrides: list[str], record_after: int) -> Callable[[], None]:
+def dynamics(system: str, overrides: list[str], record_after: int, device: str = "cpu") -> Callable[[], None]:
     """Some steps at constant energy from the same start every time, with next to no forces: those of random weights are wild."""
-    atoms, calculator = prepared(system, overrides, record_after)
+    atoms, calculator = prepared(system, overrides, record_after, device)
     for member in calculator.ensemble.members:
         member.energy_scale *= 1e-6
     verlet = VelocityVerlet(atoms, timestep=0.25 * units.fs)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from nnpx.cutoff.polynomial import Polynomial
+from nnpx.descriptor.harmonics import block, harmonics
 from nnpx.descriptor.moments_with_messages import MomentsWithMessages
 from nnpx.radial.bessel import Bessel
 from nnpx.testing.descriptors import open_edges
@@ -26,21 +27,42 @@ def chemistry(n_atoms):
 
 
 def test_second_densities_are_sums_over_neighbours_with_their_messages(descriptor):
-    """A0 of messages, written out: Σ_j Σ_{c'kc} W e_i^{c'} φ_k(r_ij) f_c(r_ij) s_j^c with s_j = tanh(U arsinh(G_j) + V e_j)."""
+    """A0 of messages, written out: Σ_j Σ_{c'kc} W e_i^{c'} φ_k(r_ij) f_c(r_ij) s_ij^c.
+
+    s_ij = tanh(U arsinh(G_j) + V e_j + Y(r̂_ij)·M A_j)
+    """
     positions = to_tensor(cluster([1]).positions)
     edges, species = open_edges(positions, RADIUS), chemistry(8)
-    features = descriptor(edges, species).detach()
+    features, shells = descriptor(edges, species).detach(), descriptor.expansion(edges)
     first = features[:, : features.shape[1] // 2].numpy()
-    u, v, w = (weight.detach().numpy() for weight in (descriptor.from_geometry, descriptor.from_chemistry, descriptor.second.coefficients))
+    u, v, m, w = (
+        weight.detach().numpy()
+        for weight in (descriptor.from_geometry, descriptor.from_chemistry, descriptor.from_moments, descriptor.second.coefficients)
+    )
+    moments = descriptor.first(shells, species, species[shells.neighbor]).detach().numpy()
     e, weights = species.numpy(), w.reshape(3, 2, 3, 4, 3)
-    message = np.tanh(np.arcsinh(first) @ u + e @ v)
     expected = np.zeros(3)
-    for center, neighbor, r in zip(edges.center.tolist(), edges.neighbor.tolist(), edges.distance, strict=True):
+    for center, neighbor, vector, r in zip(edges.center.tolist(), edges.neighbor.tolist(), edges.vector, edges.distance, strict=True):
         if center == 2:
-            shells = (descriptor.expansion.radial(r[None]) * descriptor.expansion.cutoff(r[None])[:, None])[0].numpy()
-            expected += np.einsum("a,k,c,akcq->q", e[2], shells, message[neighbor], weights[0])
+            angular = harmonics(vector[None] / r, 2)[0].numpy()
+            directed = sum(angular[block(order)] @ moments[block(order), neighbor] @ m[order - 1] for order in (1, 2))
+            message = np.tanh(np.arcsinh(first[neighbor]) @ u + e[neighbor] @ v + directed)
+            radial = (descriptor.expansion.radial(r[None]) * descriptor.expansion.cutoff(r[None])[:, None])[0].numpy()
+            expected += np.einsum("a,k,c,akcq->q", e[2], radial, message, weights[0])
     named = dict(zip(descriptor.names(), features[2].tolist(), strict=True))
     np.testing.assert_allclose([named[f"A0 of messages density {q}"] for q in range(3)], expected, rtol=1e-12)
+
+
+def test_an_atom_is_told_at_which_angle_its_neighbour_sees_others(descriptor):
+    """Three atoms around one, at 80°, 140° and 140° to each other, each of which sees the middle alone: the third is unlike the others."""
+    angles = np.radians([0.0, 80.0, 220.0])
+    around = 0.8 * RADIUS * np.stack([np.cos(angles), np.sin(angles), 0.0 * angles], 1)
+    features = descriptor(open_edges(to_tensor(np.vstack([np.zeros(3), around])), RADIUS), chemistry(1).expand(4, 2)).detach()
+    n = features.shape[1] // 2
+    one, other, third = features[1:]
+    torch.testing.assert_close(one[:n], third[:n])
+    torch.testing.assert_close(one, other)
+    assert (one - third)[n:].abs().max() > 1e-3 * one[n:].abs().max()
 
 
 @pytest.mark.parametrize(("spacing", "is_felt"), [(0.7, True), (1.05, False)])

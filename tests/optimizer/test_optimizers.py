@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nnpx.config import compose, conf_dir, instantiate
-from nnpx.optimizer.soap import _rotate_back
+from nnpx.optimizer.soap import _by_cholesky, _rotate_back
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "optimizer").glob("*.yaml"))
 DEFAULT = torch.float64
@@ -215,6 +215,27 @@ def test_soap_keeps_its_coordinates_orthogonal_where_gradients_have_no_full_rank
     for basis in optimizer.state[weight]["basis"].values():
         torch.testing.assert_close(basis.mT @ basis, torch.eye(basis.shape[-1]).expand_as(basis), rtol=0, atol=1e-5)
     assert weight.isfinite().all()
+
+
+@pytest.mark.parametrize("spectrum", ["full", "half empty", "twelve orders of magnitude", "nothing"])
+def test_coordinates_on_a_gpu_are_orthonormal_and_those_of_the_processor(spectrum):
+    """In single precision, batched: Cholesky's factors give Householder's columns, but for signs and what drowns in rounding."""
+    random, n = torch.Generator().manual_seed(0), 48
+    scale = (
+        torch.logspace(0, -12, n)
+        if spectrum.startswith("twelve")
+        else (torch.arange(n) < 24).float()
+        if "half" in spectrum
+        else torch.ones(n)
+    )
+    root = torch.linalg.qr(torch.randn(2, n, n, generator=random)).Q * scale * (0.0 if spectrum == "nothing" else 1.0)
+    covariance, basis = root @ root.mT + 0.5 * root[..., :5] @ root[..., :5].mT, torch.eye(n).expand(2, n, n)
+    for _ in range(6):
+        found, expected = _by_cholesky(covariance @ basis, basis), torch.linalg.qr(covariance @ basis).Q
+        torch.testing.assert_close(found.mT @ found, torch.eye(n).expand(2, n, n), rtol=0.0, atol=3e-6)
+        if spectrum != "nothing":
+            torch.testing.assert_close((found * expected).sum(-2).abs()[:, :5], torch.ones(2, 5), rtol=0.0, atol=1e-4)
+        basis = found
 
 
 def test_lbfgs_solves_a_quadratic_of_24_unknowns_in_few_line_searches():
