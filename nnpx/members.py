@@ -39,14 +39,15 @@ def train_members(
     Args:
         task: what to train on; its graphs have been stored.
         seeds: one per member.
-        n_processes: members that train at the same time, each in a process of its own; 1 trains in this process.
+        n_processes: members that train at the same time, each in a process of its own; 1 trains in this process. Those of a GPU, which
+            would gain nothing by sharing it, are trained in this process one after the other.
         report: called after every epoch of every member, in this process.
     """
-    if n_processes == 1 or len(seeds) == 1:
+    trainer: Trainer = instantiate(task.config["trainer"])
+    if n_processes == 1 or len(seeds) == 1 or trainer.has_gpu:
         trained = [_train_on_devices(task, member, seed, report) for member, seed in enumerate(seeds)]
     else:
         trained = _train_in_processes(task, seeds, n_processes, report)
-    trainer: Trainer = instantiate(task.config["trainer"])
     potentials = []
     for (weights, _), seed in zip(trained, seeds, strict=True):
         potential = build_parts(task.config, numbers=task.numbers, seed=seed).unscaled_potential().to_precision(trainer.dtype)

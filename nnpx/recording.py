@@ -49,7 +49,7 @@ def record(
 ) -> Function:
     """The function as a recording of what it does to some positions, checked at others.
 
-    Two calls at the same positions give the same bits.
+    Two calls at the same positions give the same bits, on a processor.
 
     Args:
         function: whose operations, and their shapes, are the same at all positions.

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,13 @@ def test_members_in_processes_are_those_of_one_process(task):
     assert len(rows) == 6
     assert {row.member for row in rows} == {0, 1}
     assert [len(curve) for curve in there_curves] == [len(curve) for curve in here_curves] == [3, 3]
+
+
+def test_members_on_a_gpu_train_one_after_the_other_in_this_process(task, monkeypatch):
+    monkeypatch.setattr("nnpx.trainer.loop.Trainer.has_gpu", True)
+    processes = []
+    train_members(task, [0, 1000], n_processes=2, report=lambda row: processes.append((row.member, os.getpid(), len(active_children()))))
+    assert processes == [(member, os.getpid(), 0) for member in (0, 0, 0, 1, 1, 1)]
 
 
 def test_members_differ(task):

@@ -16,7 +16,7 @@ class Deep(Recruitment):
 
     Args:
         n_members: how many; their spread has a relative error of about 1/√(2 (n − 1)).
-        n_processes: members that train at the same time, each in a process of its own.
+        n_processes: members that train at the same time, each in a process of its own; on a GPU they train one after the other.
     """
 
     def __init__(self, *, n_members: Annotated[int, Ge(2)], n_processes: Annotated[int, Ge(1)]) -> None:

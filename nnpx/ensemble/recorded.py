@@ -30,8 +30,8 @@ class Recorded:
     """Predictions of an ensemble for molecules that stay the same and move, from a recording of its operations.
 
     All pairs of a molecule are listed, so neither an operation nor its shape depends on where the atoms are; what does not vanish beyond
-    the cutoff by itself is found out, and not recorded. Predictions are those of the ensemble but for rounding, and for the same positions
-    the same to the last bit, whatever was evaluated before.
+    the cutoff by itself is found out, and not recorded. Predictions are those of the ensemble but for rounding; on a processor they are
+    for the same positions the same to the last bit, whatever was evaluated before.
 
     Args:
         ensemble: it must not change afterwards.

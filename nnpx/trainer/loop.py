@@ -81,6 +81,11 @@ class Trainer:
         self.stored_descriptor_bytes = int(stored_descriptor_MB * 1e6)
         self.feature_floor = feature_floor
 
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it computes on a GPU."""
+        return self.accelerator != "cpu" and torch.cuda.is_available()
+
     def check_devices(self) -> None:
         """Finds out whether this machine has the devices, in no time.
 
