@@ -4,6 +4,7 @@ For some thousand atoms, starting an operation on a GPU takes longer than the op
 together. A graph repeats what was done to arrays at fixed places; what decides by a value what to do next cannot be captured.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, final
 
@@ -33,7 +34,8 @@ def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
     stream.wait_stream(torch.cuda.current_stream(stream.device))
     mode = torch.cuda.get_sync_debug_mode()
     try:
-        with torch.cuda.stream(stream):
+        with torch.cuda.stream(stream), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
             for _ in range(WARM_UPS):
                 work()
             torch.cuda.set_sync_debug_mode("error")

@@ -5,6 +5,7 @@ whatever Python would do by then; and memory that was not allocated in the captu
 """
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -113,7 +114,9 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         "Stream": Stream,
         "current_stream": Stream,
         "stream": nullcontext,
-        "set_sync_debug_mode": lambda mode: None,
+        "set_sync_debug_mode": lambda mode: (
+            warnings.warn("Synchronization debug mode is a prototype feature", stacklevel=2) if mode else None
+        ),
         "get_sync_debug_mode": lambda: 0,
         "graph_pool_handle": lambda: None,
     }

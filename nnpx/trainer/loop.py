@@ -1,5 +1,6 @@
 """The training loop."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ class Trainer:
             raise ConfigError("trainer", expected=expected, found=str(problem).splitlines()[0], do=do) from problem
 
     def _fabric(self) -> Fabric:
+        logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it advises TF32, which is never used here
         return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
 
     def fit(
