@@ -44,7 +44,7 @@ def rehearse(work: Callable[[], Outcome], stream: torch.cuda.Stream) -> Outcome:
         raise RecordingError(f"an operation cannot be repeated as it is ({error})") from error
     finally:
         torch.cuda.set_sync_debug_mode(mode)
-    torch.cuda.current_stream(stream.device).wait_stream(stream)
+        torch.cuda.current_stream(stream.device).wait_stream(stream)
     return outcome
 
 

@@ -44,7 +44,7 @@ def train_members(
         report: called after every epoch of every member, in this process.
     """
     trainer: Trainer = instantiate(task.config["trainer"])
-    if n_processes == 1 or len(seeds) == 1 or trainer.has_gpu:
+    if n_processes == 1 or len(seeds) == 1 or trainer.uses_gpu:
         trained = [_train_on_devices(task, member, seed, report) for member, seed in enumerate(seeds)]
     else:
         trained = _train_in_processes(task, seeds, n_processes, report)

@@ -59,19 +59,28 @@ def record(
         dtype: precision of its arithmetic.
 
     Raises:
-        RecordingError: it reads numbers or shapes off its input, or the recording has other results than what it should give.
+        RecordingError: it reads numbers or shapes off its input, the recording has other results than what it should give, or no place.
     """
-    copy, tape = positions.detach().clone(), _Tape()
-    tape.follow(copy, tape.graph.placeholder("positions"))
+    copy = positions.detach().clone()
+    try:
+        module, results = _taped(function, copy)
+        play = _captured(module, copy) if captures(copy.device) else _compiled(module, copy)
+        for other in others:
+            _check(play(other), truth(other), results, TOLERANCE[dtype])
+    except torch.OutOfMemoryError as error:
+        raise RecordingError("a recording needs more memory than the GPU has") from error
+    return play
+
+
+def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
+    """The operations of the function, and its results."""
+    tape = _Tape()
+    tape.follow(positions, tape.graph.placeholder("positions"))
     with tape, torch.autograd.set_multithreading_enabled(False):  # on a GPU another thread would go back, unseen
-        results = function(copy)
+        results = function(positions)
     tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()
-    module = fx.GraphModule(tape.constants, tape.graph)
-    play = _captured(module, copy) if captures(copy.device) else _compiled(module, copy)
-    for other in others:
-        _check(play(other), truth(other), results, TOLERANCE[dtype])
-    return play
+    return fx.GraphModule(tape.constants, tape.graph), results
 
 
 def reads_values(operation: Any, given: Sequence[Any]) -> bool:

@@ -62,7 +62,7 @@ def test_members_in_processes_are_those_of_one_process(task):
 
 
 def test_members_on_a_gpu_train_one_after_the_other_in_this_process(task, monkeypatch):
-    monkeypatch.setattr("nnpx.trainer.loop.Trainer.has_gpu", True)
+    monkeypatch.setattr("nnpx.trainer.loop.Trainer.uses_gpu", True)
     processes = []
     train_members(task, [0, 1000], n_processes=2, report=lambda row: processes.append((row.member, os.getpid(), len(active_children()))))
     assert processes == [(member, os.getpid(), 0) for member in (0, 0, 0, 1, 1, 1)]

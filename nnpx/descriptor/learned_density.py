@@ -54,11 +54,11 @@ class Expansion(nn.Module):
 class LearnedDensity(nn.Module):
     """Moments of densities to which each neighbour contributes with a learned radial function.
 
-        A_i,qlm = Σ_{c'kc} W^l_{q,c'kc} e_i^{c'} Σ_j s_j^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij)
+        A_i,qlm = Σ_{c'kc} W^l_{q,c'kc} e_i^{c'} Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij)
 
     Args:
         n_center_channels: length of e_i, the vector of the centre.
-        n_neighbor_channels: length of s_j, the vector of the neighbour.
+        n_neighbor_channels: length of s_ij, the vector of the neighbour, or of what it tells the centre.
         n_shells: how many φ_k.
         n_densities: how many learned densities q.
         l_max: highest angular momentum.

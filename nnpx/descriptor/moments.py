@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
-from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity, Shells
+from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -67,7 +67,7 @@ class Moments(Descriptor):
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
-        shells: Shells = self.expansion(edges)
+        shells = self.expansion(edges)
         features: Tensor = self.invariants(self.density(shells, chemistry, chemistry[shells.neighbor]))
         return features
 

@@ -87,7 +87,7 @@ class MomentsWithMessages(Descriptor):
         to_all = torch.asinh(seen) @ self.from_geometry + chemistry @ self.from_chemistry
         directed = torch.bmm(moments[1:], self.from_moments.index_select(0, self.first.angular_momentum[1:] - 1))
         carried = torch.cat([to_all[None], directed]).transpose(0, 1)[shells.neighbor]
-        messages = torch.tanh((shells.angular[:, :, None] * carried).sum(1))
+        messages = torch.tanh(torch.bmm(shells.angular[:, None], carried)[:, 0])
         return torch.cat([seen, self.invariants(self.second(shells, chemistry, messages))], 1)
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:

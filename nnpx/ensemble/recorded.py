@@ -1,6 +1,7 @@
 """An ensemble for the same few atoms again and again, as in molecular dynamics of a molecule."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -48,11 +49,10 @@ class Recorded:
         molecules = [Atoms(atoms.numbers, atoms.positions) for atoms in structures]  # without labels
         at_cutoff, numbers, dtype, device = ensemble.cutoff_radius, ensemble.numbers, ensemble.dtype, ensemble.device
         graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules").cast(dtype).to(device)
-        are_alike = len({len(atoms) for atoms in molecules}) == 1
 
         def evaluate(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
             moved = graph.with_(positions=positions.to(dtype))
-            edges = replace(moved.edges(), complete=True, filled=are_alike)
+            edges = replace(moved.edges(), complete=True)
             return (*vars(ensemble.predict(moved, edges, spread=spread)).values(), edges.distance.amin())
 
         def truth(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
@@ -119,7 +119,8 @@ class Recordings:
                 self._recorded[spread] = Recorded(self.ensemble, structures, spread=spread)
             except NNPXError:  # the evaluation without a recording says what is wrong with the structures
                 return None
-            except RecordingError:
+            except RecordingError as obstacle:
+                warnings.warn(f"these molecules are evaluated without a recording, several times slower: {obstacle}", stacklevel=2)
                 self._recorded[spread] = None
         return self._recorded[spread]
 

@@ -216,7 +216,7 @@ def _refresh(state: dict[str, Any]) -> None:
         order = (basis * turned).sum(-2).argsort(dim=-1, descending=True, stable=True)  # by the eigenvalues
         state["square"].copy_(torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side))
         columns = torch.take_along_dim(turned, order.unsqueeze(-2), dim=-1)
-        if columns.device.type == "cpu":
+        if columns.device.type == "cpu" or columns.dtype is torch.float64:
             basis.copy_(torch.linalg.qr(columns).Q)
         else:
             basis.copy_(_by_cholesky(columns, torch.take_along_dim(basis, order.unsqueeze(-2), dim=-1)))
@@ -224,20 +224,21 @@ def _refresh(state: dict[str, Any]) -> None:
 
 
 def _by_cholesky(columns: Tensor, before: Tensor) -> Tensor:
-    """Q of the QR decomposition of P Q₀ for a GPU, where the reflections of Householder wait for one another.
+    """Q of the QR decomposition of P Q₀ in single precision for a GPU, where the reflections of Householder wait for one another.
 
     From Cholesky's factor of the products of the columns, twice and in double precision (Fukaya et al. 2014, doi:10.1109/ScalA.2014.11).
-    P + δ has the eigenvectors of P: with a δ of 10⁻⁶ of the largest eigenvalue no column is too close to a combination of others.
+    P + δ has the eigenvectors of P: with a δ of 10⁻⁶ of the largest eigenvalue, where single precision knows no other eigenvalues any
+    more, no column is too close to a combination of others.
 
     Args:
         columns: P Q₀.
         before: Q₀, orthonormal.
     """
-    wide = columns.double()
+    wide: Tensor = columns.double()
     longest = torch.linalg.vector_norm(wide, dim=-2, keepdim=True).amax(-1, keepdim=True)
     wide = wide + (1e-6 * longest + torch.finfo(torch.float32).tiny) * before  # all may be zero
     for _ in range(2):
         wide = wide / torch.linalg.vector_norm(wide, dim=-2, keepdim=True)
-        factor, _ = torch.linalg.cholesky_ex(wide.mT @ wide)
+        factor: Tensor = torch.linalg.cholesky_ex(wide.mT @ wide).L
         wide = torch.linalg.solve_triangular(factor.mT, wide, upper=True, left=False)
     return wide.to(columns.dtype)

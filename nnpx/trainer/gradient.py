@@ -173,7 +173,7 @@ class _Recording:
         expected: the loss of this batch and its gradient.
 
     Raises:
-        RecordingError: an operation reads from the GPU, or the recording has another outcome.
+        RecordingError: an operation reads from the GPU or fails, or the recording has another outcome.
     """
 
     def __init__(

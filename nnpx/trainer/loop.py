@@ -28,6 +28,14 @@ from nnpx.trainer.state import Checkpoint, Epoch, State
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
+def is_no_advice(record: logging.LogRecord) -> bool:
+    """Whether a line of Lightning's log does not advise TF32, which is never used here."""
+    return "set_float32_matmul_precision" not in record.getMessage()
+
+
+logging.getLogger("lightning_fabric.utilities.rank_zero").addFilter(is_no_advice)
+
+
 @dataclass(frozen=True)
 class Objective:
     """What is optimised, and how."""
@@ -83,7 +91,7 @@ class Trainer:
         self.feature_floor = feature_floor
 
     @property
-    def has_gpu(self) -> bool:
+    def uses_gpu(self) -> bool:
         """Whether it computes on a GPU."""
         return self.accelerator != "cpu" and torch.cuda.is_available()
 
@@ -100,7 +108,6 @@ class Trainer:
             raise ConfigError("trainer", expected=expected, found=str(problem).splitlines()[0], do=do) from problem
 
     def _fabric(self) -> Fabric:
-        logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)  # it advises TF32, which is never used here
         return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
 
     def fit(

@@ -183,7 +183,7 @@ def _one_ensemble(path: Path, structures: list[Atoms], device: str) -> Iterator[
 
 
 def _one_calculator(path: Path, structures: list[Atoms], device: str) -> Iterator[Record]:
-    here, there = (nnpx.Calculator(path, device=where, record_after=0) for where in ("cpu", device))
+    here, there = nnpx.Calculator(path), nnpx.Calculator(path, device=device, record_after=0)
     for atoms in structures:  # the second is evaluated from what was recorded with the first
         values = {name: [torch.as_tensor(one.get_property(name, atoms)) for one in (there, here)] for name in PROPERTIES}
         recorded = [one is not None for one in there.recordings._recorded.values()]
