@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_info
 from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.config import compose, conf_dir, instantiate
@@ -212,3 +213,10 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
     (tmp_path / "member.checkpoint").write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match=rf"expected a checkpoint of format {FORMAT}, found .* Delete the file"):
         fit(tmp_path)
+
+
+def test_lightning_advises_no_tf32(caplog):
+    with caplog.at_level("INFO", logger="lightning_fabric.utilities.rank_zero"):
+        rank_zero_info("Set `torch.set_float32_matmul_precision('high')`.")
+        rank_zero_info("All processes have started.")
+    assert [line.message for line in caplog.records] == ["All processes have started."]
