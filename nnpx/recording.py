@@ -6,8 +6,14 @@ elements, products of constants, is a constant of it.
 """
 
 import operator
+import os
+import shutil
+import sys
+import sysconfig
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, final
 
 import torch
@@ -24,6 +30,9 @@ Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
 TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-2}
 #: and what such a change at least counts for (eV, eV/Å): where nothing changes, rounding does
 SMALL: Final = 1e-6
+
+#: what torch says where it cannot compile: of the compiler, of a disk that is full, of an interface that has changed
+_COMPILING_FAILED: Final = (RuntimeError, OSError, ImportError, AttributeError, TypeError)
 
 aten: Final = torch.ops.aten
 #: operations that read no more than the shape of their input
@@ -46,6 +55,7 @@ def record(
     truth: Function,
     others: Sequence[Float[Tensor, "atom 3"]],
     dtype: torch.dtype,
+    compiled: bool = False,
 ) -> Function:
     """The function as a recording of what it does to some positions, checked at others.
 
@@ -57,6 +67,7 @@ def record(
         truth: what it should give.
         others: positions at which it has to.
         dtype: precision of its arithmetic.
+        compiled: whether a processor gets the operations as one function of C++; a GPU has its graph.
 
     Raises:
         RecordingError: it reads numbers or shapes off its input, the recording has other results than what it should give, or no place.
@@ -64,7 +75,7 @@ def record(
     copy = positions.detach().clone()
     try:
         module, results = _taped(function, copy)
-        play = _captured(module, copy) if captures(copy.device) else _compiled(module, copy)
+        play = _captured(module, copy) if captures(copy.device) else _compiled(module, copy) if compiled else _scripted(module, copy)
         for other in others:
             _check(play(other), truth(other), results, TOLERANCE[dtype])
     except torch.OutOfMemoryError as error:
@@ -90,7 +101,31 @@ def reads_values(operation: Any, given: Sequence[Any]) -> bool:
     return bool(_READS & set(operation.tags)) and (has_masks or operation is not aten.index.Tensor)
 
 
+def can_compile() -> bool:
+    """Whether this machine has a C++ compiler, and the headers of Python."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").is_file()
+
+
 def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
+    """The operations as one function of C++, in which what is done number by number is done in one go; as TorchScript where that fails."""
+    try:
+        with torch.no_grad():
+            compiled = torch._inductor.compile(module, [positions], options={"cpp_wrapper": True})
+            compiled(positions)
+    except _COMPILING_FAILED as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        warnings.warn(f"a molecule is not compiled, and evaluated half as fast: {reason}", stacklevel=2)
+        return _scripted(module, positions)
+
+    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            return tuple(compiled(now))
+
+    return play
+
+
+def _scripted(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
     """The operations as TorchScript, whose interpreter starts them a few times faster than Python.
 
     Made of a graph, as what `torch.jit.trace` returns stays in memory, with all its constants, until the process ends.

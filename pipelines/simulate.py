@@ -13,7 +13,7 @@ from nnpx.config import instantiate
 from nnpx.files import md5, read_json
 from nnpx.locks import alone
 from nnpx.md.progress import progress_bars, watcher
-from nnpx.md.study import FOLDER, run_all, start_file
+from nnpx.md.study import FOLDER, pays_to_compile, run_all, start_file
 from nnpx.report import Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
 from nnpx.targets import trusted_code
@@ -21,21 +21,21 @@ from nnpx.targets import trusted_code
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/; writes reports/simulation/ and adds it to the run that trained. Killed, it goes on."""
-    out, console = workspace / "reports" / "simulation", Console()
-    potential = workspace / "models" / "potential.nnpx"
+    out, potential, console = workspace / "reports" / "simulation", workspace / "models" / "potential.nnpx", Console()
     with ExitStack() as stack:
         stack.enter_context(alone(workspace / FOLDER, on="simulations of this folder", do="Wait for it, or end it first."))
         for made in ("metrics.json", "report.html"):
             (out / made).unlink(missing_ok=True)
-        calculator, tracker = Calculator(potential, record_after=0), instantiate(config.tracking, workspace=workspace)
+        simulation, tracker = instantiate(config.md), instantiate(config.tracking, workspace=workspace)
+        calculator = Calculator(potential, record_after=0, compiled=pays_to_compile(simulation, tell=console.print))
         tracker.prepare()
         trained = read_json(workspace / "models" / "training.json").get("run_id")
         run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))
         with progress_bars(console) as bars:
             studies = run_all(
-                instantiate(config.md),
+                simulation,
                 calculator,
-                calculator.ensemble,
+                calculator.recordings,
                 instantiate(config.reference),
                 labelled_by=read_header(potential)["card"].get("level_of_theory", "an unknown method"),
                 seed=config.seed,

@@ -38,6 +38,7 @@ class Recorded:
         ensemble: it must not change afterwards.
         structures: the molecules; without a cell.
         spread: whether predictions include how far the forces of the members lie apart.
+        compiled: see `nnpx.recording.record`.
 
     Raises:
         RecordingError: the ensemble decides by the positions how to evaluate them, or pairs beyond its cutoff count.
@@ -45,7 +46,7 @@ class Recorded:
         GeometryError: atoms coincide, or positions make no sense.
     """
 
-    def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool) -> None:
+    def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool, compiled: bool = False) -> None:
         molecules = [Atoms(atoms.numbers, atoms.positions) for atoms in structures]  # without labels
         at_cutoff, numbers, dtype, device = ensemble.cutoff_radius, ensemble.numbers, ensemble.dtype, ensemble.device
         graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules").cast(dtype).to(device)
@@ -65,7 +66,7 @@ class Recorded:
         positions = torch.from_numpy(np.concatenate([atoms.positions for atoms in molecules]))
         noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         others = [(positions + STEP * noise).to(device), (STRETCH * positions).to(device)]
-        self._play: Function = record(evaluate, positions.to(device), truth=truth, others=others, dtype=dtype)
+        self._play: Function = record(evaluate, positions.to(device), truth=truth, others=others, dtype=dtype, compiled=compiled)
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
         """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""
@@ -83,17 +84,18 @@ class Recordings:
     Args:
         ensemble: must not change afterwards.
         after: evaluations of the same molecules that go before their recording; 0 records at once.
+        compiled: whether a recording is compiled: half a minute of work for half the time of every evaluation.
     """
 
-    def __init__(self, ensemble: Ensemble, *, after: int) -> None:
-        self.ensemble, self.after = ensemble, after
+    def __init__(self, ensemble: Ensemble, *, after: int, compiled: bool = False) -> None:
+        self.ensemble, self.after, self.compiled = ensemble, after, compiled
         self._most_atoms = min(member.descriptor.most_complete for member in ensemble.members)
         self._molecules: list[tuple[bytes, bytes]] = []
         self._may_record, self._evaluations = False, 0
         self._recorded: dict[bool, Recorded | None] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return partial(Recordings, after=self.after), (self.ensemble,)
+        return partial(Recordings, after=self.after, compiled=self.compiled), (self.ensemble,)
 
     def predict(self, structures: Sequence[Atoms], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction | None:
         """The prediction from a recording; None where there is none, or where it found the positions to make no sense.
@@ -116,7 +118,7 @@ class Recordings:
     def _of(self, structures: Sequence[Atoms], *, spread: bool) -> Recorded | None:
         if spread not in self._recorded:
             try:
-                self._recorded[spread] = Recorded(self.ensemble, structures, spread=spread)
+                self._recorded[spread] = Recorded(self.ensemble, structures, spread=spread, compiled=self.compiled)
             except NNPXError:  # the evaluation without a recording says what is wrong with the structures
                 return None
             except RecordingError as obstacle:

@@ -90,7 +90,15 @@ class Fates:
 
 
 def follow(
-    replicas: Replicas, ensemble: Ensemble, start: Atoms, *, seed: int, folder: Path, frames: Path, progress: Callable[[int, int], None]
+    replicas: Replicas,
+    ensemble: Ensemble,
+    start: Atoms,
+    *,
+    seed: int,
+    folder: Path,
+    frames: Path,
+    progress: Callable[[int, int], None],
+    compiled: bool = False,
 ) -> Fates:
     """Move all replicas; a call that was killed goes on from the last states in `folder`, to the last bit.
 
@@ -102,6 +110,7 @@ def follow(
         folder: for the states; of this potential, start and seed alone.
         frames: file (extxyz) for the last structure of every replica.
         progress: told after every look how many steps are done of how many.
+        compiled: whether a molecule's operations are compiled.
     """
     walkers = _read(folder) or [
         start_walker(start, temperature_K=replicas.temperature_K, seed=[seed, k]) for k in range(replicas.n_replicas)
@@ -112,7 +121,14 @@ def follow(
         )
         for k in range(len(walkers))
     ]
-    engine = Walkers(ensemble, walkers, timestep_fs=replicas.timestep_fs, friction_per_fs=replicas.friction_per_fs, skin=replicas.skin)
+    engine = Walkers(
+        ensemble,
+        walkers,
+        timestep_fs=replicas.timestep_fs,
+        friction_per_fs=replicas.friction_per_fs,
+        skin=replicas.skin,
+        compiled=compiled,
+    )
     began = kept = time.perf_counter()
     before = float(walkers[0].memory.get("wall_s", 0.0))
     looks = int(walkers[0].memory.get("looks", 0))

@@ -140,7 +140,7 @@ def molecules(device: str, quick: bool) -> Iterator[Record]:
 
 
 def _one_molecule(overrides: list[str], device: str, record_after: int, budget: float) -> Iterator[Record]:
-    seconds, _ = measure(dynamics("ethanol", overrides, record_after, device), device, budget)
+    seconds, _ = measure(dynamics("ethanol", overrides, record_after=record_after, device=device), device, budget)
     yield {"steps_per_s": STEPS / seconds}
 
 

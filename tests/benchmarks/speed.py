@@ -2,8 +2,8 @@
 
 python speed.py                                       `single` and `train`
 python speed.py single --system ethanol|water192|si512|…|si97336  energy + forces through the ASE calculator, neighbour list included
-python speed.py conformers [--unrecorded]             energies + forces of 1,000 ethanols in batches of 100, with all there is to find
-python speed.py md --system ethanol|water192|… [--unrecorded]  steps of ASE's velocity Verlet; without a recording of the operations
+python speed.py conformers [--unrecorded | --compiled]  energies + forces of 1,000 ethanols in batches of 100, with all there is to find
+python speed.py md --system ethanol|water192|… [--unrecorded | --compiled]  steps of velocity Verlet; not recorded, or as C++
 python speed.py train --batch 8|32 [--live]           one update with forces in the loss, 27-atom molecules;
                                                       --live computes the descriptor in every update instead of reading the stored one
 
@@ -20,6 +20,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,17 +109,17 @@ def potential_for(
     return parts.potential(scales).to_precision(dtype), graph
 
 
-def prepared(system: str, overrides: list[str], record_after: int, device: str = "cpu") -> tuple[Atoms, nnpx.Calculator]:
-    """A structure, and a calculator of one member."""
+def prepared(system: str, overrides: list[str], **settings: Any) -> tuple[Atoms, nnpx.Calculator]:
+    """A structure, and a calculator of one member with some settings; what is recorded is so at once."""
     potential, _ = potential_for(displaced("si512" if system.startswith("si") else system, 1), overrides)
     atoms = displaced(system, 1)[0].copy()
-    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), dtype="float32", device=device, record_after=record_after)
+    atoms.calc = nnpx.Calculator(Ensemble([potential.eval()]), **{"dtype": "float32", "record_after": 0, **settings})
     return atoms, atoms.calc
 
 
-def single(system: str, overrides: list[str], record_after: int = 0) -> Callable[[], None]:
+def single(system: str, overrides: list[str], **settings: Any) -> Callable[[], None]:
     """One evaluation of energy and forces through the ASE calculator, at new positions each time."""
-    atoms, _ = prepared(system, overrides, record_after)
+    atoms, _ = prepared(system, overrides, **settings)
     random, rest = np.random.default_rng(3), atoms.positions.copy()
 
     def evaluate() -> None:
@@ -129,10 +130,10 @@ def single(system: str, overrides: list[str], record_after: int = 0) -> Callable
     return evaluate
 
 
-def conformers(overrides: list[str], record_after: int) -> Callable[[], None]:
+def conformers(overrides: list[str], **settings: Any) -> Callable[[], None]:
     """Energies and forces of many ethanols in batches."""
     structures = displaced("ethanol", N_CONFORMERS)
-    _, calculator = prepared("ethanol", overrides, record_after)
+    _, calculator = prepared("ethanol", overrides, **settings)
     ensemble, recordings = calculator.ensemble, calculator.recordings
 
     def evaluate() -> None:
@@ -146,9 +147,9 @@ def conformers(overrides: list[str], record_after: int) -> Callable[[], None]:
     return evaluate
 
 
-def dynamics(system: str, overrides: list[str], record_after: int, device: str = "cpu") -> Callable[[], None]:
+def dynamics(system: str, overrides: list[str], **settings: Any) -> Callable[[], None]:
     """Some steps at constant energy from the same start every time, with next to no forces: those of random weights are wild."""
-    atoms, calculator = prepared(system, overrides, record_after, device)
+    atoms, calculator = prepared(system, overrides, **settings)
     for member in calculator.ensemble.members:
         member.energy_scale *= 1e-6
     verlet = VelocityVerlet(atoms, timestep=0.25 * units.fs)
@@ -207,19 +208,19 @@ def median_seconds(work: Callable[[], None], budget: float) -> float:
 def cases(asked: argparse.Namespace) -> Iterator[tuple[dict[str, object], Callable[[], Callable[[], None]]]]:
     """What is asked for, each with what to say of it and how to prepare it."""
     systems, overrides = [asked.system] if asked.system else ["ethanol", "water192", "si512"], asked.overrides
-    record_after = sys.maxsize if asked.unrecorded else 0
+    settings = {"record_after": sys.maxsize if asked.unrecorded else 0, "compiled": asked.compiled}
     if asked.measure in (None, "single"):
         for system in systems:
-            yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides, record_after)
+            yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides, **settings)
     if asked.measure in (None, "train"):
         for batch in [asked.batch] if asked.batch else [8, 32]:
             case = {"measure": "train", "system": "mol27", "batch": batch, "stored": not asked.live}
             yield case, lambda batch=batch: make_update(batch, asked.live, overrides)[0]
     if asked.measure == "conformers":
-        yield {"measure": "conformers", "system": "ethanol"}, lambda: conformers(overrides, record_after)
+        yield {"measure": "conformers", "system": "ethanol"}, lambda: conformers(overrides, **settings)
     if asked.measure == "md":
         for system in systems[:2]:
-            yield {"measure": "md", "system": system}, lambda system=system: dynamics(system, overrides, record_after)
+            yield {"measure": "md", "system": system}, lambda system=system: dynamics(system, overrides, **settings)
 
 
 def rate(case: dict[str, object], seconds: float) -> dict[str, float]:
@@ -244,6 +245,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int)
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--unrecorded", action="store_true")
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--budget", type=float, default=4.0)
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
