@@ -1,12 +1,37 @@
 """Fixtures that many tests share."""
 
+import importlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import torch
+import xdist
+from enforcement import enforced
+
+jaxtyping.jaxtyped = enforced
+
+#: what takes long to import, in the order in which it is first needed
+PACKAGES = (
+    "torch_geometric",
+    "beartype",
+    "scipy.stats",
+    "matplotlib.pyplot",
+    "lightning_fabric",
+    "mlflow",
+    "optuna.importance",
+    "ase.md.md",
+)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import before nnpx what all tests together need: what modules under the hook of jaxtyping import is compiled anew, each time."""
+    if xdist.is_xdist_worker(session):
+        for name in PACKAGES:
+            importlib.import_module(name)
 
 
 @pytest.fixture(autouse=True)
