@@ -7,12 +7,18 @@ third of the time of the tests.
 import functools
 import inspect
 from collections.abc import Callable
+from types import CodeType, FunctionType
 from typing import Any, get_args
 
 import jaxtyping
 
+Function = Callable[..., Any]
 Decorator = Callable[[Any], Any]
 of_jaxtyping = jaxtyping.jaxtyped
+#: where beartype keeps the function that it checks
+CHECKED = "__beartype_func"
+#: functions within functions, which are made anew in every call, with what beartype wrote for the first of them
+made: dict[CodeType, Any] = {}
 
 
 def enforced(*, typechecker: Decorator) -> Decorator:
@@ -22,13 +28,25 @@ def enforced(*, typechecker: Decorator) -> Decorator:
         hints = inspect.isfunction(thing) and [*thing.__annotations__.values()]
         if hints is False or any(isinstance(hint, str) for hint in hints) or inspect.isgeneratorfunction(thing):
             return of_jaxtyping(thing, typechecker=typechecker)
-        checked = typechecker(thing)
+        checked = checked_again(thing, typechecker) if "<locals>" in thing.__qualname__ else typechecker(thing)
         return with_sizes_of_its_own(checked) if any(map(has_arrays, hints)) else checked
 
     return decorate
 
 
-def with_sizes_of_its_own(checked: Callable[..., Any]) -> Callable[..., Any]:
+def checked_again(function: Any, typechecker: Decorator) -> Any:
+    """The function as the first one of this code was checked, if its signature says the same."""
+    first = made.get(function.__code__)
+    known = getattr(first, "__kwdefaults__", None) or {}
+    if CHECKED not in known or repr(first.__annotations__) != repr(function.__annotations__):
+        made[function.__code__] = typechecker(function)
+        return made[function.__code__]
+    again = FunctionType(first.__code__, first.__globals__, first.__name__, first.__defaults__, first.__closure__)
+    again.__kwdefaults__ = {**known, CHECKED: function}
+    return functools.update_wrapper(again, function)
+
+
+def with_sizes_of_its_own(checked: Function) -> Function:
     """The function; in every call the words of its shapes stand for sizes anew."""
 
     @functools.wraps(checked)

@@ -33,6 +33,14 @@ def quoted(name: "str") -> "int":
     return len(name) if name else ""
 
 
+def scaled(by: Any, value: Any) -> Any:
+    @checked
+    def scale(one: Float[Tensor, " atom"], other: Float[Tensor, " atom"]) -> Float[Tensor, " atom"]:
+        return by * one
+
+    return scale(*value)
+
+
 @checked
 @dataclass
 class Pair:
@@ -44,6 +52,14 @@ def test_sizes_with_one_name_are_equal_within_a_call_and_new_in_the_next():
     for n in (2, 5):
         assert second(torch.zeros(n, 3), torch.zeros(n)).shape == (n,)
         assert Pair(torch.zeros(n), torch.zeros(n)).one.shape == (n,)
+
+
+def test_a_function_within_a_function_is_its_own_each_time():
+    one = torch.ones(3)
+    assert [scaled(by, (one, one)).tolist() for by in (2.0, 3.0)] == [[2.0] * 3, [3.0] * 3]
+    for wrong in ((3.0, (one, torch.ones(4))), (torch.ones(2, 3), (one, one))):
+        with pytest.raises(REFUSED):
+            scaled(*wrong)
 
 
 @pytest.mark.parametrize(
