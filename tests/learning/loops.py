@@ -28,14 +28,14 @@ TINY = [
         "network.hidden=[6]",
         "ensemble.n_members=2",
         "ensemble.n_processes=1",
-        "trainer.max_epochs=20",
+        "trainer.max_epochs=8",
         "trainer.batch_size=2",
         "schedule.warmup_steps=2",
     ),
     *("acquisition.n_selected=4", "acquisition.band.floor=1e-6", "acquisition.band.upper_factor=50.0", "acquisition.band.error_factor=0.3"),
     *("learning.walkers.temperatures_K=[300.0]", "learning.walkers.n_walkers=3"),
     *("learning.walkers.timestep_fs=2.0", "learning.walkers.round_ps=0.08", "learning.walkers.look_every_fs=8.0"),
-    *("learning.walkers.watchdog.max_bond_change=2.0", "learning.n_drawn=2", "learning.retrain_epochs=5", "learning.timeout_s=60.0"),
+    *("learning.walkers.watchdog.max_bond_change=2.0", "learning.n_drawn=2", "learning.retrain_epochs=2", "learning.timeout_s=60.0"),
     *("learning.stopping.max_rounds=2", "learning.stopping.patience=1", "learning.label_check.n_examined=1"),
 ]
 

@@ -13,12 +13,12 @@ from nnpx.md.walker import start_walker
 
 def test_every_replica_of_a_crystal_has_its_own_temperature(repulsion: Ensemble) -> None:
     """⟨E_kin⟩ = 3/2 N k T and var(E_kin) = 3/2 N (k T)² at 200 and at 600 K, side by side."""
-    targets = [200.0] * 5 + [600.0] * 5
+    targets = [200.0] * 10 + [600.0] * 10
     walkers = [start_walker(carbons(1)[0], temperature_K=target, seed=[1, k]) for k, target in enumerate(targets)]
     engine = Walkers(repulsion, walkers, timestep_fs=4.0, friction_per_fs=0.05, skin=0.5)
     engine.advance(40)
-    kinetic = engine.advance(300, stride=6).kinetic / (np.array(targets) * units.K)
-    for replicas in (kinetic[:, :5], kinetic[:, 5:]):
+    kinetic = engine.advance(150, stride=6).kinetic / (np.array(targets) * units.K)
+    for replicas in (kinetic[:, :10], kinetic[:, 10:]):
         means = replicas.mean(0)
         error = means.std(ddof=1) / np.sqrt(len(means))
         assert error < 0.4
@@ -28,13 +28,13 @@ def test_every_replica_of_a_crystal_has_its_own_temperature(repulsion: Ensemble)
 
 def test_free_atoms_diffuse_as_einstein_says(repulsion: Ensemble) -> None:
     """⟨r²⟩ = 6 k T/(m γ) t, after the first 1/γ."""
-    far_apart = Atoms("C60", 5.0 * np.arange(180.0).reshape(60, 3), masses=[12.0] * 60)
+    far_apart = Atoms("C120", 5.0 * np.arange(360.0).reshape(120, 3), masses=[12.0] * 120)
     walker = start_walker(far_apart, temperature_K=300.0, seed=2)
-    walker.atoms.set_momenta(np.zeros((60, 3)))
+    walker.atoms.set_momenta(np.zeros((120, 3)))
     engine = Walkers(repulsion, [walker], timestep_fs=5.0, friction_per_fs=0.1, skin=6.0)
     engine.advance(20)
     squares = []
-    for _ in range(4):
+    for _ in range(2):
         before = walker.atoms.get_positions()
         engine.advance(100)
         squares.append(((walker.atoms.positions - before) ** 2).sum(1))
