@@ -1,8 +1,6 @@
 """The outcome of a training: errors on the validation set as one would work them out, cost, and the same names everywhere."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import torch
 from ase.io import write
 from small import NUMBERS, ethanols, graph_of, potential_for
 
-from nnpx import choices, outcome
+from nnpx import choices, cli, outcome
 from nnpx.data.frames import write as write_frames
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import compare, predict
@@ -81,30 +79,42 @@ def test_without_a_validation_set_there_is_the_cost_of_training_only(ensemble, t
     assert set(outcome.measure(ensemble, tmp_path, train_wall_s=3.0)) == {"n_parameters", "train_wall_s"}
 
 
-def test_training_writes_its_outcome(tmp_path):
-    write(tmp_path / "mine.extxyz", ethanols(40))
+@pytest.fixture
+def train(tmp_path, monkeypatch, capfd):
+    """Trains for an epoch on mine.extxyz; returns exit code and errors."""
     words = ["data=extxyz", "data.path=mine.extxyz", "ensemble=single", "trainer.max_epochs=1", "network.hidden=[4]", "tracking=none"]
-    subprocess.run([sys.executable, "-m", "nnpx.cli", "train", *words], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*more):
+        monkeypatch.setattr("sys.argv", ["nnpx", "train", *words, *more])
+        return cli.main(), capfd.readouterr().err
+
+    return run
+
+
+def test_training_writes_its_outcome(tmp_path, train):
+    write(tmp_path / "mine.extxyz", ethanols(40))
+    assert train()[0] == 0
     training = json.loads((tmp_path / "models" / "training.json").read_text())
     assert set(training["outcome"]) == {"valid/energy_per_atom_mae", "valid/forces_mae", "us_per_atom", "n_parameters", "train_wall_s"}
     assert training["outcome"]["train_wall_s"] == training["wall_s"]
 
 
-def test_energies_with_error_bars_are_trained_on_by_likelihood_without_any_other_width(tmp_path):
+def test_energies_with_error_bars_are_trained_on_by_likelihood_without_any_other_width(tmp_path, train):
     with_forces, structures = ethanols(40), ethanols(40)
     for atoms in [*with_forces, *structures]:
         atoms.info["bar"] = 0.02
     for atoms in structures:
         atoms.calc.results.pop("forces")
     write(tmp_path / "mine.extxyz", structures)
-    words = ["data=extxyz", "data.path=mine.extxyz", "ensemble=single", "trainer.max_epochs=1", "network.hidden=[4]", "tracking=none"]
-    train = [sys.executable, "-m", "nnpx.cli", "train", *words, "loss=nll"]
-    refused = subprocess.run(train, cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert "no error bars" in refused.stderr
-    subprocess.run([*train, "data.keys.energy_std=bar"], cwd=tmp_path, check=True, capture_output=True)
+    code, err = train("loss=nll")
+    assert code == 2
+    assert "no error bars" in err
+    assert train("loss=nll", "data.keys.energy_std=bar")[0] == 0
     write(tmp_path / "mine.extxyz", with_forces)
-    refused = subprocess.run([*train, "data.keys.energy_std=bar"], cwd=tmp_path, check=False, capture_output=True, text=True)
-    assert "error bars of the energies alone" in refused.stderr
+    code, err = train("loss=nll", "data.keys.energy_std=bar")
+    assert code == 2
+    assert "error bars of the energies alone" in err
 
 
 def test_a_run_is_named_by_what_varies_and_otherwise_by_its_experiment(monkeypatch):
