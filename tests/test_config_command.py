@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -193,7 +194,8 @@ def test_what_one_side_lacks_is_added_or_removed():
     assert (found.added, found.removed, found.values) == ({"a.d": {}}, {"a.c": None}, {})
 
 
-def test_a_run_is_compared_by_the_configuration_that_it_keeps(project, run):
+def test_a_run_is_compared_by_the_configuration_that_it_keeps(project, run, empty_database):
+    shutil.copy(empty_database, project / "mlflow.db")
     tracker = instantiate(compose(["tracking.timeout_s=60"]).tracking, workspace=project)
     tracker.prepare()
     ids = []
