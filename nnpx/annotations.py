@@ -42,7 +42,7 @@ def _describe_class(annotation: Any, origin: Any, inner: list[Any], plural: bool
     if origin is dict:
         return "mappings" if plural else f"a mapping to {describe(inner[1] if inner else Any, plural=True)}"
     name = getattr(annotation, "__name__", str(annotation))
-    return f"{name} options" if plural else f"an option that is a {name} (a mapping with _target_)"
+    return f"{name} options" if plural else f"an option that is {'an' if name[0] in 'AEIOU' else 'a'} {name} (a mapping with _target_)"
 
 
 def show(value: object) -> str:

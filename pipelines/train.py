@@ -52,4 +52,4 @@ def main(config: DictConfig, workspace: Path) -> None:
     forget_graphs(task)
     for quantity in uncalibrated(ensemble, uncertainty):
         console.print(f"train: the spread of {quantity} is that of the members, which the validation set did not calibrate")
-    console.print(f"train: {len(seeds)} members in {wall:.0f} s → {path.relative_to(workspace)}")
+    console.print(f"train: {len(seeds)} member{'s' * (len(seeds) > 1)} in {wall:.0f} s → {path.relative_to(workspace)}")
