@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ def write_text(path: Path, content: str) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file in one move, keys as they come."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

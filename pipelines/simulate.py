@@ -1,6 +1,5 @@
 """Moves the start structure with the potential: does it conserve energy, and does it move as the engine that labelled its data?"""
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
-from nnpx.files import md5, read_json
+from nnpx.files import md5, read_json, write_json
 from nnpx.locks import alone
 from nnpx.md.progress import progress_bars, watcher
 from nnpx.md.study import FOLDER, pays_to_compile, run_all, start_file
@@ -27,7 +26,8 @@ def main(config: DictConfig, workspace: Path) -> None:
         for made in ("metrics.json", "report.html"):
             (out / made).unlink(missing_ok=True)
         simulation, tracker = instantiate(config.md), instantiate(config.tracking, workspace=workspace)
-        calculator = Calculator(potential, record_after=0, compiled=pays_to_compile(simulation, tell=console.print))
+        device, compiled = instantiate(config.trainer).device(), pays_to_compile(simulation, tell=console.print)
+        calculator = Calculator(potential, record_after=0, device=device, compiled=compiled)
         tracker.prepare()
         trained = read_json(workspace / "models" / "training.json").get("run_id")
         run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))
@@ -42,12 +42,12 @@ def main(config: DictConfig, workspace: Path) -> None:
                 start=start_file(workspace / "data" / "prepared"),
                 workspace=workspace,
                 file=out / "trajectory.extxyz",
-                potential=md5(potential),
+                potential=f"{md5(potential)} on {device}",
                 trusted=trusted_code(),
                 watch=watcher(bars),
             )
         found = {study.name: study.metrics() for study in studies}
-        (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(out / "metrics.json", found)
         drawn = {name: one for study in studies for name, one in study.pictures().items()}
         notes = [f"{study.name} was not compared with the reference engine: {study.note}" for study in studies if study.note]
         page = [Section("Simulation", simulation_tables(found), save_pictures(out / "figures", drawn), " ".join(notes))]

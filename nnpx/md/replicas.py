@@ -121,14 +121,8 @@ def follow(
         )
         for k in range(len(walkers))
     ]
-    engine = Walkers(
-        ensemble,
-        walkers,
-        timestep_fs=replicas.timestep_fs,
-        friction_per_fs=replicas.friction_per_fs,
-        skin=replicas.skin,
-        compiled=compiled,
-    )
+    moves: dict[str, float] = {name: getattr(replicas, name) for name in ("timestep_fs", "friction_per_fs", "skin")}
+    engine = Walkers(ensemble, walkers, **moves, compiled=compiled)
     began = kept = time.perf_counter()
     before = float(walkers[0].memory.get("wall_s", 0.0))
     looks = int(walkers[0].memory.get("looks", 0))

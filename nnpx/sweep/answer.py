@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from nnpx.config import instantiate
-from nnpx.files import read_json, write_text
+from nnpx.files import read_json, write_json, write_text
 from nnpx.schema import plain
-from nnpx.sweep.files import RESULT, writable, write_json
+from nnpx.sweep.files import RESULT, writable
 from nnpx.sweep.grid import Grid, Job
 from nnpx.tracking import Run, Silent, Tracker
 

@@ -18,13 +18,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nnpx import resolvers
 from nnpx.config import compose, fingerprint, problems_of, shipped_hydra, validate
 from nnpx.errors import ConfigError
-from nnpx.files import read_json, write_text
+from nnpx.files import read_json, write_json, write_text
 from nnpx.guard import guard_hydra
 from nnpx.launchers import register
 from nnpx.overrides import parse, readable
 from nnpx.provenance import code_fingerprint
 from nnpx.schema import plain, raise_all
-from nnpx.sweep.files import CONFIG, LOCK, RESULT, STARTS, TICKET, writable, write_json
+from nnpx.sweep.files import CONFIG, LOCK, RESULT, STARTS, TICKET, writable
 from nnpx.targets import trusted_code
 from nnpx.upstream import check_choices
 

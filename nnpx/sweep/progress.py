@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Final, final
 
 from nnpx.comparison.rows import Row, brief, row_of_folder
-from nnpx.files import read_json
-from nnpx.sweep.files import LOG, RESULT, write_json
+from nnpx.files import read_json, write_json
+from nnpx.sweep.files import LOG, RESULT
 from nnpx.sweep.grid import Grid, Job
 
 #: seconds between two looks

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from nnpx import resolvers
 from nnpx.choices import CHOICES_VARIABLE, environment
-from nnpx.files import read_json, write_text
-from nnpx.sweep.files import LOCK, LOG, RESULT, STARTS, TICKET, write_json
+from nnpx.files import read_json, write_json, write_text
+from nnpx.sweep.files import LOCK, LOG, RESULT, STARTS, TICKET
 from nnpx.sweep.grid import finished
 from nnpx.upstream import link_files
 from nnpx.verbs import run_verb

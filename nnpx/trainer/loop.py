@@ -107,6 +107,15 @@ class Trainer:
             expected, do = f"{self.devices} of accelerator={self.accelerator} on this machine", "Choose trainer=cpu, or another machine."
             raise ConfigError("trainer", expected=expected, found=str(problem).splitlines()[0], do=do) from problem
 
+    def device(self) -> str:
+        """Where what it has trained computes, too: `cpu` or `cuda`.
+
+        Raises:
+            ConfigError: this machine has no such device.
+        """
+        self.check_devices()
+        return "cuda" if self.uses_gpu else "cpu"
+
     def _fabric(self) -> Fabric:
         return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
 

@@ -126,6 +126,12 @@ def test_a_simulation_that_has_ended_is_shown_again_without_a_step(
         assert (workspace / "reports/simulation" / name).read_bytes() == (finished / "reports/simulation" / name).read_bytes()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_simulation_computes_where_the_trainer_does(workspace: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trainer: expected 1 of accelerator=cuda on this machine, .* Choose trainer=cpu"):
+        run(compose([*ONE, "trainer.accelerator=cuda"]), workspace)
+
+
 def test_a_second_simulation_in_one_folder_is_refused(workspace: Path) -> None:
     """It touches nothing of the first."""
     (workspace / "reports/simulation").mkdir(parents=True)
