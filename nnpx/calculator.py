@@ -48,8 +48,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         record_after: evaluations of the same molecule before its operations are recorded; those after it take a fraction of the time, with
             other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted. `ensemble` must not be
             changed after the first evaluation.
-        compiled: whether what is recorded is compiled as C++, which takes about half a minute for each molecule and halves the time of
-            every evaluation after it.
+        compiled: whether what is recorded is compiled as C++ by torch's inductor: half a minute or more for each molecule, with and without
+            the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, some 100 MB, below
+            TORCHINDUCTOR_CACHE_DIR or the folder for temporary files. On a GPU nothing is compiled: it has a graph.
 
     Raises:
         ArtifactError: the file cannot be read.
@@ -69,7 +70,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        if compiled and not can_compile():
+        if compiled and device == "cpu" and not can_compile():
             expected, do = "a C++ compiler and Python.h", "Install them (Debian: apt install g++ python3-dev), or leave compiled=False."
             raise ConfigError("compiled", expected=expected, found="a machine without", do=do)
         self.ensemble = _in_precision(potential, _precision(dtype), find_device(device))

@@ -31,8 +31,8 @@ TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-2}
 #: and what such a change at least counts for (eV, eV/Å): where nothing changes, rounding does
 SMALL: Final = 1e-6
 
-#: what torch says where it cannot compile: of the compiler, of a disk that is full, of an interface that has changed
-_COMPILING_FAILED: Final = (RuntimeError, OSError, ImportError, AttributeError, TypeError)
+#: one thread, or the bits would depend on how many there were when it was compiled
+_OF_INDUCTOR: Final = {"cpp_wrapper": True, "cpp.threads": 1}
 
 aten: Final = torch.ops.aten
 #: operations that read no more than the shape of their input
@@ -67,20 +67,30 @@ def record(
         truth: what it should give.
         others: positions at which it has to.
         dtype: precision of its arithmetic.
-        compiled: whether a processor gets the operations as one function of C++; a GPU has its graph.
+        compiled: whether a processor gets the operations as one function of C++, where that can be had; a GPU has its graph.
 
     Raises:
         RecordingError: it reads numbers or shapes off its input, the recording has other results than what it should give, or no place.
     """
     copy = positions.detach().clone()
-    try:
-        module, results = _taped(function, copy)
-        play = _captured(module, copy) if captures(copy.device) else _compiled(module, copy) if compiled else _scripted(module, copy)
+
+    def checked(play: Function) -> Function:
         for other in others:
             _check(play(other), truth(other), results, TOLERANCE[dtype])
+        return play
+
+    try:
+        module, results = _taped(function, copy)
+        if captures(copy.device):
+            return checked(_captured(module, copy))
+        if compiled:
+            try:
+                return checked(_compiled(module, copy))
+            except Exception as error:  # noqa: BLE001  # whatever torch says: there is another way
+                warnings.warn(f"a recording is not compiled, and slower therefore: {_reason(error)}", stacklevel=2)
+        return checked(_scripted(module, copy))
     except torch.OutOfMemoryError as error:
         raise RecordingError("a recording needs more memory than the GPU has") from error
-    return play
 
 
 def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
@@ -108,21 +118,21 @@ def can_compile() -> bool:
 
 
 def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
-    """The operations as one function of C++, in which what is done number by number is done in one go; as TorchScript where that fails."""
-    try:
-        with torch.no_grad():
-            compiled = torch._inductor.compile(module, [positions], options={"cpp_wrapper": True})
-            compiled(positions)
-    except _COMPILING_FAILED as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        warnings.warn(f"a molecule is not compiled, and evaluated half as fast: {reason}", stacklevel=2)
-        return _scripted(module, positions)
+    """The operations as one function of C++, in which what is done number by number is done in one go."""
+    with torch.no_grad():
+        compiled = torch._inductor.compile(module, [positions], options=_OF_INDUCTOR)
 
     def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
         with torch.no_grad():
             return tuple(compiled(now))
 
     return play
+
+
+def _reason(error: Exception) -> str:
+    """The line of what a compiler says that names the error."""
+    lines = str(error).strip().splitlines() or [repr(error)]
+    return next((line for line in lines if "error: " in line), lines[-1]).strip()
 
 
 def _scripted(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:

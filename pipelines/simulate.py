@@ -12,7 +12,7 @@ from nnpx.config import instantiate
 from nnpx.files import md5, read_json, write_json
 from nnpx.locks import alone
 from nnpx.md.progress import progress_bars, watcher
-from nnpx.md.study import FOLDER, pays_to_compile, run_all, start_file
+from nnpx.md.study import FOLDER, run_all, start_file
 from nnpx.report import Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
 from nnpx.targets import trusted_code
@@ -25,17 +25,16 @@ def main(config: DictConfig, workspace: Path) -> None:
         stack.enter_context(alone(workspace / FOLDER, on="simulations of this folder", do="Wait for it, or end it first."))
         for made in ("metrics.json", "report.html"):
             (out / made).unlink(missing_ok=True)
-        simulation, tracker = instantiate(config.md), instantiate(config.tracking, workspace=workspace)
-        device, compiled = instantiate(config.trainer).device(), pays_to_compile(simulation, tell=console.print)
-        calculator = Calculator(potential, record_after=0, device=device, compiled=compiled)
+        device, tracker = instantiate(config.trainer).device(), instantiate(config.tracking, workspace=workspace)
+        calculator = Calculator(potential, record_after=0, device=device)
         tracker.prepare()
         trained = read_json(workspace / "models" / "training.json").get("run_id")
         run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))
         with progress_bars(console) as bars:
             studies = run_all(
-                simulation,
+                instantiate(config.md),
                 calculator,
-                calculator.recordings,
+                calculator.ensemble,
                 instantiate(config.reference),
                 labelled_by=read_header(potential)["card"].get("level_of_theory", "an unknown method"),
                 seed=config.seed,

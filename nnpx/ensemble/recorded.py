@@ -84,7 +84,7 @@ class Recordings:
     Args:
         ensemble: must not change afterwards.
         after: evaluations of the same molecules that go before their recording; 0 records at once.
-        compiled: whether a recording is compiled: half a minute of work for half the time of every evaluation.
+        compiled: whether a recording is compiled, see `nnpx.Calculator`.
     """
 
     def __init__(self, ensemble: Ensemble, *, after: int, compiled: bool = False) -> None:

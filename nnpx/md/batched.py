@@ -49,25 +49,15 @@ class Walkers:
         timestep_fs: Δt.
         friction_per_fs: γ; 0 for Newton's equations.
         skin: how much farther than the cutoff neighbours are listed, Å. It changes how often lists are made, not a bit of the results.
-        compiled: whether what is recorded is compiled, see `nnpx.ensemble.recorded.Recordings`.
     """
 
-    def __init__(
-        self,
-        ensemble: Ensemble,
-        walkers: Sequence[Walker],
-        *,
-        timestep_fs: float,
-        friction_per_fs: float,
-        skin: float,
-        compiled: bool = False,
-    ) -> None:
+    def __init__(self, ensemble: Ensemble, walkers: Sequence[Walker], *, timestep_fs: float, friction_per_fs: float, skin: float) -> None:
         self.ensemble = ensemble
         self.is_elsewhere = (ensemble.dtype, ensemble.device.type) != (torch.float64, "cpu")
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs
         self.memory = float(np.exp(-friction_per_fs * timestep_fs))
-        self._recordings = Recordings(ensemble, after=0, compiled=compiled)
+        self._recordings = Recordings(ensemble, after=0)
         self._list = SkinList(numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, skin=skin)
 
     def advance(self, steps: int, active: Sequence[int] | None = None, *, stride: int = 1, spread: bool = False) -> Course:

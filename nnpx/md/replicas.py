@@ -90,15 +90,7 @@ class Fates:
 
 
 def follow(
-    replicas: Replicas,
-    ensemble: Ensemble,
-    start: Atoms,
-    *,
-    seed: int,
-    folder: Path,
-    frames: Path,
-    progress: Callable[[int, int], None],
-    compiled: bool = False,
+    replicas: Replicas, ensemble: Ensemble, start: Atoms, *, seed: int, folder: Path, frames: Path, progress: Callable[[int, int], None]
 ) -> Fates:
     """Move all replicas; a call that was killed goes on from the last states in `folder`, to the last bit.
 
@@ -110,7 +102,6 @@ def follow(
         folder: for the states; of this potential, start and seed alone.
         frames: file (extxyz) for the last structure of every replica.
         progress: told after every look how many steps are done of how many.
-        compiled: whether a molecule's operations are compiled.
     """
     walkers = _read(folder) or [
         start_walker(start, temperature_K=replicas.temperature_K, seed=[seed, k]) for k in range(replicas.n_replicas)
@@ -121,8 +112,7 @@ def follow(
         )
         for k in range(len(walkers))
     ]
-    moves: dict[str, float] = {name: getattr(replicas, name) for name in ("timestep_fs", "friction_per_fs", "skin")}
-    engine = Walkers(ensemble, walkers, **moves, compiled=compiled)
+    engine = Walkers(ensemble, walkers, timestep_fs=replicas.timestep_fs, friction_per_fs=replicas.friction_per_fs, skin=replicas.skin)
     began = kept = time.perf_counter()
     before = float(walkers[0].memory.get("wall_s", 0.0))
     looks = int(walkers[0].memory.get("looks", 0))

@@ -13,7 +13,7 @@ from ase.io.formats import UnknownFileTypeError
 from matplotlib.figure import Figure
 
 from nnpx import units
-from nnpx.ensemble.recorded import Recordings
+from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, DataError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.beside import Beside
@@ -27,14 +27,11 @@ from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import Spectrum, spectrum
-from nnpx.recording import can_compile
 from nnpx.reference import Reference
 from nnpx.tracking import Run
 
 #: where states and the reference engine's trajectories are kept
 FOLDER: Final = Path(".nnpx/simulate")
-#: steps from which on compiling a molecule's operations pays: it takes half a minute, and saves a millisecond or two of every step
-COMPILED_FROM: Final = 100_000
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
 #: a metric: a number, or None where there is nothing to measure
@@ -143,7 +140,7 @@ class Study:
 def run_all(
     simulation: Simulation,
     calculator: BaseCalculator,
-    recordings: Recordings,
+    ensemble: Ensemble,
     reference: Reference,
     *,
     labelled_by: str,
@@ -160,7 +157,7 @@ def run_all(
     Args:
         simulation: the runs.
         calculator: the potential.
-        recordings: the same, for replicas that are evaluated together, and whether it is compiled: rounding differs then.
+        ensemble: the same, for replicas that are evaluated together.
         reference: the engine of the labels, asked where a run says `compare`; its trajectories are kept in .nnpx/ for the next potential.
         labelled_by: level of theory of the training data. An engine of another level says nothing about the potential and is not run.
         seed: of momenta and noise.
@@ -176,13 +173,12 @@ def run_all(
         DataError: if the start structure cannot be read.
         ConfigError: if a cell is to move that the start structure does not have.
     """
-    folder, potential = workspace / FOLDER, f"{potential} compiled" if recordings.compiled else potential
+    folder = workspace / FOLDER
     if isinstance(simulation, Replicas):
         atoms = _first_structure(workspace / simulation.structure if simulation.structure else start)
         kept = folder / f"{simulation.name}-{identity(potential, simulation, atoms, seed, trusted=trusted)}"
         progress = watch(simulation.name, simulation.timestep_fs)
-        ensemble, compiled = recordings.ensemble, recordings.compiled
-        fates = follow(simulation, ensemble, atoms, seed=seed, folder=kept, frames=file, progress=progress, compiled=compiled)
+        fates = follow(simulation, ensemble, atoms, seed=seed, folder=kept, frames=file, progress=progress)
         return [ReplicaStudy(simulation.name, simulation, fates)]
     runs = simulation.runs()
     named = {name: dynamics.structure or simulation.structure for name, dynamics in runs.items()}
@@ -200,21 +196,6 @@ def run_all(
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
         answers = {name: beside.answer(name) if name in compared else foreign * dynamics.compare for name, dynamics in runs.items()}
     return [_study(name, dynamics, trajectories[name], answers[name]) for name, dynamics in runs.items()]
-
-
-def pays_to_compile(simulation: Simulation, *, tell: Callable[[str], None]) -> bool:
-    """Whether the steps are so many that a molecule's operations should be compiled, and can be.
-
-    Args:
-        simulation: the runs.
-        tell: is told if so, because the first step will take its time.
-    """
-    parts = [simulation] if isinstance(simulation, Replicas) else list(simulation.runs().values())
-    steps = sum(part.steps for part in parts)
-    pays = steps >= COMPILED_FROM and can_compile()
-    if pays:
-        tell(f"simulate: {steps} steps; the operations of a molecule are compiled before the first, which takes about half a minute")
-    return pays
 
 
 def _study(name: str, dynamics: Dynamics, trajectory: Trajectory, answer: Trajectory | str) -> Study:

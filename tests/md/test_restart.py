@@ -14,7 +14,6 @@ from ase.io import write
 from md_systems import Springs, settings, watchdog
 
 from nnpx.ensemble import Ensemble
-from nnpx.ensemble.recorded import Recordings
 from nnpx.errors import SimulationError
 from nnpx.md import Dynamics, Simulation
 from nnpx.md.langevin import Langevin
@@ -190,7 +189,7 @@ def go_through(repulsion: Ensemble) -> Callable[..., Path]:
 
         places = {"start": folder / "start.xyz", "workspace": folder, "file": folder / "trajectory.extxyz"}
         words = {"labelled_by": "nobody", "potential": "Breathing", "trusted": "", "seed": 3}
-        run_all(Runs(), calculator, Recordings(repulsion, after=0), EMT(n_processes=1), watch=watch, **places, **words)
+        run_all(Runs(), calculator, repulsion, EMT(n_processes=1), watch=watch, **places, **words)
         return folder / ".nnpx" / "simulate"
 
     return go_through

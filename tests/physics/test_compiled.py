@@ -1,16 +1,18 @@
 """What is compiled is what would have been computed, and a machine that cannot compile says so."""
 
+import copy
+
 import pytest
 import torch
 from every_option import case_of
 from test_recorded import assert_equal, computed, positions_of, torn
+from torch import fx
+from torch._inductor.exc import CppCompileError
 
 from nnpx.calculator import Calculator
-from nnpx.config import compose, instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
 from nnpx.errors import ConfigError
-from nnpx.md.study import COMPILED_FROM, pays_to_compile
 from nnpx.recording import can_compile, record
 
 with_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler on this machine")
@@ -27,7 +29,7 @@ def pull(positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
 @pytest.mark.slow
 @with_compiler
 def test_compiled_operations_give_what_they_gave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnpx.recording._scripted", None)  # it is not the fallback
+    monkeypatch.setattr("nnpx.recording._scripted", None)  # nothing to fall back to
     one, other = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     play = record(pull, one, truth=pull, others=[other], dtype=torch.float64, compiled=True)
     for positions in (one, other, 2.0 * one):
@@ -53,26 +55,38 @@ def test_a_machine_that_cannot_compile_is_told_before_it_tries(monkeypatch: pyte
         Calculator(Ensemble([case_of("descriptor", "nep").potential]), compiled=True)
 
 
-def test_a_compiler_that_fails_costs_speed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        CppCompileError(["g++"], "x.cpp:1: note: in this file\nx.cpp:1: fatal error: no space left on device\ncompilation terminated."),
+        AssertionError("error: no space left on device"),
+    ],
+)
+def test_a_compiler_that_fails_costs_speed_alone(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("fatal error: no space left on device\nmuch more")
+        raise failure
 
     monkeypatch.setattr("torch._inductor.compile", fail)
     one = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    with pytest.warns(UserWarning, match=r"a molecule is not compiled, and evaluated half as fast: fatal error: no space left on device$"):
+    with pytest.warns(UserWarning, match=r"a recording is not compiled, and slower therefore: .*error: no space left on device$"):
         play = record(pull, one, truth=pull, others=[one + 0.1], dtype=torch.float64, compiled=True)
     torch.testing.assert_close(play(2.0 * one), pull(2.0 * one))
 
 
-@pytest.mark.parametrize("md", ["nve", "replicas"])
-def test_long_simulations_are_compiled_where_there_is_a_compiler(md: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr("nnpx.md.study.can_compile", lambda: True)
-    options = [f"md={md}", "md.timestep_fs=1", *(["md.equilibration_ps=0"] if md == "nve" else ["md.look_every_fs=1"])]
-    short, long = (instantiate(compose([*options, f"md.duration_ps={1e-3 * steps}"]).md) for steps in (COMPILED_FROM - 1, COMPILED_FROM))
-    assert not pays_to_compile(short, tell=told.append)
-    assert not told
-    assert pays_to_compile(long, tell=told.append)
-    assert f"{COMPILED_FROM} steps" in told[0]
-    monkeypatch.setattr("nnpx.md.study.can_compile", lambda: False)
-    assert not pays_to_compile(long, tell=told.append)
+def test_what_was_compiled_wrongly_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.compile", lambda module, *_, **__: lambda now: [2.0 * value for value in module(now)])
+    one = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    with pytest.warns(UserWarning, match="a recording is not compiled, and slower therefore: a recording differs from what it recorded"):
+        play = record(pull, one, truth=pull, others=[one + 0.1], dtype=torch.float64, compiled=True)
+    torch.testing.assert_close(play(2.0 * one), pull(2.0 * one))
+
+
+def test_a_calculator_and_its_copies_compile_what_they_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[fx.GraphModule] = []
+    monkeypatch.setattr("nnpx.calculator.can_compile", lambda: True)
+    monkeypatch.setattr("nnpx.recording._compiled", lambda module, _: compiled.append(module) or module)
+    case = case_of("descriptor", "nep")
+    for calculator in (first := Calculator(Ensemble([case.potential]), record_after=0, compiled=True), copy.deepcopy(first)):
+        before, atoms = len(compiled), case.molecule.copy()
+        calculator.get_potential_energy(atoms)
+        assert len(compiled) == before + 1
