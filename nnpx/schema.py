@@ -247,13 +247,21 @@ def _unknown(path: str, key: str, known: Sequence[str], owner: str) -> ConfigErr
 def _with_places(problems: Sequence[ConfigError], config: Mapping[str, Any]) -> list[ConfigError]:
     """Unknown keys that no neighbour resembles get the place where the experiment has a key of this name."""
     wrong = {problem.where for problem in problems if isinstance(problem, UnknownKeyError)}
-    right = [path for path in paths_in(config) if path not in wrong]
+    right = [path for path in paths_in(config) if not any(f"{path}.".startswith(f"{other}.") for other in wrong)]
     told = []
     for problem in problems:
         elsewhere = isinstance(problem, UnknownKeyError) and problem.do == f"Remove {problem.where}."
-        hint = suggest_place(problem.where, right) if elsewhere else ""
+        hint = suggest_place(_innermost(problem.where, config), right) if elsewhere else ""
         told.append(UnknownKeyError(problem.where, expected=problem.expected, found=problem.found, do=hint) if hint else problem)
     return told
+
+
+def _innermost(path: str, config: Mapping[str, Any]) -> str:
+    """The first value below a key: of md.nve, where only md.nve.duration_ps was given, that one."""
+    value: Any = config
+    for key in path.split("."):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return paths_in(value, f"{path}.")[-1] if isinstance(value, Mapping) and value else path
 
 
 def suggest_place(path: str, known: Sequence[str]) -> str:

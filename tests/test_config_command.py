@@ -144,12 +144,13 @@ MISPLACED = {
     "trainer.learning_rate=1": "optimizer.learning_rate",
     "hidden=[8]": "network.hidden",
     "md.timestep_fs=1": "md.nve.timestep_fs or md.langevin.timestep_fs",
+    "md=nve md.nve.duration_ps=1": "md.duration_ps",
 }
 
 
 @pytest.mark.parametrize("override", MISPLACED)
 def test_a_key_in_the_wrong_place_is_told_the_right_one(project, run, override):
-    code, _, err = run("config", "validate", override)
+    code, _, err = run("config", "validate", *override.split())
     assert (code, err.count("\n")) == (2, 1)
     assert err.endswith(f"Did you mean {MISPLACED[override]}?\n")
 
