@@ -49,8 +49,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted. `ensemble` must not be
             changed after the first evaluation.
         compiled: whether what is recorded is compiled as C++ by torch's inductor: half a minute or more for each molecule, with and without
-            the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, some 100 MB, below
-            TORCHINDUCTOR_CACHE_DIR or the folder for temporary files. On a GPU nothing is compiled: it has a graph.
+            the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, and 150 MB
+            of headers, in torchinductor_USER among temporary files. On a GPU nothing is compiled: it has a graph.
 
     Raises:
         ArtifactError: the file cannot be read.

@@ -257,7 +257,7 @@ def _with_places(problems: Sequence[ConfigError], config: Mapping[str, Any]) -> 
 
 
 def _innermost(path: str, config: Mapping[str, Any]) -> str:
-    """The first value below a key: of md.nve, where only md.nve.duration_ps was given, that one."""
+    """The last of the values below a key: of md.nve, where only md.nve.duration_ps was given, that one."""
     value: Any = config
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None

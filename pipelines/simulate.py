@@ -23,10 +23,10 @@ def main(config: DictConfig, workspace: Path) -> None:
     out, potential, console = workspace / "reports" / "simulation", workspace / "models" / "potential.nnpx", Console()
     with ExitStack() as stack:
         stack.enter_context(alone(workspace / FOLDER, on="simulations of this folder", do="Wait for it, or end it first."))
-        for made in ("metrics.json", "report.html"):
-            (out / made).unlink(missing_ok=True)
         device, tracker = instantiate(config.trainer).device(), instantiate(config.tracking, workspace=workspace)
         calculator = Calculator(potential, record_after=0, device=device)
+        for made in ("metrics.json", "report.html"):
+            (out / made).unlink(missing_ok=True)
         tracker.prepare()
         trained = read_json(workspace / "models" / "training.json").get("run_id")
         run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))

@@ -12,7 +12,7 @@ import torch
 import xdist
 from enforcement import enforced
 
-jaxtyping.jaxtyped = enforced
+jaxtyping.jaxtyped = enforced  # the hook of --jaxtyping-packages looks it up by this name
 
 #: what takes long to import, in the order in which it is first needed
 PACKAGES = (

@@ -1,7 +1,7 @@
 """What is checked of every call of nnpx: types by beartype, and by jaxtyping the shapes, where a signature has any.
 
-jaxtyping's own decorator binds the arguments of every call and checks them twice, whether there is an array among them or not, which took a
-third of the time of the tests.
+jaxtyping's own decorator binds the arguments of every call and checks them twice, whether there is an array among them or not, which takes
+longer than what small evaluations do.
 """
 
 import functools

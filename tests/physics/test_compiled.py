@@ -43,9 +43,13 @@ def test_compiled_operations_give_what_they_gave(monkeypatch: pytest.MonkeyPatch
 def test_compiled_potentials_are_the_potentials(descriptor: str, n_members: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nnpx.recording._scripted", None)
     case = case_of("descriptor", descriptor)
-    ensemble = Ensemble([case.potential] * n_members).requires_grad_(requires_grad=False)
+    members = [copy.deepcopy(case.potential) for _ in range(n_members)]
+    for scale, member in enumerate(members):
+        member.energy_scale *= 1.0 + 0.1 * scale
+    ensemble = Ensemble(members).requires_grad_(requires_grad=False)
     compiled = Recorded(ensemble, [case.molecule], spread=n_members > 1, compiled=True)
     for atoms in (case.molecule, torn(case.molecule)):
+        assert n_members == 1 or computed(ensemble, [atoms]).forces_std.max() > 1e-3
         assert_equal(compiled(positions_of([atoms])), computed(ensemble, [atoms]))
 
 
