@@ -17,6 +17,7 @@ class Edges:
 
     center: Int[Tensor, " edge"]  #: index of atom i; sorted
     neighbor: Int[Tensor, " edge"]  #: index of atom j
+    shift: Float[Tensor, "edge 3"]  #: S, the periodic image of j in units of the cell
     vector: Float[Tensor, "edge 3"]  #: r_ij from centre to neighbour, Å
     distance: Float[Tensor, " edge"]  #: |r_ij|, Å
     n_atoms: int  #: number of atoms, isolated ones included
@@ -65,6 +66,7 @@ class Edges:
             edges = Edges(
                 center=self.center[begin:end] - block * atoms,
                 neighbor=species[self.neighbor[begin:end]] + len(centers),
+                shift=self.shift[begin:end],
                 vector=self.vector[begin:end],
                 distance=self.distance[begin:end],
                 n_atoms=len(centers) + len(kinds),
@@ -78,6 +80,7 @@ class Edges:
             self,
             center=self.center.index_select(0, places),
             neighbor=self.neighbor.index_select(0, places),
+            shift=self.shift.index_select(0, places),
             vector=self.vector.index_select(0, places),
             distance=self.distance.index_select(0, places),
         )
@@ -189,7 +192,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         vector = self.positions[self.neighbor] - self.positions[self.center]
         if self.periodic:
             vector = vector + self._translations()
-        return Edges(self.center, self.neighbor, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
+        return Edges(self.center, self.neighbor, self.shift, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
 
     def _translations(self) -> Float[Tensor, "edge 3"]:
         """S·cell of every pair; of a single structure as one matrix product."""

@@ -1,7 +1,7 @@
 """The expanded neighbour density of every atom, at a cost that is linear in the neighbours."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.graph import Edges
@@ -26,11 +26,28 @@ def slots(edges: Edges, radius: float) -> Edges:
     center = torch.arange(edges.n_atoms, device=degree.device).repeat_interleave(n_slots)
     nowhere = inside.vector.new_full((len(center), 3), 2.0 * radius / 3.0**0.5)
     neighbor = center.index_copy(0, place, inside.neighbor)
+    shift = inside.shift.new_zeros(len(center), 3).index_copy(0, place, inside.shift)
     vector, distance = (
         nowhere.index_copy(0, place, inside.vector),
         nowhere.new_full((len(center),), 2.0 * radius).index_copy(0, place, inside.distance),
     )
-    return Edges(center=center, neighbor=neighbor, vector=vector, distance=distance, n_atoms=edges.n_atoms)
+    return Edges(center=center, neighbor=neighbor, shift=shift, vector=vector, distance=distance, n_atoms=edges.n_atoms)
+
+
+def reverse(edges: Edges) -> Int[Tensor, " edge"]:
+    """The place where each pair stands as its neighbour sees it; any place, if it is listed from one end only."""
+    bits = (62 - 2 * edges.n_atoms.bit_length()) // 3  # of every component of S: its last ones tell the images of a pair apart
+
+    def numbered(center: Tensor, neighbor: Tensor, shift: Tensor) -> Tensor:
+        number = center * edges.n_atoms + neighbor
+        for component in (shift.long() & (2**bits - 1)).unbind(1):
+            number = (number << bits) | component
+        return number
+
+    seen = numbered(edges.center, edges.neighbor, edges.shift)
+    order = seen.argsort()
+    turned = numbered(edges.neighbor, edges.center, -edges.shift)
+    return order[torch.searchsorted(seen[order], turned).clamp_max(len(order) - 1)]
 
 
 def sum_of_outer_products(

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.density import slots, sum_of_outer_products
-from nnpx.descriptor.harmonics import Harmonics, angular_momenta
+from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.products import Products
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -17,12 +17,11 @@ from nnpx.radial import Radial
 
 @dataclass(frozen=True)
 class Shells:
-    """The pairs of every centre, expanded in distance and direction; see `slots` for their layout."""
+    """The pairs of every centre, expanded in distance and direction."""
 
-    neighbor: Int[Tensor, " slot"]  #: index of atom j
+    pairs: Edges  #: in the layout of `slots`
     radial: Float[Tensor, "slot shell"]  #: φ_k(r_ij) f_c(r_ij)
     angular: Float[Tensor, "slot component"]  #: Y_lm(r̂_ij)
-    n_atoms: int
 
 
 @final
@@ -43,10 +42,9 @@ class Expansion(nn.Module):
         """φ_k(r_ij) f_c(r_ij) and Y_lm(r̂_ij)."""
         inside = slots(edges, self.cutoff.radius)
         return Shells(
-            neighbor=inside.neighbor,
+            pairs=inside,
             radial=self.radial(inside.distance) * self.cutoff(inside.distance)[:, None],
             angular=self.harmonics(inside.vector / inside.distance[:, None]),
-            n_atoms=edges.n_atoms,
         )
 
 
@@ -65,8 +63,6 @@ class LearnedDensity(nn.Module):
         generator: source of the initial coefficients.
     """
 
-    angular_momentum: Tensor
-
     def __init__(
         self,
         *,
@@ -81,16 +77,28 @@ class LearnedDensity(nn.Module):
         n_terms = n_center_channels * n_shells * n_neighbor_channels
         start = torch.randn(l_max + 1, n_terms, n_densities, generator=generator, dtype=torch.float64)
         self.coefficients = nn.Parameter(start / n_shells**0.5)
-        self.register_buffer("angular_momentum", angular_momenta(l_max), persistent=False)
 
     def forward(
         self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "slot neighbor_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A of every atom."""
-        weighted = (shells.radial[:, :, None] * of_neighbor[:, None]).flatten(1)
-        density = sum_of_outer_products(shells.angular, weighted, shells.n_atoms)
-        of_pairs = (density[:, :, None] * of_center[:, None, :, None]).flatten(2)
-        return torch.bmm(of_pairs.transpose(0, 1), self.coefficients.index_select(0, self.angular_momentum))
+        density = self.expanded(shells, of_neighbor)
+        n_center, n_terms = of_center.shape[1], density.shape[2]
+        by_center = self.coefficients.unflatten(1, (n_center, n_terms)).transpose(1, 2).flatten(2)
+        by_component = torch.cat([of_order.expand(2 * order + 1, -1, -1) for order, of_order in enumerate(by_center)])
+        learned = torch.bmm(density.transpose(0, 1), by_component).unflatten(2, (n_center, -1))
+        moments: Tensor = (learned * of_center[None, :, :, None]).sum(2)
+        return moments
+
+    def expanded(self, shells: Shells, of_neighbor: Float[Tensor, "slot neighbor_channel"]) -> Float[Tensor, "atom component term"]:
+        """Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij); terms are pairs of k and c. The short factors are multiplied first."""
+        n_atoms, n_components = shells.pairs.n_atoms, shells.angular.shape[1]
+        if of_neighbor.shape[1] < n_components:
+            weighted = (shells.radial[:, :, None] * of_neighbor[:, None]).flatten(1)
+            return sum_of_outer_products(shells.angular, weighted, n_atoms)
+        waves = (shells.angular[:, :, None] * shells.radial[:, None]).flatten(1)
+        density: Tensor = sum_of_outer_products(waves, of_neighbor, n_atoms).unflatten(1, (n_components, -1)).flatten(2)
+        return density
 
 
 @final

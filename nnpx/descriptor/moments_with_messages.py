@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
+from nnpx.descriptor.density import reverse
+from nnpx.descriptor.harmonics import angular_momenta
 from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -77,17 +79,23 @@ class MomentsWithMessages(Descriptor):
         self.from_geometry = nn.Parameter(from_geometry / n_invariants**0.5)
         self.from_chemistry = nn.Parameter(from_chemistry)
         self.from_moments = nn.Parameter(from_moments / n_densities**0.5)
+        self.order: Tensor
+        self.parity: Tensor
+        self.register_buffer("order", angular_momenta(l_max)[1:], persistent=False)
+        self.register_buffer("parity", (-1.0) ** self.order[:, None, None], persistent=False)
         self.n_densities, self.n_features = n_densities, 2 * n_invariants
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The invariants of the first and of the second density."""
         shells = self.expansion(edges)
-        moments = self.first(shells, chemistry, chemistry[shells.neighbor])
+        moments = self.first(shells, chemistry, chemistry[shells.pairs.neighbor])
         seen = self.invariants(moments)
         to_all = torch.asinh(seen) @ self.from_geometry + chemistry @ self.from_chemistry
-        directed = torch.bmm(moments[1:], self.from_moments.index_select(0, self.first.angular_momentum[1:] - 1))
-        carried = torch.cat([to_all[None], directed]).transpose(0, 1)[shells.neighbor]
-        messages = torch.tanh(torch.bmm(shells.angular[:, None], carried)[:, 0])
+        directed = torch.bmm(moments[1:], self.from_moments.index_select(0, self.order - 1) * self.parity)
+        told = torch.cat([to_all[None], directed]).transpose(0, 1)
+        # each atom evaluates what it tells in all its directions, which is little to send: Y_lm(r̂_ij) = (−1)^l Y_lm(r̂_ji)
+        sent = torch.bmm(shells.angular.view(len(told), -1, told.shape[1]), told)
+        messages = torch.tanh(sent.flatten(0, 1)).index_select(0, reverse(shells.pairs))
         return torch.cat([seen, self.invariants(self.second(shells, chemistry, messages))], 1)
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:

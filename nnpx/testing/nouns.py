@@ -190,7 +190,7 @@ class PriorCase:
         partner = atom + 1 - 2 * (atom % 2)
         axis = torch.tensor([[0.6, 0.0, 0.8], [-0.6, 0.0, -0.8]], dtype=distance.dtype)
         vector = (distance[:, None, None] * axis).reshape(-1, 3)
-        edges = Edges(center=atom, neighbor=partner, vector=vector, distance=distance.repeat_interleave(2), n_atoms=len(atom))
+        edges = Edges(atom, partner, torch.zeros_like(vector), vector, distance.repeat_interleave(2), n_atoms=len(atom))
         energies: Tensor = self.prior(edges, torch.tensor([first, second]).repeat(len(distance)))
         return energies.reshape(-1, 2)
 

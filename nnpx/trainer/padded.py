@@ -1,5 +1,6 @@
 """Batches whose shapes are the same whichever structures they hold."""
 
+from dataclasses import replace
 from typing import Final, NamedTuple, final
 
 import torch
@@ -50,19 +51,20 @@ class PaddedSet:
         self._part = 1 if len(sizes.unique()) == 1 else max(1, largest // PARTS)
         self._per_structure = _structures_of(graph)
         self._per_atom = {key: _with_one_more(getattr(graph, key), torch.nan if key == "forces" else 0) for key in PER_ATOM}
-        self._relative, self._shift = self._slots_of(graph, self._per_structure["cell"], cutoff_radius)
+        self._relative, self._image, self._shift = self._slots_of(graph, self._per_structure["cell"], cutoff_radius)
 
     def _slots_of(
         self, graph: AtomicGraph, cells: Float[Tensor, "structure 3 3"], cutoff_radius: float
-    ) -> tuple[Int[Tensor, "atom slot"], Float[Tensor, "atom slot 3"]]:
-        """How many atoms behind its centre every neighbour is, and S; for each slot of every atom."""
+    ) -> tuple[Int[Tensor, "atom slot"], Float[Tensor, "atom slot 3"], Float[Tensor, "atom slot 3"]]:
+        """How many atoms behind its centre every neighbour is, S, and S or where what fills up is; for each slot of every atom."""
         nowhere = graph.positions.new_full((3,), 2.0 * cutoff_radius / 3.0**0.5).double()
         far = (nowhere @ torch.linalg.inv(cells.double())).to(graph.shift.dtype)  # in units of each cell
         owner = pad(graph.owner, (0, 1), value=graph.n_structures)
         shift = far[owner].repeat_interleave(self._n_slots, dim=0)
         place = graph.center * self._n_slots + graph.slot
         relative = torch.zeros(len(shift), dtype=torch.long, device=place.device).index_copy(0, place, graph.neighbor - graph.center)
-        return relative.view(-1, self._n_slots), shift.index_copy(0, place, graph.shift).view(-1, self._n_slots, 3)
+        image, shift = (start.index_copy(0, place, graph.shift).view(-1, self._n_slots, 3) for start in (torch.zeros_like(shift), shift))
+        return relative.view(-1, self._n_slots), image, shift
 
     def layout(self, structures: Int[Tensor, " chosen"]) -> Layout:
         """What a batch of these structures is made of; on the processor, where it is found in no time."""
@@ -94,7 +96,7 @@ class PaddedSet:
             **{key: value.index_select(0, layout.structures) for key, value in self._per_structure.items()},
         )
         edges = graph.edges()
-        return graph, Edges(edges.center, edges.neighbor, edges.vector, edges.distance, n_atoms, complete=True, filled=True)
+        return graph, replace(edges, shift=self._image.index_select(0, layout.atoms).flatten(0, 1), complete=True, filled=True)
 
 
 def may_be_padded(graph: AtomicGraph) -> bool:

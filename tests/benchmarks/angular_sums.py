@@ -27,7 +27,7 @@ def environments(n_neighbors: int) -> Edges:
     distance = 1.0 + 3.4 * torch.rand(n_edges, generator=generator, dtype=torch.float64) ** (1 / 3)
     center = torch.arange(n_atoms).repeat_interleave(n_neighbors)
     neighbor = torch.randint(0, n_atoms, (n_edges,), generator=generator)
-    return Edges(center, neighbor, unit * distance[:, None], distance, n_atoms)
+    return Edges(center, neighbor, torch.zeros_like(unit), unit * distance[:, None], distance, n_atoms)
 
 
 def seconds(parts: Parts, edges: Edges) -> float:

@@ -52,7 +52,9 @@ def write(file: Path) -> None:
     soap = SOAP(**parts, n_densities=None, l_max=L_MAX, width=WIDTH)
     vector = torch.tensor(atoms.positions - CENTER)
     neighbor = torch.arange(1, len(atoms) + 1)
-    edges = Edges(torch.zeros_like(neighbor), neighbor, vector, torch.linalg.vector_norm(vector, dim=1), len(atoms) + 1)
+    edges = Edges(
+        torch.zeros_like(neighbor), neighbor, torch.zeros_like(vector), vector, torch.linalg.vector_norm(vector, dim=1), len(atoms) + 1
+    )
     chemistry = torch.zeros(len(atoms) + 1, len(NUMBERS), dtype=torch.float64)
     chemistry[neighbor, [NUMBERS.index(z) for z in atoms.numbers]] = 1.0
     spectrum = dict(zip(soap.names(), soap(edges, chemistry)[0].tolist(), strict=True))

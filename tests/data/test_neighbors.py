@@ -1,5 +1,7 @@
 """Structures become one graph; a cutoff that would list more neighbours than memory holds is refused before any is listed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from nnpx.descriptor.density import reverse, slots
 from nnpx.errors import DataError, GeometryError
 from nnpx.graph import join
 from nnpx.neighbors import graph_from_atoms, graph_from_list
@@ -61,6 +64,40 @@ def test_a_list_of_structures_is_the_graphs_of_each_put_together():
     assert together.stress[2].tolist() == [[0.0, 5.0, 4.0], [5.0, 1.0, 3.0], [4.0, 3.0, 2.0]]
     assert together.energy_noise[0] == 0.25
     assert together.slot.tolist() == [place for n in torch.bincount(together.center, minlength=together.n_atoms) for place in range(n)]
+
+
+def carried_off() -> Atoms:
+    """Half of the atoms of a small cell have moved on by forty cells: images are counted from where they are."""
+    atoms = bulk("NaCl", "rocksalt", a=4.2)
+    atoms.positions[1] += 40 * atoms.cell.array.sum(0)
+    return atoms
+
+
+@pytest.mark.parametrize("n_atoms", [None, 2**24], ids=["as many atoms as there are", "so many that few bits are left for images"])
+@pytest.mark.parametrize(
+    "atoms",
+    [molecule("CH3CH2OH"), bulk("Si", "diamond", a=5.431), bulk("Po", "sc", a=2.1), fcc111("Cu", (2, 1, 3), periodic=True), carried_off()],
+    ids=["molecule", "two atoms", "an atom alone", "slab", "carried off"],
+)
+def test_every_pair_is_found_as_its_neighbour_sees_it(atoms, n_atoms):
+    """Also where a pair has many images, and where some pairs are left out and slots filled up."""
+    listed = graph(atoms, 6.0).edges()
+    numbered = replace(listed, n_atoms=n_atoms or listed.n_atoms)
+    for edges in (
+        numbered,
+        numbered.at(torch.randperm(len(listed.center))),
+        numbered.within(4.0),
+        replace(slots(listed, 5.0), n_atoms=numbered.n_atoms),
+    ):
+        seen = edges.at(reverse(edges))
+        within = edges.distance < 5.0
+        assert torch.equal(seen.center[within], edges.neighbor[within])
+        assert torch.equal(seen.neighbor[within], edges.center[within])
+        torch.testing.assert_close(seen.vector[within], -edges.vector[within], rtol=0, atol=1e-10)
+
+
+def test_without_pairs_none_is_turned():
+    assert len(reverse(graph(Atoms("H"), 6.0).edges())) == 0
 
 
 def test_the_stress_of_what_is_no_crystal_is_no_label():

@@ -18,7 +18,7 @@ RADIUS = 4.0
 def descriptor():
     generator = torch.Generator().manual_seed(0)
     parts = {"cutoff": Polynomial(radius=RADIUS, power=6), "radial": Bessel(n_functions=3, smoothness=0.0, cutoff_radius=RADIUS)}
-    sizes = {"n_channels": 2, "n_densities": 3, "n_messages": 4, "l_max": 2, "max_body_order": 4}
+    sizes = {"n_channels": 2, "n_densities": 3, "n_messages": 10, "l_max": 2, "max_body_order": 4}
     return MomentsWithMessages(**parts, **sizes, generator=generator).double()
 
 
@@ -39,8 +39,8 @@ def test_second_densities_are_sums_over_neighbours_with_their_messages(descripto
         weight.detach().numpy()
         for weight in (descriptor.from_geometry, descriptor.from_chemistry, descriptor.from_moments, descriptor.second.coefficients)
     )
-    moments = descriptor.first(shells, species, species[shells.neighbor]).detach().numpy()
-    e, weights = species.numpy(), w.reshape(3, 2, 3, 4, 3)
+    moments = descriptor.first(shells, species, species[shells.pairs.neighbor]).detach().numpy()
+    e, weights = species.numpy(), w.reshape(3, 2, 3, 10, 3)
     expected = np.zeros(3)
     for center, neighbor, vector, r in zip(edges.center.tolist(), edges.neighbor.tolist(), edges.vector, edges.distance, strict=True):
         if center == 2:

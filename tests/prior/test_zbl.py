@@ -66,7 +66,7 @@ def test_three_atoms_are_three_pairs() -> None:
     pairs = [(i, j) for i in range(3) for j in range(3) if i != j]
     vector = torch.tensor(np.array([positions[j] - positions[i] for i, j in pairs]), dtype=torch.float64)
     center, neighbor = (torch.tensor(index) for index in zip(*pairs, strict=True))
-    edges = Edges(center=center, neighbor=neighbor, vector=vector, distance=vector.norm(dim=-1), n_atoms=3)
+    edges = Edges(center, neighbor, torch.zeros_like(vector), vector, vector.norm(dim=-1), n_atoms=3)
     expected = np.zeros(3)
     for i, j in pairs:
         z1, z2, r = NUMBERS[species[i]], NUMBERS[species[j]], float(np.linalg.norm(positions[j] - positions[i]))
