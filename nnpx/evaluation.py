@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from nnpx.ensemble import Ensemble
 from nnpx.errors import DataError
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph, Prediction, in_quadrature
@@ -105,13 +106,18 @@ class Comparison:
         }
 
 
-def batches(graph: AtomicGraph) -> Iterator[AtomicGraph]:
-    """A graph in pieces whose memory is bounded, in order."""
+def partition(graph: AtomicGraph) -> list[Int[torch.Tensor, " chosen"]]:
+    """Which structures to evaluate together, in order, so that the memory is bounded."""
     neighbors = torch.bincount(graph.center, minlength=graph.n_atoms)
     work = torch.zeros(graph.n_structures, dtype=torch.long).index_add(0, graph.owner, neighbors**2 + 1)
     piece = (torch.cumsum(work, 0) - work) // WORK_PER_BATCH
-    for one in torch.unique_consecutive(piece):
-        yield graph.select(torch.nonzero(piece == one)[:, 0])
+    return list(torch.arange(graph.n_structures).split(torch.unique_consecutive(piece, return_counts=True)[1].tolist()))
+
+
+def batches(graph: AtomicGraph, ensemble: Ensemble) -> Iterator[AtomicGraph]:
+    """A graph on the processor in pieces, in the precision of the ensemble and where it is."""
+    for structures in partition(graph):
+        yield graph.select(structures).cast(ensemble.dtype).to(ensemble.device)
 
 
 def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[AtomicGraph]) -> Prediction:

@@ -39,8 +39,8 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
         prepared: the folder that holds train.extxyz and valid.extxyz.
     """
     train, valid = (_graph(ensemble, prepared / f"{part}.extxyz") for part in ("train", "valid"))
-    ranges = None if train is None else measure_ranges(ensemble, batches(train))
-    mahalanobis = None if train is None else measure_mahalanobis(ensemble, batches(train))
+    ranges = None if train is None else measure_ranges(ensemble, batches(train, ensemble))
+    mahalanobis = None if train is None else measure_mahalanobis(ensemble, batches(train, ensemble))
     calibration = None if valid is None or ensemble.n_members < 2 else calibrate(_compared(ensemble, valid), uncertainty)
     return Ensemble([*ensemble.members], calibration, ranges, mahalanobis).eval()
 
@@ -80,7 +80,7 @@ def _graph(ensemble: Ensemble, path: Path) -> AtomicGraph | None:
 
 
 def _compared(ensemble: Ensemble, graph: AtomicGraph) -> Comparison:
-    return compare(graph, predict(ensemble, batches(graph)), ensemble.numbers, [""] * graph.n_structures)
+    return compare(graph, predict(ensemble, batches(graph, ensemble)), ensemble.numbers, [""] * graph.n_structures)
 
 
 def microseconds_per_atom(ensemble: Ensemble, graph: AtomicGraph) -> float:

@@ -14,7 +14,7 @@ from nnpx.config import instantiate
 from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import Comparison, batches, check_same_data, compare, predict
+from nnpx.evaluation import Comparison, batches, check_same_data, compare, partition, predict
 from nnpx.extrapolation import novelty
 from nnpx.metrics import UNITS, measured
 from nnpx.neighbors import graph_from_list
@@ -25,7 +25,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     """Reads models/ and data/prepared/; writes reports/evaluation/ and adds it to the run that trained."""
     started, out = time.perf_counter(), workspace / "reports" / "evaluation"
     potential, prepared, console = workspace / "models" / "potential.nnpx", workspace / "data" / "prepared", Console()
-    ensemble = artifact.load(potential)
+    ensemble = artifact.load(potential, device=instantiate(config.trainer).device())
     header = {**artifact.read_header(potential), "n_features": ensemble.members[0].descriptor.n_features}
     training = files.read_json(workspace / "models" / "training.json")
     check_same_data(header["card"].get("md5", {}), prepared, made_by="nnpx learn" if "learned" in training else "nnpx train")
@@ -54,6 +54,7 @@ def main(config: DictConfig, workspace: Path) -> None:
 def _compare(ensemble: Ensemble, path: Path) -> Comparison:
     structures = read(path)
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name)
-    pieces = track(list(batches(graph)), description=f"predicting {path.stem}", transient=True, disable=not Console().is_terminal)
+    pieces, is_hidden = batches(graph, ensemble), not Console().is_terminal
+    shown = track(pieces, total=len(partition(graph)), description=f"predicting {path.stem}", transient=True, disable=is_hidden)
     groups = [str(atoms.info.get("group", atoms.info.get("config_type", ""))) for atoms in structures]
-    return compare(graph, predict(ensemble, pieces), ensemble.numbers, groups, novelty(ensemble, batches(graph)))
+    return compare(graph, predict(ensemble, shown), ensemble.numbers, groups, novelty(ensemble, batches(graph, ensemble)))

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nnpx import evaluation
 from nnpx.errors import DataError
-from nnpx.evaluation import Comparison, batches, compare, predict
+from nnpx.evaluation import Comparison, compare, partition, predict
 from nnpx.graph import AtomicGraph, Prediction
 from nnpx.metrics import measured, metrics, statistics
 from nnpx.neighbors import graph_from_list
@@ -92,7 +92,7 @@ def test_stress_counts_its_six_independent_components() -> None:
 def test_batches_cover_every_structure_once_and_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "WORK_PER_BATCH", 60)
     graph = graph_from_list(waters(11), numbers=NUMBERS, cutoff=3.0, where="test")
-    pieces = list(batches(graph))
+    pieces = [graph.select(structures) for structures in partition(graph)]
     assert len(pieces) == 3  # 3 · (2² + 1) = 15 for one water
     assert sum(piece.n_structures for piece in pieces) == 11
     torch.testing.assert_close(torch.cat([piece.energy for piece in pieces]), graph.energy)

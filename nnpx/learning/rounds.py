@@ -61,6 +61,7 @@ class Loop:
         if len(recruitment.seeds(config.seed)) * recruitment.n_heads < 2:
             raise ConfigError("ensemble", expected="members that can disagree", found="a single potential", do="Choose ensemble=deep.")
         self.config, self.workspace, self.view = config, workspace, view
+        self.device = instantiate(config.trainer).device()
         self.settings: ClosedLoop = instantiate(config.learning)
         if "spread_q99" in self.settings.stopping.wanted and isinstance(instantiate(config.uncertainty), Uncalibrated):
             expected, do = "a way to calibrate the spread that it bounds", "Choose uncertainty=scale, or make it null."
@@ -147,7 +148,7 @@ class Loop:
         write_json(here.labels, {"n_calls": found.n_calls, "level_of_theory": self.reference.level_of_theory})
 
     def _walk(self, before: Place, here: Place, number: int) -> None:
-        potential, valid, band = _loaded(before), dataset.parts_of(before.data)["valid"], self.acquisition.band
+        potential, valid, band = _loaded(before, self.device), dataset.parts_of(before.data)["valid"], self.acquisition.band
         limits = band.limits(*of_labelled(compared(potential, valid)))
         self.settings.walkers.walk(
             potential,
@@ -227,9 +228,9 @@ def decisive(config: DictConfig) -> str:
     return fingerprint(*(nodes[key] for key in sorted(nodes)))
 
 
-def _loaded(here: Place) -> Ensemble:
+def _loaded(here: Place, device: str = "cpu") -> Ensemble:
     """The potential of a round, for inference."""
-    return artifact.load(here.potential).requires_grad_(requires_grad=False)
+    return artifact.load(here.potential, device=device).requires_grad_(requires_grad=False)
 
 
 def _without_duplicates(structures: list[Atoms], seen: list[Atoms], tolerance: float) -> list[Atoms]:

@@ -15,7 +15,7 @@ from nnpx.neighbors import graph_from_list
 
 def of_structures(ensemble: Ensemble, graph: AtomicGraph) -> tuple[Float[np.ndarray, " structure"], Float[np.ndarray, "atom 3"]]:
     """max_i √(Σ_x σ_ix²) of each structure, infinite where a prediction is not finite, and the forces; eV/Å."""
-    prediction = predict(ensemble, batches(graph))
+    prediction = predict(ensemble, batches(graph, ensemble))
     spread = torch.linalg.vector_norm(prediction.forces_std.double(), dim=1)
     spread = torch.where(torch.isfinite(spread), spread, torch.inf)
     largest = torch.zeros(graph.n_structures, dtype=torch.float64)
@@ -26,7 +26,7 @@ def of_structures(ensemble: Ensemble, graph: AtomicGraph) -> tuple[Float[np.ndar
 def compared(ensemble: Ensemble, structures: Sequence[Atoms]) -> Comparison:
     """Labels and predictions of these structures side by side."""
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="labelled structures")
-    return compare(graph, predict(ensemble, batches(graph)), ensemble.numbers, [""] * len(structures))
+    return compare(graph, predict(ensemble, batches(graph, ensemble)), ensemble.numbers, [""] * len(structures))
 
 
 def force_rmse(comparison: Comparison) -> float:

@@ -26,7 +26,7 @@ from nnpx.uncertainty.quality import auroc_between, observed_coverage, rmsce
 
 def force_rmse(ensemble: Ensemble, graph: AtomicGraph) -> float:
     """Root mean square error of a force component, meV/Å, without a spread."""
-    forces = torch.cat([ensemble(piece, spread=False).forces for piece in batches(graph)])
+    forces = torch.cat([ensemble(piece, spread=False).forces for piece in batches(graph, ensemble)])
     return 1e3 * float((forces - graph.forces).square().mean().sqrt())
 
 
@@ -45,16 +45,16 @@ def row(project: Path, inside: str, outside: str) -> dict[str, object]:
     ensemble = artifact.load(project / "models/potential.nnpx")
     structures, train = (read(project / f"data/prepared/{part}.extxyz") for part in ("test", "train"))
     known = graph_from_list(train, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="train")
-    ground = measure_ranges(ensemble, batches(known)), measure_mahalanobis(ensemble, batches(known))
+    ground = measure_ranges(ensemble, batches(known, ensemble)), measure_mahalanobis(ensemble, batches(known, ensemble))
     ensemble = Ensemble([*ensemble.members], ensemble.calibration, *ground)
     compared: dict[str, Comparison] = {}
     graphs: dict[str, AtomicGraph] = {}
     for group in (inside, outside):
         own = [atoms for atoms in structures if atoms.info["group"] == group]
         graphs[group] = graph_from_list(own, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=group)
-        prediction = predict(ensemble, batches(graphs[group]))
+        prediction = predict(ensemble, batches(graphs[group], ensemble))
         compared[group] = compare(
-            graphs[group], prediction, ensemble.numbers, [group] * len(own), novelty(ensemble, batches(graphs[group]))
+            graphs[group], prediction, ensemble.numbers, [group] * len(own), novelty(ensemble, batches(graphs[group], ensemble))
         )
     found: dict[str, object] = {"project": project.name, "members": ensemble.n_members}
     for group, one in compared.items():
