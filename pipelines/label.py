@@ -10,10 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 import nnpx
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.card import summary
-from nnpx.data.frames import write, write_json
+from nnpx.data.frames import write
 from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import as_structures
-from nnpx.files import md5, read_json
+from nnpx.files import md5, read_json, write_json
 
 
 def main(config: DictConfig, workspace: Path) -> None:

@@ -11,10 +11,10 @@ from nnpx.config import fingerprint, instantiate
 from nnpx.data.card import describe, remarks, rows
 from nnpx.data.checks import check_elements
 from nnpx.data.duplicates import find_duplicates
-from nnpx.data.frames import write, write_json
+from nnpx.data.frames import write
 from nnpx.data.reader import read_all
 from nnpx.data.split import PARTS
-from nnpx.files import md5, read_json
+from nnpx.files import md5, read_json, write_json
 
 
 def main(config: DictConfig, workspace: Path) -> None:

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from nnpx import artifact, choices
 from nnpx.config import instantiate
-from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
+from nnpx.files import write_json
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.following import tell_follower
 from nnpx.lineage import open_runs, record_lineage

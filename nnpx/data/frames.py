@@ -4,7 +4,6 @@ ASE's own writer keeps eight decimals. Here a float is written as the shortest t
 file is a faithful copy and equal structures give equal bytes.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -94,11 +93,6 @@ def text(atoms: Atoms) -> str:
 def write(path: Path, structures: Iterable[Atoms]) -> None:
     """Write an extended-XYZ file in one move: a reader never sees half of it."""
     write_text(path, "".join(text(atoms) for atoms in structures))
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one move, keys in order."""
-    write_text(path, json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def _join(values: NDArray[np.float64]) -> str:

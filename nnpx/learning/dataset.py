@@ -11,11 +11,11 @@ from ase import Atoms
 
 from nnpx.data.card import describe, remarks
 from nnpx.data.duplicates import find_duplicates
-from nnpx.data.frames import write, write_json
+from nnpx.data.frames import write
 from nnpx.data.reader import read
 from nnpx.data.split import GIVEN, PARTS
 from nnpx.errors import WorkspaceError
-from nnpx.files import read_json
+from nnpx.files import read_json, write_json
 
 #: the file in the project that grows with every round, and is versioned
 LEARNED: Final = Path("learn/dataset.extxyz")

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nnpx import artifact
-from nnpx.data.frames import write_json
-from nnpx.files import md5, read_json
+from nnpx.files import md5, read_json, write_json
 from nnpx.learning import dataset
 from nnpx.learning.places import Place
 from nnpx.outcome import measure

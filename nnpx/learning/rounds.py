@@ -13,13 +13,13 @@ from nnpx import artifact
 from nnpx.acquisition import Acquisition
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.duplicates import find_duplicates
-from nnpx.data.frames import write, write_json
+from nnpx.data.frames import write
 from nnpx.data.labelling import Journal as CallJournal
 from nnpx.data.reader import read
 from nnpx.data.source import Source
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
-from nnpx.files import read_json
+from nnpx.files import read_json, write_json
 from nnpx.learning import dataset
 from nnpx.learning.closed_loop import ClosedLoop
 from nnpx.learning.features import pool

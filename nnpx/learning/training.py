@@ -9,9 +9,8 @@ from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.config import instantiate
-from nnpx.data.frames import write_json
 from nnpx.ensemble import Ensemble
-from nnpx.files import read_json
+from nnpx.files import read_json, write_json
 from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members

@@ -10,7 +10,8 @@ from ase import Atoms
 
 from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
-from nnpx.data.frames import write, write_json
+from nnpx.data.frames import write
+from nnpx.files import write_json
 from nnpx.learning.places import Place
 from nnpx.md.walker import Walker
 from nnpx.md.watchdog import Guard
