@@ -121,7 +121,7 @@ def _values(trial: Trial, order: Order) -> list[float]:
     if before.is_dir() and not folder.exists():
         before.rename(folder)  # with its checkpoints: the training goes on where it was killed
     folder.mkdir(parents=True, exist_ok=True)
-    with _output_to(folder / "log.txt"), followed(by=partial(_look, trial, order.search.curve)):
+    with _output_to(folder / "log.txt"), followed(by=partial(_look, trial, order.search.curve, order.max_epochs)):
         order.carry_out(order, overrides_of(trial.params), folder)
     found = read_outcome(folder)
     values = {name: found.get(name, math.nan) for name in order.search.objectives}
@@ -131,7 +131,7 @@ def _values(trial: Trial, order: Order) -> list[float]:
     return list(values.values())
 
 
-def _look(trial: Trial, curve: str | None, run: Any, report: Any) -> None:
+def _look(trial: Trial, curve: str | None, max_epochs: int, run: Any, report: Any) -> None:
     """Follows the first member of a training; raises `Stopped` where the pruner sees no prospects."""
     if report.member != 0:
         return
@@ -141,7 +141,7 @@ def _look(trial: Trial, curve: str | None, run: Any, report: Any) -> None:
     if curve is None:
         return
     trial.report(getattr(report.epoch, curve), step=report.epoch.epoch)
-    if trial.should_prune():
+    if report.epoch.epoch < max_epochs and trial.should_prune():
         run.set_tag("pruned", f"after epoch {report.epoch.epoch}")
         raise Stopped
 

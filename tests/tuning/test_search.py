@@ -153,6 +153,11 @@ def test_trials_without_prospects_are_stopped_and_counted(pruner, tune, studies,
     assert best.state.name == "COMPLETE"
 
 
+def test_a_trial_that_has_made_all_its_epochs_is_completed_whatever_the_pruner_says(tune, studies):
+    code, _, _ = tune("curve", RANDOM, HYPERBAND, "tune.n_trials=12", "trainer.max_epochs=1")
+    assert (code, set(states(*studies()))) == (0, {"COMPLETE"})
+
+
 @pytest.mark.parametrize("sampler", [NSGA2, "tune.sampler.n_startup_trials=4"], ids=["nsga2", "tpe"])
 def test_several_objectives_end_in_a_pareto_front(sampler, tune, studies, project):
     code, out, _ = tune("parabola", BOTH, WIDE, sampler, "tune.n_trials=14")
