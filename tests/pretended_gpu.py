@@ -41,8 +41,7 @@ class OnGpu(Tensor):
         if left and operation.name() not in _COPIES:
             raise RuntimeError(f"{operation.name()} mixes devices: {[tuple(one.shape) for one in left]} on the processor")
         found = operation(*tree_map(_kept, args), **tree_map(_kept, kwargs))
-        in_place = operation.name().split(".")[0].endswith("_")
-        return args[0] if in_place else tree_map(moved, found)
+        return args[0] if operation._schema.is_mutable else tree_map(moved, found)
 
 
 class PretendedGpu(TorchFunctionMode):

@@ -57,7 +57,8 @@ def curve(order: Order, overrides: list[str], folder: Path) -> None:
     """The parabola reached in as many epochs as there may be; every epoch is told."""
     parabola(order, overrides, folder)
     final = json.loads((folder / "models" / "training.json").read_text())["outcome"]["valid/forces_mae"]
-    for epoch in range(1, order.max_epochs + 1):
+    epochs = int(settings(overrides).get("trainer.max_epochs", order.max_epochs))
+    for epoch in range(1, epochs + 1):
         row = SimpleNamespace(epoch=epoch, valid_forces_mae=final * (1 + 1 / epoch))
         tell_follower(Remembered(folder), SimpleNamespace(member=1, epoch=SimpleNamespace(epoch=epoch, valid_forces_mae=math.nan)))
         tell_follower(Remembered(folder), SimpleNamespace(member=0, epoch=row))

@@ -127,7 +127,7 @@ def rows(card: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _in_order(parts: Iterable[str]) -> list[str]:
-    """Train before valid before test, as JSON does not keep them."""
+    """Train before valid before test, as cards with sorted keys do not have them."""
     return sorted(parts, key=lambda name: (PARTS.index(name) if name in PARTS else -1, name))
 
 

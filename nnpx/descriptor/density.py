@@ -35,8 +35,11 @@ def slots(edges: Edges, radius: float) -> Edges:
 
 
 def reverse(edges: Edges) -> Int[Tensor, " edge"]:
-    """The place where each pair stands as its neighbour sees it; any place, if it is listed from one end only."""
-    bits = (62 - 2 * edges.n_atoms.bit_length()) // 3  # of every component of S: its last ones tell the images of a pair apart
+    """The place where each pair stands as its neighbour sees it; any place, if it is listed from one end only, as at the very cutoff.
+
+    Pairs are numbered by their atoms and the last bits of S, as many as are left: 13 in each direction for 1,000 atoms, 7 for a million.
+    """
+    bits = (62 - 2 * edges.n_atoms.bit_length()) // 3
 
     def numbered(center: Tensor, neighbor: Tensor, shift: Tensor) -> Tensor:
         number = center * edges.n_atoms + neighbor

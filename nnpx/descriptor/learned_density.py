@@ -82,7 +82,7 @@ class LearnedDensity(nn.Module):
         self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "slot neighbor_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A of every atom."""
-        density = self.expanded(shells, of_neighbor)
+        density = self._expanded(shells, of_neighbor)
         n_center, n_terms = of_center.shape[1], density.shape[2]
         by_center = self.coefficients.unflatten(1, (n_center, n_terms)).transpose(1, 2).flatten(2)
         by_component = torch.cat([of_order.expand(2 * order + 1, -1, -1) for order, of_order in enumerate(by_center)])
@@ -90,7 +90,7 @@ class LearnedDensity(nn.Module):
         moments: Tensor = (learned * of_center[None, :, :, None]).sum(2)
         return moments
 
-    def expanded(self, shells: Shells, of_neighbor: Float[Tensor, "slot neighbor_channel"]) -> Float[Tensor, "atom component term"]:
+    def _expanded(self, shells: Shells, of_neighbor: Float[Tensor, "slot neighbor_channel"]) -> Float[Tensor, "atom component term"]:
         """Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij); terms are pairs of k and c. The short factors are multiplied first."""
         n_atoms, n_components = shells.pairs.n_atoms, shells.angular.shape[1]
         if of_neighbor.shape[1] < n_components:

@@ -121,7 +121,8 @@ def _values(trial: Trial, order: Order) -> list[float]:
     if before.is_dir() and not folder.exists():
         before.rename(folder)  # with its checkpoints: the training goes on where it was killed
     folder.mkdir(parents=True, exist_ok=True)
-    with _output_to(folder / "log.txt"), followed(by=partial(_look, trial, order.search.curve, order.max_epochs)):
+    epochs = int(trial.params.get("trainer.max_epochs", order.max_epochs))
+    with _output_to(folder / "log.txt"), followed(by=partial(_look, trial, order.search.curve, epochs)):
         order.carry_out(order, overrides_of(trial.params), folder)
     found = read_outcome(folder)
     values = {name: found.get(name, math.nan) for name in order.search.objectives}

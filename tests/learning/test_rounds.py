@@ -60,6 +60,14 @@ def test_a_walker_that_explodes_is_absurd_and_goes_back_and_nothing_of_it_is_lab
             assert distances.min(1).max() < 5.0
 
 
+def test_walkers_move_where_the_trainer_computes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnpx.trainer.loop.Trainer.device", lambda self: "there")
+    monkeypatch.setattr("nnpx.artifact.load", lambda path, device: pytest.fail(f"asked for {device}"))
+    one = loop(project)
+    with pytest.raises(pytest.fail.Exception, match="asked for there"):
+        one._walk(one.place(0), one.place(1), 1)
+
+
 @pytest.mark.slow
 def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_was_right(project: Path) -> None:
     """8 fs before the look at which they were lost; at the beginning, where that was the first."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ase import Atoms
 from every_option import USUAL, options, potential_of
 from pretended_gpu import PretendedGpu, move_graph, move_module
 from small import carbons, ethanols, graph_of
@@ -40,6 +41,19 @@ def test_an_update_needs_nothing_from_the_processor(noun, option):
             loss = prediction.forces.square().sum() + prediction.energy.square().sum()
             weights = [weight for weight in potential.parameters() if weight.requires_grad]
             assert all(slope is None or slope.is_cuda for slope in torch.autograd.grad(loss, weights, allow_unused=True))
+
+
+def test_messages_between_images_of_an_atom_are_the_same_there():
+    """In a cell shorter than the cutoff: each pair is found as its neighbour sees it, by numbers that a device computes."""
+    narrow = Atoms("CH", [[0.0, 0.0, 0.0], [1.0, 4.0, 4.0]], cell=[2.0, 10.0, 10.0], pbc=True)
+    potential = potential_of({**USUAL, "descriptor": "moments_messages"}, ethanols(2)).eval()
+    graph = graph_for(potential, [*ethanols(1), narrow])
+    here = potential(graph)
+    move_module(potential)
+    with PretendedGpu():
+        there = potential(move_graph(graph))
+        for found, expected in ((there.energy, here.energy), (there.forces, here.forces)):
+            torch.testing.assert_close(found.detach().cpu(), expected.detach())
 
 
 def test_a_calibrated_ensemble_knows_its_ranges_there():

@@ -22,6 +22,7 @@ from nnpx.files import md5
 from nnpx.neighbors import graph_from_list
 from nnpx.schema import plain
 from nnpx.tracking import MLflow
+from nnpx.trainer.loop import Trainer
 
 NUMBERS = [1, 8]
 
@@ -115,6 +116,14 @@ def test_the_same_potential_gives_the_same_figures(workspace: Path) -> None:
     first = {path.name: path.read_bytes() for path in [*folder.glob("figures/*.svg"), folder / "predictions.npz"]}
     pipeline("evaluate")(compose(["tracking=none"]), workspace)
     assert {path.name: path.read_bytes() for path in [*folder.glob("figures/*.svg"), folder / "predictions.npz"]} == first
+
+
+def test_an_evaluation_computes_where_the_trainer_does(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, load = [], artifact.load
+    monkeypatch.setattr(Trainer, "device", lambda self: "there")
+    monkeypatch.setattr(artifact, "load", lambda path, device: asked.append(device) or load(path))
+    pipeline("evaluate")(compose(["tracking=none"]), workspace)
+    assert asked == ["there"]
 
 
 @pytest.fixture

@@ -32,11 +32,12 @@ TRAINED = ["ace", "gaussian_moments", "moments", "moments_large", "moments_mediu
 
 
 def unlike() -> list[Atoms]:
-    """Labelled structures that differ in size, in cell and in what is labelled: molecules, an atom alone, crystals with stress."""
-    water, oxygen = molecule("H2O"), Atoms("O")
+    """Labelled structures that differ in size, in cell and in what is labelled: molecules, an atom alone, crystals, one of them narrow."""
+    water, oxygen, narrow = molecule("H2O"), Atoms("O"), Atoms("CH", [[0.0, 0.0, 0.0], [1.0, 4.0, 4.0]], cell=[2.0, 10.0, 10.0], pbc=True)
+    narrow.calc = SinglePointCalculator(narrow, energy=-3.0)
     water.calc = SinglePointCalculator(water, energy=-14.0)
     oxygen.calc = SinglePointCalculator(oxygen, energy=-2.0, forces=[[0.0, 0.0, 0.0]])
-    return [*ethanols(3), water, oxygen, *carbons(2), *ethanols(1, seed=1)]
+    return [*ethanols(3), water, oxygen, *carbons(2), *ethanols(1, seed=1), narrow]
 
 
 def case(structures: list[Atoms], *overrides: str, keep: bool = False) -> tuple[Potential, Loss, AtomicGraph]:
@@ -70,7 +71,7 @@ def outcome(potential: Potential, value: Tensor) -> Tensor:
 
 def agree(potential: Potential, loss: Loss, graph: AtomicGraph) -> None:
     train = padded(potential, graph)
-    for chosen in ([0, 3, 5, 4], [7, 6], [4], [2, 1, 0, 7]):
+    for chosen in ([0, 3, 5, 4], [7, 6], [4], [2, 1, 0, 7], [0, 8]):
         some = torch.tensor(chosen)
         batch = graph.select(some)
         expected = outcome(potential, loss(potential(batch), batch, progress=0.0))

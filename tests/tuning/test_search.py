@@ -14,6 +14,7 @@ from filelock import FileLock
 from tuning_stubs import BEST
 
 WIDE = "tune.space={optimizer.learning_rate: {low: 1e-4, high: 1e-1, log: true, type: float}, network.hidden: {choices: [[4], [8], [16]]}}"
+EPOCHS = "tune.space={optimizer.learning_rate: {low: 1e-4, high: 1e-1, log: true, type: float}, trainer.max_epochs: {choices: [3, 9]}}"
 BOTH = "tune.objectives={valid/forces_mae: minimize, us_per_atom: minimize}"
 HYPERBAND = "tune.pruner={_target_: nnpx.tuning.pruners.Hyperband, min_epochs: 1, reduction_factor: 3}"
 MEDIAN = "tune.pruner={_target_: nnpx.tuning.pruners.Median, n_startup_trials: 2, min_epochs: 1}"
@@ -154,8 +155,12 @@ def test_trials_without_prospects_are_stopped_and_counted(pruner, tune, studies,
 
 
 def test_a_trial_that_has_made_all_its_epochs_is_completed_whatever_the_pruner_says(tune, studies):
-    code, _, _ = tune("curve", RANDOM, HYPERBAND, "tune.n_trials=12", "trainer.max_epochs=1")
-    assert (code, set(states(*studies()))) == (0, {"COMPLETE"})
+    """Where a rung of Hyperband is the last epoch of some trials, and not of others."""
+    code, _, _ = tune("curve", RANDOM, HYPERBAND, EPOCHS, "tune.n_trials=16")
+    (study,) = studies(EPOCHS)
+    pruned = [trial for trial in study.get_trials() if trial.state.name == "PRUNED"]
+    assert (code, "COMPLETE" in states(study), len(pruned) > 0) == (0, True, True)
+    assert all(trial.last_step < int(trial.params["trainer.max_epochs"]) for trial in pruned)
 
 
 @pytest.mark.parametrize("sampler", [NSGA2, "tune.sampler.n_startup_trials=4"], ids=["nsga2", "tpe"])
