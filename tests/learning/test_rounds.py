@@ -71,7 +71,7 @@ def test_walkers_move_where_the_trainer_computes(project: Path, monkeypatch: pyt
 @pytest.mark.slow
 def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_was_right(project: Path) -> None:
     """8 fs before the look at which they were lost; at the beginning, where that was the first."""
-    loop(project, ONE, "acquisition.band.upper_factor=2.0").run(lambda rows: None)
+    loop(project, ONE, "trainer.max_epochs=20", "acquisition.band.upper_factor=2.0").run(lambda rows: None)
     lost = [walker for walker in walked(project)["walkers"] if walker["fate"] == "lost"]
     assert any(walker["walked_ps"] > 0 for walker in lost)
     for walker in lost:
