@@ -52,8 +52,8 @@ class Loop:
         view: is told what happens.
 
     Raises:
-        ConfigError: an ensemble whose members cannot disagree, a rule about a calibrated spread that nothing calibrates, or a folder that
-            holds the loop of another experiment.
+        ConfigError: an ensemble whose members cannot disagree, a device that this machine lacks, a rule about a calibrated spread that
+            nothing calibrates, or a folder that holds the loop of another experiment.
     """
 
     def __init__(self, config: DictConfig, workspace: Path, view: View) -> None:
