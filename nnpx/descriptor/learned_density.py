@@ -11,6 +11,7 @@ from nnpx.cutoff import Cutoff
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.products import Products
+from nnpx.descriptor.sums_of_products import sums_of_own_products, terms_of
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 
@@ -120,14 +121,27 @@ class Invariants(nn.Module):
         products = Products(l_max, max_body_order)
         for name in ("pair", "coupling", "term", "gather"):
             self.register_buffer(name, getattr(products, name), persistent=False)
+        n_components = (l_max + 1) ** 2
+        self._coupling = terms_of(products.coupling, products.pair, n_components)
+        self._gather = terms_of(products.gather, products.term, n_components + len(products.coupling))
         self.kinds = ["A0", *products.names]  #: `A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`
 
     def forward(self, moments: Float[Tensor, "component atom density"]) -> Float[Tensor, "atom feature"]:
         """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
         _, n_atoms, n_densities = moments.shape
         columns = moments.flatten(1)
+        scalars = self.as_matrices(columns) if columns.is_cuda else self.term_by_term(columns)
+        return torch.cat([columns[:1], scalars]).view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)
+
+    def term_by_term(self, columns: Float[Tensor, "component column"]) -> Float[Tensor, "invariant column"]:
+        """The products, each by itself: what a processor is good at."""
+        tensors = torch.cat([columns, sums_of_own_products(columns, self._coupling)])
+        return sums_of_own_products(tensors, self._gather)
+
+    def as_matrices(self, columns: Float[Tensor, "component column"]) -> Float[Tensor, "invariant column"]:
+        """The same as products of matrices: what a GPU is good at."""
         both = columns.index_select(0, self.pair[0]) * columns.index_select(0, self.pair[1])
         tensors = torch.cat([columns, self.coupling @ both])
         terms = tensors.index_select(0, self.term[0]) * tensors.index_select(0, self.term[1])
-        scalars = torch.cat([columns[:1], self.gather @ terms])
-        return scalars.view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)
+        scalars: Tensor = self.gather @ terms
+        return scalars
