@@ -157,8 +157,9 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         energy (structure), forces (atom 3), stress (structure 3 3): labels in eV, eV/Å, eV/Å³; NaN where there is none.
         energy_noise (structure): error bar of the label of the energy, eV; NaN where none is given.
         features (atom feature): a stored descriptor (see `nnpx.descriptor.stored`); zero features wide where nothing is stored.
-        jacobian (row slot·3 feature), row (structure): its derivative in the vectors of each atom's pairs, and where a structure's atoms
+        jacobian (row slot 3 kept), row (structure): its derivative in the vectors of each atom's pairs, and where a structure's atoms
             begin in it. Selections share this tensor, which is the large one, instead of copying from it.
+        felt (species kept): of which features these are, by the species of the neighbour.
     """
 
     positions: Tensor
@@ -180,6 +181,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
     stress: Tensor
     features: Tensor
     jacobian: Tensor
+    felt: Tensor
     row: Tensor
 
     @property
@@ -189,7 +191,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
 
     def edges(self) -> Edges:
         """r_ij = r_j + S·cell − r_i for every pair, differentiable in positions and cell."""
-        vector = self.positions[self.neighbor] - self.positions[self.center]
+        vector = self.positions.index_select(0, self.neighbor) - self.positions.index_select(0, self.center)
         if self.periodic:
             vector = vector + self._translations()
         return Edges(self.center, self.neighbor, self.shift, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
@@ -198,7 +200,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         """S·cell of every pair; of a single structure as one matrix product."""
         if self.n_structures == 1:
             return self.shift @ self.cell[0]
-        return torch.bmm(self.shift[:, None, :], self.cell[self.owner[self.center]])[:, 0, :]
+        return torch.bmm(self.shift[:, None, :], self.cell.index_select(0, self.owner.index_select(0, self.center)))[:, 0, :]
 
     def atoms_per_structure(self) -> Int[Tensor, " structure"]:
         """Number of atoms of each structure."""
@@ -247,6 +249,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
             n_structures=len(structures),
             periodic=self.periodic,
             jacobian=self.jacobian,
+            felt=self.felt,
             **per_atom,
             **per_edge,
             **per_structure,
@@ -276,7 +279,8 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
         neighbor=torch.cat([graph.neighbor + before for graph, before in zip(graphs, atoms_before, strict=True)]),
         n_structures=sum(structures),
         periodic=any(graph.periodic for graph in graphs),
-        jacobian=joined["positions"].new_zeros(len(joined["positions"]), 0, 0),
+        jacobian=joined["positions"].new_zeros(len(joined["positions"]), 0, 3, 0),
+        felt=joined["species"].new_zeros(0, 0),
         **joined,
     )
 

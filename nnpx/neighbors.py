@@ -76,7 +76,8 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
         "stress": np.stack(stresses),
         "features": np.zeros((atom_start[-1], 0)),
         "row": atom_start[:-1].copy(),
-        "jacobian": np.zeros((atom_start[-1], 0, 0)),
+        "jacobian": np.zeros((atom_start[-1], 0, 3, 0)),
+        "felt": np.zeros((0, 0), dtype=int),
     }
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return AtomicGraph(n_structures=len(structures), periodic=any(bool(atoms.pbc.any()) for atoms in structures), **tensors)

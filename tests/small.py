@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
@@ -10,6 +11,8 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from nnpx.assembly import build_parts
+from nnpx.descriptor import pulls
+from nnpx.descriptor.learned_density import Invariants
 from nnpx.descriptor.stored import store
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
@@ -121,3 +124,10 @@ def stored(graph: AtomicGraph, potential: Potential, dtype: torch.dtype = torch.
     with torch.no_grad():
         chemistry = potential.embedding(graph.species)
     return store(graph, potential.descriptor, chemistry, dtype, derivatives=True).cast(dtype)
+
+
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is computed in another way on a GPU is computed so."""
+    monkeypatch.setattr(pulls, "pulls_one_by_one", pulls.pulls_at_once)
+    monkeypatch.setattr(pulls, "slopes_one_by_one", pulls.slopes_at_once)
+    monkeypatch.setattr(Invariants, "term_by_term", Invariants.as_matrices)

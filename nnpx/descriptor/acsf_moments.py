@@ -85,7 +85,7 @@ class AcsfMoments(Descriptor):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """G2 of every channel, then G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
         inside, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
-        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), edges.n_atoms).flatten(1)
+        radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), edges.n_atoms).flatten(1)
         e, p, q = chemistry[near.neighbor], self.channel_p, self.channel_q
         moments = self.moments(near, chemistry)
         spectrum = self.sum_over_m(moments[:, :, p] * moments[:, :, q])
@@ -112,7 +112,7 @@ class AcsfMoments(Descriptor):
 
     def moments(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom component channel shell"]:
         """M^p_lm for every shell, from slots within the angular radius."""
-        weighted = (chemistry[edges.neighbor][:, :, None] * self.narrow_shells(edges.distance)[:, None]).flatten(1)
+        weighted = (chemistry.index_select(0, edges.neighbor)[:, :, None] * self.narrow_shells(edges.distance)[:, None]).flatten(1)
         directions = self.harmonics(edges.vector / edges.distance[:, None])
         moments = sum_of_outer_products(directions, weighted, edges.n_atoms)
         return moments.view(*moments.shape[:2], self.n_channels, len(self.grid.eta))
@@ -136,7 +136,7 @@ class AcsfMoments(Descriptor):
         columns = []
         for axis in torch.eye(3, dtype=edges.vector.dtype, device=edges.vector.device):
             slope = jvp(self.shells, (edges.distance,), (edges.vector @ axis / edges.distance,))[1]
-            radial = (chemistry[edges.neighbor][:, :, None] * slope[:, None]).flatten(1)
+            radial = (chemistry.index_select(0, edges.neighbor)[:, :, None] * slope[:, None]).flatten(1)
             moved = jvp(self.waves, (inner.vector,), (axis.expand_as(inner.vector),))
             wave, change = moved[0], moved[1]
             by_order = torch.einsum("elqs,cl->eqsc", self.sum_over_m(change[:, :, None] * moments), self.legendre)

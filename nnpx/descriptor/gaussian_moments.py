@@ -97,7 +97,7 @@ class GaussianMoments(Descriptor):
         """The different components of Ψ0, Ψ1, Ψ2 and Ψ3, in the order of `MONOMIALS`."""
         inside = slots(edges, self.cutoff.radius)
         shells = self.radial(inside.distance) * (self.cutoff(inside.distance) / self.radial.n_functions**0.5)[:, None]
-        weighted = (shells[:, :, None] * chemistry[inside.neighbor][:, None]).flatten(1)
+        weighted = (shells[:, :, None] * chemistry.index_select(0, inside.neighbor)[:, None]).flatten(1)
         density = sum_of_outer_products(_monomials(inside.vector / inside.distance[:, None]), weighted, edges.n_atoms)
         return torch.bmm(density, by_center(chemistry, self.coefficients))
 

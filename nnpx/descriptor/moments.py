@@ -68,7 +68,7 @@ class Moments(Descriptor):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
         shells = self.expansion(edges)
-        features: Tensor = self.invariants(self.density(shells, chemistry, chemistry[shells.pairs.neighbor]))
+        features: Tensor = self.invariants(self.density(shells, chemistry, chemistry.index_select(0, shells.pairs.neighbor)))
         return features
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:

@@ -88,7 +88,7 @@ class MomentsWithMessages(Descriptor):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The invariants of the first and of the second density."""
         shells = self.expansion(edges)
-        moments = self.first(shells, chemistry, chemistry[shells.pairs.neighbor])
+        moments = self.first(shells, chemistry, chemistry.index_select(0, shells.pairs.neighbor))
         seen = self.invariants(moments)
         to_all = torch.asinh(seen) @ self.from_geometry + chemistry @ self.from_chemistry
         directed = torch.bmm(moments[1:], self.from_moments.index_select(0, self.order - 1) * self.parity)

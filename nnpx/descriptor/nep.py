@@ -93,7 +93,7 @@ class NEP(Descriptor):
         """Σ_j Y_lm(r̂_ij) φ_k(r_ij r_c / r_a) f_c(r_ij) e_j of the edges within the angular radius r_a."""
         squeezed = edges.distance * (self.cutoff.radius / self.angular_cutoff.radius)
         shells = self.radial(squeezed) * self.angular_cutoff(edges.distance)[:, None]
-        weighted = (shells[:, :, None] * chemistry[edges.neighbor][:, None]).flatten(1)
+        weighted = (shells[:, :, None] * chemistry.index_select(0, edges.neighbor)[:, None]).flatten(1)
         return sum_of_outer_products(self.harmonics(edges.vector / edges.distance[:, None]), weighted, edges.n_atoms)
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:

@@ -74,7 +74,7 @@ class SOAP(Descriptor):
         """The spectrum of every l, for all pairs q ≤ q'."""
         inside = slots(edges, self.cutoff.radius)
         shells = self.smeared(inside.distance) * self.cutoff(inside.distance)[:, None, None]
-        weighted = (shells[..., None] * chemistry[inside.neighbor][:, None, None]).flatten(2)
+        weighted = (shells[..., None] * chemistry.index_select(0, inside.neighbor)[:, None, None]).flatten(2)
         directions = self.harmonics(inside.vector / inside.distance[:, None])
         spectrum = []
         for order in range(self.l_max + 1):

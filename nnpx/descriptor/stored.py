@@ -5,27 +5,42 @@ epoch. With both stored, the energy still depends on the geometry (to first orde
 
     dE/dr_ij = Σ_f (∂E/∂G_if) (∂G_if/∂r_ij)
 
-so training costs one small matrix product per edge instead of the descriptor and its backward pass.
+so training costs one small sum per edge instead of the descriptor and its backward pass. What is zero for all neighbours of an element,
+as a symmetry function of two other elements is, is not stored.
 """
 
-from typing import Any, Final
+from typing import Any, Final, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.descriptor import Descriptor, Pull, linearised
+from nnpx.descriptor.compiled import with_known_signature
+from nnpx.descriptor.pulls import Pairs, pulls
 from nnpx.graph import AtomicGraph, Edges
 
 #: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
 ATOMS_AT_A_TIME: Final = 64
 
 
+def pairs_of(graph: AtomicGraph) -> Pairs:
+    """Those of some structures of a set."""
+    row = torch.arange(graph.n_atoms, device=graph.row.device) + (graph.row - graph.atom_start[:-1]).index_select(0, graph.owner)
+    return Pairs(
+        jacobian=graph.jacobian.flatten(0, 1),
+        place=row.index_select(0, graph.center) * graph.jacobian.shape[1] + graph.slot,
+        center=graph.center,
+        kind=graph.species.index_select(0, graph.neighbor),
+        felt=graph.felt,
+        n_atoms=graph.n_atoms,
+        n_features=graph.features.shape[1],
+    )
+
+
 def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom feature"]:
     """The features stored with the graph, connected to the edge vectors by their stored derivatives."""
-    jacobian, blocks = in_place(graph) if graph.jacobian.device.type == "cpu" else gathered(graph)
-    place = graph.center * (jacobian.shape[1] // 3) + graph.slot
-    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, jacobian, place, blocks)  # type: ignore[no-untyped-call]  # as torch has it
+    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, pairs_of(graph))  # type: ignore[no-untyped-call]  # as torch has it
     return features
 
 
@@ -34,89 +49,21 @@ def linearised_features(graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor,
     return linearised(lambda variables: stored_features(graph, variables), edges)
 
 
-#: of each structure: its first row in the stored derivatives, its first atom in the batch, its number of atoms
-Blocks = list[tuple[int, int, int]]
-
-
-def in_place(graph: AtomicGraph) -> tuple[Float[Tensor, "row slot3 feature"], Blocks]:
-    """The derivatives of the whole set, and where those of each structure lie: nothing is copied, at the price of a product for each."""
-    return graph.jacobian, list(zip(graph.row.tolist(), graph.atom_start[:-1].tolist(), graph.atoms_per_structure().tolist(), strict=True))
-
-
-def gathered(graph: AtomicGraph) -> tuple[Float[Tensor, "atom slot3 feature"], Blocks]:
-    """A copy of the derivatives of these structures as one block: a GPU copies faster than it is told of one product after another."""
-    rows = torch.arange(graph.n_atoms, device=graph.row.device) + (graph.row - graph.atom_start[:-1])[graph.owner]
-    return graph.jacobian.index_select(0, rows), [(0, 0, graph.n_atoms)]
-
-
+@with_known_signature
 class _StoredFeatures(torch.autograd.Function):
     """G with a first derivative in the edge vectors; its derivative is itself differentiable in ∂E/∂G, as force training needs."""
 
     @staticmethod
-    def forward(ctx: Any, vector: Tensor, features: Tensor, jacobian: Tensor, place: Tensor, blocks: Blocks) -> Tensor:  # noqa: PLR0917  # torch's
-        ctx.save_for_backward(jacobian, place)
-        ctx.blocks = blocks
+    def forward(vector: Tensor, features: Tensor, pairs: Pairs) -> Tensor:
         return features.clone()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        jacobian, place = ctx.saved_tensors
-        pull_of_slots: Tensor = _Pull.apply(grads[0][:, None, :], jacobian, ctx.blocks)  # type: ignore[no-untyped-call]  # as torch has it
-        return pull_of_slots.reshape(-1, 3).index_select(0, place), None, None, None, None
-
-
-class _Pull(torch.autograd.Function):
-    """(∂E/∂G_i) · (∂G_i/∂r_ij) for the slots of every atom, a row for every energy E; reads the derivatives of the whole set in place."""
-
-    @staticmethod
-    def forward(by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
-        # features as rows, which are multiplied twice as fast as columns
-        return torch.cat([torch.bmm(by_feature[atom : atom + n], jacobian[row : row + n].mT) for row, atom, n in blocks])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Blocks], output: Tensor) -> None:
-        _, jacobian, ctx.blocks = inputs
-        ctx.save_for_backward(jacobian)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Pairs], output: Tensor) -> None:
+        ctx.pairs = inputs[2]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (jacobian,) = ctx.saved_tensors
-        by_feature: Tensor = _PullTransposed.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]  # as torch has it
-        return by_feature, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, by_feature: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
-        return _with_more_rows(_Pull, in_dims[0], by_feature, jacobian, blocks)
-
-
-class _PullTransposed(torch.autograd.Function):
-    """The adjoint of `_Pull`: from the slots back to the features."""
-
-    @staticmethod
-    def forward(pull: Tensor, jacobian: Tensor, blocks: Blocks) -> Tensor:
-        return torch.cat([torch.bmm(pull[atom : atom + n], jacobian[row : row + n]) for row, atom, n in blocks])
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Blocks], output: Tensor) -> None:
-        _, jacobian, ctx.blocks = inputs
-        ctx.save_for_backward(jacobian)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (jacobian,) = ctx.saved_tensors
-        pull: Tensor = _Pull.apply(grads[0].contiguous(), jacobian, ctx.blocks)  # type: ignore[no-untyped-call]  # as torch has it
-        return pull, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pull: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
-        return _with_more_rows(_PullTransposed, in_dims[0], pull, jacobian, blocks)
-
-
-def _with_more_rows(function: Any, dim: int, values: Tensor, jacobian: Tensor, blocks: Blocks) -> tuple[Tensor, int]:
-    """Several energies at once: theirs are rows too, so that the derivatives are read once for all."""
-    rows = values.movedim(dim, 1)  # (atom, energy, row, column)
-    product: Tensor = function.apply(rows.flatten(1, 2), jacobian, blocks)
-    return product.unflatten(1, rows.shape[1:3]), 1
+        return pulls(grads[0][:, None, :], ctx.pairs)[:, 0], None, None
 
 
 def is_fixed(*modules: torch.nn.Module) -> bool:
@@ -137,23 +84,66 @@ def store(
 
     A few atoms are evaluated at a time, so that the triplets of a large structure, let alone a large set, are never in memory together.
     """
-    n_slots = _n_slots(graph) if derivatives else 0
     features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
-    jacobian = torch.zeros(graph.n_atoms, 3 * n_slots, descriptor.n_features if derivatives else 0, dtype=dtype)
     of_species = chemistry.new_zeros(int(graph.species.max()) + 1, chemistry.shape[1]).index_copy(0, graph.species, chemistry)
+    found = _Derivatives(len(of_species), descriptor.n_features, dtype)
     with torch.no_grad():
         for structures in graph.batches(ATOMS_AT_A_TIME):
             some = graph.select(structures)
             first = int(graph.atom_start[structures[0]])
             for block in some.edges().blocks(ATOMS_AT_A_TIME if descriptor.is_local else some.n_atoms, some.species):
                 own = of_species[block.species]
-                atoms = slice(first, first + block.n_centers)
-                features[atoms] = descriptor(block.edges, own)[: block.n_centers].to(dtype)
+                features[first : first + block.n_centers] = descriptor(block.edges, own)[: block.n_centers].to(dtype)
+                first += block.n_centers
                 if derivatives:
-                    by_slot = jacobian[atoms].view(block.n_centers, n_slots, 3, -1)
-                    by_slot[block.edges.center, block.edges.slot] = descriptor.jacobian(block.edges, own).to(dtype)
-                first = atoms.stop
-    return graph.with_(features=features, jacobian=jacobian, row=graph.atom_start[:-1])
+                    found.add(descriptor.jacobian(block.edges, own).to(dtype), block.species[block.edges.neighbor])
+    jacobian, felt = found.by_slot(graph) if derivatives else (graph.jacobian.to(dtype), graph.felt)
+    return graph.with_(features=features, jacobian=jacobian, felt=felt, row=graph.atom_start[:-1])
+
+
+@final
+class _Derivatives:
+    """Derivatives of consecutive pairs, without those of features that do not feel a neighbour of their species.
+
+    Args:
+        n_species: how many species there are.
+        n_features: how many features.
+        dtype: precision in which they are kept.
+    """
+
+    def __init__(self, n_species: int, n_features: int, dtype: torch.dtype) -> None:
+        self._feels = torch.zeros(n_species, n_features, dtype=torch.bool)
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []  # with the species of their neighbours, and what felt these until then
+        self._dtype = dtype
+
+    @property
+    def felt(self) -> Int[Tensor, "species kept"]:
+        """The features that feel each species, filled up with others where some species is felt by more."""
+        return (~self._feels).char().argsort(dim=1, stable=True)[:, : int(self._feels.sum(1).max())]
+
+    def add(self, jacobian: Float[Tensor, "edge 3 feature"], kind: Int[Tensor, " edge"]) -> None:
+        """The next ones."""
+        feels = torch.zeros(self._feels.shape).index_add(0, kind, (jacobian != 0).any(1).float()) > 0
+        self._feels = self._feels | feels
+        self._parts.append((_taken(jacobian, self.felt, kind), kind, self.felt))
+
+    def by_slot(self, graph: AtomicGraph) -> tuple[Float[Tensor, "atom slot 3 kept"], Int[Tensor, "species kept"]]:
+        """All of them by centre and slot, and what features they are of."""
+        felt, n_slots = self.felt, _n_slots(graph)
+        jacobian = torch.zeros(graph.n_atoms * n_slots, 3, felt.shape[1], dtype=self._dtype)
+        place, first = graph.center * n_slots + graph.slot, 0
+        for values, kind, known in self._parts:
+            if not torch.equal(known, felt):
+                whole = values.new_zeros(len(kind), 3, self._feels.shape[1])
+                values = _taken(whole.scatter(2, known[kind][:, None].expand_as(values), values), felt, kind)
+            jacobian[place[first : first + len(kind)]] = values
+            first += len(kind)
+        return jacobian.view(graph.n_atoms, n_slots, 3, -1), felt
+
+
+def _taken(jacobian: Float[Tensor, "edge 3 feature"], felt: Int[Tensor, "species kept"], kind: Int[Tensor, " edge"]) -> Tensor:
+    """What the neighbours of each species are felt by."""
+    return jacobian.gather(2, felt[kind][:, None].expand(-1, 3, -1))
 
 
 def _n_slots(graph: AtomicGraph) -> int:

@@ -3,26 +3,23 @@
     Z_k = Σ_n c_n L_{i_n} ∘ R_{j_n}    over the terms n with k_n = k, column by column
 
 As a product of matrices a coupling costs its zeros too, nine of ten numbers, and writes every L ∘ R to memory before they are summed. Here
-terms are added one by one to as many columns as the cache holds, compiled by Numba. The derivative of such a sum is another one, with the
+terms are added one by one, to as many columns as the cache holds. The derivative of such a sum is another one, with the
 same terms: so is that of the derivative.
 """
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nnpx.descriptor.compiled import compiled, with_known_signature
+
 #: columns at a time: rows of this length lie in the cache while all terms are added
 _COLUMNS: Final = 256
-#: products and sums may be one instruction; nothing else is rearranged
-_HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract"}}
 
 
 @final
@@ -77,6 +74,7 @@ def sums_of_own_products(rows: Float[Tensor, "row column"], terms: Terms) -> Flo
     return sums
 
 
+@with_known_signature
 class _Bilinear(torch.autograd.Function):
     """Z(L, R)."""
 
@@ -112,6 +110,7 @@ class _Bilinear(torch.autograd.Function):
         return sums_of_products(left, right, terms).unflatten(1, (info.batch_size, -1)), 1
 
 
+@with_known_signature
 class _Quadratic(torch.autograd.Function):
     """Z(A, A)."""
 
@@ -138,11 +137,6 @@ class _Quadratic(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, rows: Tensor, terms: Terms) -> tuple[Tensor, int]:
         return sums_of_own_products(_side_by_side(rows, in_dims[0], info.batch_size), terms).unflatten(1, (info.batch_size, -1)), 1
-
-
-# torch asks for it in every call, and for a few atoms it takes longer to find out than to compute
-_Bilinear.forward.__signature__ = inspect.signature(_Bilinear.forward)  # type: ignore[attr-defined]  # Python lets it
-_Quadratic.forward.__signature__ = inspect.signature(_Quadratic.forward)  # type: ignore[attr-defined]  # likewise
 
 
 def _side_by_side(rows: Tensor, dim: int | None, n: int) -> Float[Tensor, "row column"]:
@@ -176,17 +170,7 @@ _LIBRARY.impl("sums_of_products", _on_processor, "CPU")
 _LIBRARY.impl("sums_of_products", _shape, "Meta")
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """By Numba, which reads the code: once for a machine and precision, kept where it finds a place."""
-    code = inspect.unwrap(function)
-    try:
-        compiled: Callable[..., None] = numba.njit(cache=True, **_HOW)(code)
-    except RuntimeError:  # nowhere to keep it
-        compiled = numba.njit(**_HOW)(code)
-    return compiled
-
-
-@_compiled
+@compiled
 def _add_terms(left: np.ndarray, right: np.ndarray, place: np.ndarray, coefficient: np.ndarray, sums: np.ndarray) -> None:
     n_columns = sums.shape[1]
     for start in range(0, n_columns, _COLUMNS):

@@ -151,7 +151,7 @@ class SymmetryFunctions(Descriptor, ABC):
         self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"], n_combinations: int
     ) -> Float[Tensor, "atom feature"]:
         """The features, from the slots and from the sums over triplets."""
-        radial = sum_of_outer_products(chemistry[inside.neighbor], self.shells(inside.distance), inside.n_atoms)
+        radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), inside.n_atoms)
         angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
         return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
@@ -194,7 +194,7 @@ class SymmetryFunctions(Descriptor, ABC):
         unit = edges.vector / edges.distance[:, None]
         slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
         own = torch.arange(n_edges, device=edges.center.device)
-        radial = sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry[edges.neighbor], own, n_edges)
+        radial = sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry.index_select(0, edges.neighbor), own, n_edges)
         three, weights = self.weighted_triplets(edges, chemistry)
         if weights.shape[1] < len(self.channel_p):
             pair = (three.owner % len(self.channel_p))[:, None]

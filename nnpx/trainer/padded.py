@@ -44,7 +44,7 @@ class PaddedSet:
 
     def __init__(self, graph: AtomicGraph, *, cutoff_radius: float, batch_size: int) -> None:
         self.n_structures, self._n_atoms, self._n_slots = graph.n_structures, graph.n_atoms, int(graph.slot.max()) + 1
-        self._jacobian = graph.jacobian
+        self._jacobian, self._felt = graph.jacobian, graph.felt
         sizes = graph.atoms_per_structure().cpu()
         self._sizes, self._first = sizes, graph.atom_start.cpu()  # the first atom of each, and of the one that fills up
         largest = int(sizes.sort(descending=True).values[:batch_size].sum())
@@ -92,6 +92,7 @@ class PaddedSet:
             n_structures=len(layout.structures),
             periodic=True,
             jacobian=self._jacobian,
+            felt=self._felt,
             **{key: value.index_select(0, layout.atoms) for key, value in self._per_atom.items()},
             **{key: value.index_select(0, layout.structures) for key, value in self._per_structure.items()},
         )

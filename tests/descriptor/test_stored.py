@@ -1,13 +1,16 @@
 """A stored descriptor gives what the live one gives."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from small import NUMBERS, carbons, ethanols, graph_of, potential_for, stored
+from small import NUMBERS, as_on_a_gpu, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.assembly import build_parts
 from nnpx.config import compose
 from nnpx.descriptor import stored as storage
-from nnpx.descriptor.stored import jacobian_by_slots
+from nnpx.descriptor.pulls import pulls
+from nnpx.descriptor.stored import jacobian_by_slots, pairs_of
 from nnpx.graph import AtomicGraph
 
 
@@ -51,12 +54,13 @@ def test_selecting_structures_keeps_their_stored_features(graph):
     torch.testing.assert_close(chosen.energy, whole.energy[order])
 
 
-def test_derivatives_gathered_into_one_block_say_what_they_say_in_their_place(graph, monkeypatch):
+def test_a_few_operations_on_a_copy_of_the_derivatives_say_what_they_say_pair_by_pair(graph, monkeypatch):
     potential = potential_for(graph).train()
     chosen = stored(graph, potential).select(torch.tensor([1, 0]))
     seen = []
-    for layout in (storage.in_place, storage.gathered):
-        monkeypatch.setattr(storage, "in_place", layout)
+    for on_a_gpu in (False, True):
+        if on_a_gpu:
+            as_on_a_gpu(monkeypatch)
         prediction = potential(chosen)
         gradient = torch.autograd.grad(
             prediction.forces.square().sum(), list(potential.parameters()), allow_unused=True, materialize_grads=True
@@ -64,6 +68,28 @@ def test_derivatives_gathered_into_one_block_say_what_they_say_in_their_place(gr
         seen.append([prediction.energy, prediction.forces, *gradient])
     for apart, together in zip(*seen, strict=True):
         torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("on_a_gpu", [False, True])
+def test_pulls_are_linear_in_the_slopes_of_several_energies(graph, monkeypatch, on_a_gpu):
+    if on_a_gpu:
+        as_on_a_gpu(monkeypatch)
+    pairs = pairs_of(stored(graph, potential_for(graph)))
+    few = replace(pairs, center=pairs.center[:9], place=pairs.place[:9], kind=pairs.kind[:9])
+    slopes = torch.randn(pairs.n_atoms, 2, pairs.n_features, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda one: pulls(one, few), slopes, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda one: pulls(one, few).square(), slopes, fast_mode=True)
+
+
+def test_what_no_neighbor_of_an_element_changes_is_not_stored():
+    graph = graph_of(ethanols(2))
+    kept = stored(graph, potential_for(graph))
+    assert kept.felt.shape[1] < 0.6 * kept.features.shape[1]
+    potential = potential_for(graph)
+    derivatives = potential.descriptor.jacobian(graph.edges(), potential.embedding(graph.species).detach())
+    pairs, whole = pairs_of(kept), torch.zeros_like(derivatives)
+    whole.scatter_(2, pairs.felt[pairs.kind][:, None].expand(-1, 3, -1), pairs.jacobian[pairs.place])
+    torch.testing.assert_close(whole, derivatives, rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("descriptor", ["acsf", "acsf_wide"])
@@ -75,3 +101,4 @@ def test_what_is_stored_of_a_few_centres_at_a_time_is_that_of_whole_structures(g
     apart = storage.store(graph, parts.descriptor, chemistry, torch.float64, derivatives=True)
     torch.testing.assert_close(apart.features, whole.features, rtol=0, atol=1e-12)
     torch.testing.assert_close(apart.jacobian, whole.jacobian, rtol=0, atol=1e-12)
+    torch.testing.assert_close(apart.felt, whole.felt)

@@ -1,6 +1,5 @@
 """Sums of products of rows, term by term: their value, and derivatives of any kind and order."""
 
-import numba
 import pytest
 import torch
 
@@ -74,18 +73,3 @@ def test_invariants_term_by_term_are_those_of_products_of_matrices(l_max, max_bo
     torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
     by_one, by_other = (torch.autograd.grad(values.square().sum(), moments)[0] for values in (one, other))
     torch.testing.assert_close(by_one, by_other, rtol=1e-11, atol=1e-11)
-
-
-def test_it_is_compiled_where_nothing_can_be_kept(monkeypatch):
-    compile_it = numba.njit
-
-    def without_a_place(*, cache: bool = False, **how):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return compile_it(**how)
-
-    monkeypatch.setattr(numba, "njit", without_a_place)
-    add = module._compiled(lambda values: values.fill(2.0))
-    values = rows(1).detach().numpy()
-    add(values)
-    assert (values == 2.0).all()

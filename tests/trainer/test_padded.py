@@ -9,14 +9,13 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from small import NUMBERS, carbons, ethanols
+from small import NUMBERS, as_on_a_gpu, carbons, ethanols
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nnpx.assembly import build_parts
 from nnpx.config import compose, conf_dir, instantiate
-from nnpx.descriptor import stored
 from nnpx.descriptor.stored import is_fixed, store
 from nnpx.graph import AtomicGraph
 from nnpx.loss import Loss
@@ -88,9 +87,10 @@ def test_nor_does_it_where_the_loss_asks_for_spread_or_noise(overrides):
     agree(*case(unlike(), "descriptor=moments", *overrides))
 
 
-@pytest.mark.parametrize("together", [stored.in_place, stored.gathered])
-def test_nor_does_it_change_what_is_stored(monkeypatch, together):
-    monkeypatch.setattr(stored, "in_place", together)  # as on a GPU
+@pytest.mark.parametrize("on_a_gpu", [False, True])
+def test_nor_does_it_change_what_is_stored(monkeypatch, on_a_gpu):
+    if on_a_gpu:
+        as_on_a_gpu(monkeypatch)
     agree(*case(unlike(), "descriptor=acsf", keep=True))
 
 
@@ -119,7 +119,7 @@ def operations(work: Callable[[], object]) -> list[tuple[Any, ...]]:
     [*([f"descriptor={one}"] for one in TRAINED), ["descriptor=acsf"], ["descriptor=moments", "loss=crps", "ensemble=shallow"]],
 )
 def test_an_update_reads_nothing_back_and_is_the_same_for_all_batches_of_a_shape(monkeypatch, overrides):
-    monkeypatch.setattr(stored, "in_place", stored.gathered)  # as on a GPU
+    as_on_a_gpu(monkeypatch)
     potential, loss, graph = case([*ethanols(6), *carbons(6)], *overrides, keep=overrides == ["descriptor=acsf"])
     train = padded(potential, graph)
     layouts = [train.layout(torch.tensor(chosen)) for chosen in ([0, 7, 1, 8], [9, 3, 10, 2])]

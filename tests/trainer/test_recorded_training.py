@@ -10,13 +10,12 @@ import torch
 from ase import Atoms
 from lightning_fabric import Fabric
 from pretended_cuda_graph import gpu  # noqa: F401  # a fixture
-from small import carbons, ethanols
+from small import as_on_a_gpu, carbons, ethanols
 from test_padded import case, padded, unlike
 from test_training import fit
 from torch import nn
 
 from nnpx.config import compose, instantiate
-from nnpx.descriptor import stored
 from nnpx.loss import Loss
 from nnpx.trainer.gradient import ComputedGradient, RecordedGradient
 
@@ -45,7 +44,7 @@ BATCHES = [[0, 3, 5, 4], [7, 6, 1, 2], [4, 0], [2, 1, 0, 7], [5, 6], [3, 2, 1, 6
 
 @pytest.mark.parametrize("overrides", [["descriptor=moments"], ["descriptor=moments_messages"], ["descriptor=nep"], ["descriptor=acsf"]])
 def test_a_recorded_update_is_the_computed_one_whatever_the_batch(monkeypatch, overrides):
-    monkeypatch.setattr(stored, "in_place", stored.gathered)  # as on a GPU
+    as_on_a_gpu(monkeypatch)
     recorded, computed = gradients(unlike(), *overrides, keep=overrides == ["descriptor=acsf"])
     for k, chosen in enumerate(BATCHES):
         found, expected = outcome(recorded, chosen, k / 6), outcome(computed, chosen, k / 6)
@@ -142,7 +141,7 @@ def test_moves_are_recorded_anew_where_other_states_are_loaded():
 
 def recorded_and_not(monkeypatch, tmp_path: Path, stop_after: int | None) -> list[np.ndarray]:
     """Curves of the same training with AdamW: coordinates that SOAP finds in a first gradient of low rank hang on its rounding."""
-    monkeypatch.setattr(stored, "in_place", stored.gathered)
+    as_on_a_gpu(monkeypatch)
     structures, curves, made = [*ethanols(8), *carbons(6)], [], []
     monkeypatch.setattr(
         "nnpx.trainer.loop.RecordedGradient", lambda *args, **words: made.append(RecordedGradient(*args, **words)) or made[-1]
