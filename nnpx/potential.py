@@ -94,7 +94,7 @@ class Potential(nn.Module):
 
     def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
         """Geometry with the mean 0 that it has in training, in units of its width there, or of the floor where that is larger."""
-        return (geometry - self.feature_mean.index_select(0, species)) / self.feature_std.index_select(0, species)
+        return (geometry - self.feature_mean.index_select(0, species)) * self.feature_std.reciprocal().index_select(0, species)
 
     def last_layer_features(
         self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]

@@ -4,6 +4,7 @@ A feature feels only some neighbours, a symmetry function those of its own two e
 element are left out here: for four elements six of ten.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,20 +106,19 @@ def slopes_at_once(pulls: Float[Tensor, "edge energy 3"], pairs: Pairs) -> Float
 
 def pulls_one_by_one(slopes: Float[Tensor, "atom energy feature"], pairs: Pairs) -> Float[Tensor, "edge energy 3"]:
     """As `pulls_at_once`, pair by pair where the derivatives lie: what a processor is good at."""
-    pulls = slopes.new_empty(len(pairs.place), slopes.shape[1], 3)
-    _add_pulls(slopes.detach().contiguous().numpy(), _arrays(pairs), pulls.numpy())
-    return pulls
+    return _pair_by_pair(_add_pulls, slopes, pairs, slopes.new_empty(len(pairs.place), slopes.shape[1], 3))
 
 
 def slopes_one_by_one(pulls: Float[Tensor, "edge energy 3"], pairs: Pairs) -> Float[Tensor, "atom energy feature"]:
     """As `slopes_at_once`, likewise."""
-    slopes = pulls.new_zeros(pairs.n_atoms, pulls.shape[1], pairs.n_features)
-    _add_slopes(pulls.detach().contiguous().numpy(), _arrays(pairs), slopes.numpy())
-    return slopes
+    return _pair_by_pair(_add_slopes, pulls, pairs, pulls.new_zeros(pairs.n_atoms, pulls.shape[1], pairs.n_features))
 
 
-def _arrays(pairs: Pairs) -> tuple[np.ndarray, ...]:
-    return tuple(one.numpy() for one in (pairs.jacobian, pairs.place, pairs.center, pairs.kind, pairs.felt))
+def _pair_by_pair(loop: Callable[..., None], given: Tensor, pairs: Pairs, outcome: Tensor) -> Tensor:
+    """What the loop makes of all pairs."""
+    arrays = tuple(one.numpy() for one in (pairs.jacobian, pairs.place, pairs.center, pairs.kind, pairs.felt))
+    loop(given.detach().contiguous().numpy(), arrays, outcome.numpy())
+    return outcome
 
 
 @compiled

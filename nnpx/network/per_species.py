@@ -15,11 +15,12 @@ from nnpx.wiring import Wired
 
 #: Up to this many atoms × elements it is faster to evaluate every network at every atom and to pick one (no index operations, no
 #: wait for a device) than to sort the atoms. Training records more operations per network, and sorting multiplies them by the elements.
-#: Measured on one core: with three elements 1.0 against 2.3 ms per training step for 9 atoms, 2.8 against 3.2 ms for 288, 9.8 against 6.7
-#: ms for 1000; energies and forces of four members, 264 inputs in float64, 3.7 against 5.2 ms for 9 atoms, 7.0 against 6.6 ms for 54,
-#: 11.6 against 8.6 ms for 108. On a GPU (H100, two elements) 12.0 against 17.8 ms with symmetry functions and 6.5 against 9.7 with moments
-#: for 999 atoms, 25.8 against 24.4 and 7.2 against 8.6 for 9,999; beyond, memory forbids, and in training nothing else can be recorded.
-STACKED_IN_TRAINING: Final = 1024
+#: Measured on one core: with four elements and 427 inputs 11.5 against 11.7 ms per update of 108 atoms, 16.7 against 15.1 ms of 216, 27.0
+#: against 21.0 of 432; with three elements and 264 inputs the two were equal at some 300 atoms; energies and forces of four members, 264
+#: inputs in float64, 3.7 against 5.2 ms for 9 atoms, 7.0 against 6.6 ms for 54, 11.6 against 8.6 ms for 108. On a GPU (H100, two elements)
+#: 12.0 against 17.8 ms with symmetry functions and 6.5 against 9.7 with moments for 999 atoms, 25.8 against 24.4 and 7.2 against 8.6 for
+#: 9,999; beyond, memory forbids, and in training nothing else can be recorded.
+STACKED_IN_TRAINING: Final = 640
 STACKED_IN_EVALUATION: Final = 128
 STACKED_ON_A_GPU: Final = 65536
 
@@ -101,7 +102,7 @@ class PerSpecies(Network):
     def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """Atoms grouped by element, each group through its own network."""
         order = torch.argsort(species)
-        groups = torch.split(geometry[order], torch.bincount(species, minlength=self.n_species).tolist())
+        groups = torch.split(geometry.index_select(0, order), torch.bincount(species, minlength=self.n_species).tolist())
         *weights, last = self.weights
         *biases, offset = self.biases
         outputs = []
@@ -110,4 +111,4 @@ class PerSpecies(Network):
             for weight, bias in zip(weights, biases, strict=True):
                 signal = self.activation(torch.addmm(bias[element], signal, weight[element]))
             outputs.append(torch.addmm(offset[element], signal, last[element]))
-        return torch.cat(outputs)[torch.argsort(order)]
+        return torch.cat(outputs).index_select(0, torch.argsort(order))
