@@ -103,8 +103,8 @@ def describe_structures(task: Task, prepared: Path) -> str:
         name: graph_from_list(read(prepared / f"{name}.extxyz"), numbers=task.numbers, cutoff=parts.cutoff_radius, where=f"{name}.extxyz")
         for name in ("train", "valid")
     }
-    megabytes = sum(stored_bytes(graph, parts.descriptor, trainer.dtype) for graph in graphs.values()) / 1e6
     fixed = is_fixed(parts.embedding, parts.descriptor)
+    megabytes = sum(_stored_bytes(graph, parts, trainer.dtype) for graph in graphs.values()) / 1e6 if fixed else 0.0
     fits = megabytes * 1e6 <= trainer.stored_descriptor_bytes
     if fixed and fits:
         graphs = {name: _stored(graph, parts, trainer.dtype, derivatives=True) for name, graph in graphs.items()}
@@ -184,10 +184,11 @@ def forget_graphs(task: Task) -> None:
 
 
 def _stored(graph: AtomicGraph, parts: Parts, dtype: torch.dtype, *, derivatives: bool) -> AtomicGraph:
-    wide = graph.cast(torch.float64)
-    with torch.no_grad():
-        chemistry = parts.embedding(graph.species)
-    return store(wide, parts.descriptor, chemistry, dtype, derivatives=derivatives)
+    return store(graph.cast(torch.float64), parts.descriptor, parts.embedding(graph.species).detach(), dtype, derivatives=derivatives)
+
+
+def _stored_bytes(graph: AtomicGraph, parts: Parts, dtype: torch.dtype) -> int:
+    return stored_bytes(graph.cast(torch.float64), parts.descriptor, parts.embedding(graph.species).detach(), dtype)
 
 
 def _graph_file(task: Task, name: str) -> Path:

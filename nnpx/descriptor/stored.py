@@ -71,10 +71,11 @@ def is_fixed(*modules: torch.nn.Module) -> bool:
     return not any(parameter.requires_grad for module in modules for parameter in module.parameters())
 
 
-def stored_bytes(graph: AtomicGraph, descriptor: Descriptor, dtype: torch.dtype) -> int:
-    """Memory that the features and derivatives of a graph take, bytes."""
-    rows = graph.n_atoms * (1 + 3 * _n_slots(graph))
-    return rows * descriptor.n_features * dtype.itemsize
+def stored_bytes(graph: AtomicGraph, descriptor: Descriptor, chemistry: Float[Tensor, "atom channel"], dtype: torch.dtype) -> int:
+    """Memory that the features and derivatives of a graph take, bytes, if elsewhere neighbours are felt as in its first structures."""
+    some = graph.select(next(graph.batches(ATOMS_AT_A_TIME)))
+    kept = store(some, descriptor, chemistry[: some.n_atoms], dtype, derivatives=True).felt.shape[1]
+    return graph.n_atoms * (descriptor.n_features + 3 * _n_slots(graph) * kept) * dtype.itemsize
 
 
 def store(

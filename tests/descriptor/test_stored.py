@@ -92,6 +92,13 @@ def test_what_no_neighbor_of_an_element_changes_is_not_stored():
     torch.testing.assert_close(whole, derivatives, rtol=0, atol=1e-14)
 
 
+def test_the_memory_that_it_takes_is_known_before(graph):
+    potential = potential_for(graph)
+    kept, chemistry = stored(graph, potential), potential.embedding(graph.species).detach()
+    said = storage.stored_bytes(graph, potential.descriptor, chemistry, torch.float64)
+    assert said == kept.features.nbytes + kept.jacobian.nbytes
+
+
 @pytest.mark.parametrize("descriptor", ["acsf", "acsf_wide"])
 def test_what_is_stored_of_a_few_centres_at_a_time_is_that_of_whole_structures(graph, descriptor, monkeypatch):
     parts = build_parts(compose([f"descriptor={descriptor}"]), numbers=NUMBERS, seed=0)
