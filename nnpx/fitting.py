@@ -13,13 +13,13 @@ from nnpx.assembly import Parts, build_parts
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.reader import read
 from nnpx.derivatives import forces_and_stress
-from nnpx.descriptor.stored import is_fixed, store, stored_bytes
+from nnpx.descriptor.stored import TooLargeError, is_fixed, store
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.prior import Prior
 from nnpx.prior.zero import Zero
-from nnpx.provenance import code_fingerprint
+from nnpx.provenance import code_fingerprint, version
 from nnpx.reduce import sum_atoms_to_structures
 from nnpx.statistics import measure_scales
 from nnpx.targets import trusted_code
@@ -84,7 +84,17 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
     """
     nodes = {node: config[node] for node in NODES}
     n_heads = instantiate(config["ensemble"]).n_heads
-    made_of = [nodes, n_heads, config["seed"], card["md5"], card["isolated_atoms"], code_fingerprint(), trusted_code(), torch.__version__]
+    made_of = [
+        nodes,
+        n_heads,
+        config["seed"],
+        card["md5"],
+        card["isolated_atoms"],
+        code_fingerprint(),
+        trusted_code(),
+        torch.__version__,
+        version("numba"),
+    ]
     key = fingerprint(*made_of, *([] if initial is None else [md5(initial)]))
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
     ensemble = {"ensemble": config["ensemble"]}
@@ -104,18 +114,18 @@ def describe_structures(task: Task, prepared: Path) -> str:
         for name in ("train", "valid")
     }
     fixed = is_fixed(parts.embedding, parts.descriptor)
-    megabytes = sum(_stored_bytes(graph, parts, trainer.dtype) for graph in graphs.values()) / 1e6 if fixed else 0.0
-    fits = megabytes * 1e6 <= trainer.stored_descriptor_bytes
-    if fixed and fits:
-        graphs = {name: _stored(graph, parts, trainer.dtype, derivatives=True) for name, graph in graphs.items()}
+    stored = _stored_with_derivatives(graphs, parts, trainer) if fixed else None
+    graphs = stored or graphs
     for name, graph in graphs.items():
         _graph_file(task, name).parent.mkdir(parents=True, exist_ok=True)
         torch.save(graph.cast(trainer.dtype).to_dict(), _graph_file(task, name))
     n_features, remark = parts.descriptor.n_features, parts.descriptor.remark
     end = f"; {remark}" if remark else ""
-    if fixed and fits:
+    if stored:
+        megabytes = sum(graph.features.nbytes + graph.jacobian.nbytes for graph in stored.values()) / 1e6
         return f"{n_features} features and their derivatives stored once for all epochs and members: {megabytes:.0f} MB{end}"
-    why = f"{megabytes:.0f} MB exceed trainer.stored_descriptor_MB" if fixed else "the descriptor is trained"
+    limit = trainer.stored_descriptor_bytes / 1e6
+    why = f"stored they would take more than trainer.stored_descriptor_MB={limit:g}" if fixed else "the descriptor is trained"
     return f"{n_features} features computed in every update: {why}{end}"
 
 
@@ -183,12 +193,22 @@ def forget_graphs(task: Task) -> None:
         _graph_file(task, name).unlink(missing_ok=True)
 
 
-def _stored(graph: AtomicGraph, parts: Parts, dtype: torch.dtype, *, derivatives: bool) -> AtomicGraph:
-    return store(graph.cast(torch.float64), parts.descriptor, parts.embedding(graph.species).detach(), dtype, derivatives=derivatives)
+def _stored(graph: AtomicGraph, parts: Parts, dtype: torch.dtype, *, derivatives: bool, most_bytes: int | float = math.inf) -> AtomicGraph:
+    chemistry = parts.embedding(graph.species).detach()
+    return store(graph.cast(torch.float64), parts.descriptor, chemistry, dtype, derivatives=derivatives, most_bytes=most_bytes)
 
 
-def _stored_bytes(graph: AtomicGraph, parts: Parts, dtype: torch.dtype) -> int:
-    return stored_bytes(graph.cast(torch.float64), parts.descriptor, parts.embedding(graph.species).detach(), dtype)
+def _stored_with_derivatives(graphs: dict[str, AtomicGraph], parts: Parts, trainer: Trainer) -> dict[str, AtomicGraph] | None:
+    """None where they take more memory than they may."""
+    stored: dict[str, AtomicGraph] = {}
+    left = trainer.stored_descriptor_bytes
+    try:
+        for name, graph in graphs.items():
+            stored[name] = _stored(graph, parts, trainer.dtype, derivatives=True, most_bytes=left)
+            left -= stored[name].features.nbytes + stored[name].jacobian.nbytes
+    except TooLargeError:
+        return None
+    return stored
 
 
 def _graph_file(task: Task, name: str) -> Path:

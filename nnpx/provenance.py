@@ -10,7 +10,21 @@ from pathlib import Path
 from typing import Final
 
 #: the packages whose versions can change a number
-PACKAGES: Final = ("nnpx", "torch", "torch-geometric", "numpy", "scipy", "ase", "vesin", "tblite", "hydra-core", "dvc", "mlflow")
+PACKAGES: Final = (
+    "nnpx",
+    "torch",
+    "torch-geometric",
+    "numpy",
+    "numba",
+    "llvmlite",
+    "scipy",
+    "ase",
+    "vesin",
+    "tblite",
+    "hydra-core",
+    "dvc",
+    "mlflow",
+)
 
 #: files that decide a result even before they are added to git
 CODE: Final = ("*.py", "*.yaml")

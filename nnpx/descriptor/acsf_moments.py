@@ -86,7 +86,7 @@ class AcsfMoments(Descriptor):
         """G2 of every channel, then G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
         inside, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
         radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), edges.n_atoms).flatten(1)
-        e, p, q = chemistry[near.neighbor], self.channel_p, self.channel_q
+        e, p, q = chemistry.index_select(0, near.neighbor), self.channel_p, self.channel_q
         moments = self.moments(near, chemistry)
         spectrum = self.sum_over_m(moments[:, :, p] * moments[:, :, q])
         itself = sum_of_outer_products(e[:, p] * e[:, q], self.narrow_shells(near.distance).square(), edges.n_atoms)

@@ -2,23 +2,52 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, cast, final
 
 import numba
+import numpy as np
 import torch
+from filelock import FileLock
 
-#: what is summed may be summed in the order of the processor's liking, the same in every call
+#: What is summed may be summed in the order of the processor's liking, the same in every call. Numba keeps what it compiled by the file of
+#: the loop: whoever changes this has to delete its caches, `__pycache__/*.nb*`.
 _HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """A loop over arrays, compiled by Numba, which reads its code: once for a machine and precision, kept where it finds a place."""
-    code = inspect.unwrap(function)
-    try:
-        quick: Callable[..., None] = numba.njit(cache=True, **_HOW)(code)
-    except RuntimeError:  # nowhere to keep it
-        quick = numba.njit(**_HOW)(code)
-    return quick
+@final
+class Loop:
+    """A loop over arrays, compiled by Numba, which reads its code: once for a machine and precision, kept where it finds a place.
+
+    Args:
+        function: the loop; its first array says the precision.
+    """
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self._code = inspect.unwrap(function)
+        self._ready: dict[np.dtype, Callable[..., None]] = {}
+
+    def __call__(self, *arrays: Any) -> None:
+        """Run it, compiled."""
+        precision = arrays[0].dtype
+        if precision not in self._ready:
+            self._ready[precision] = self._compiled(arrays)
+        self._ready[precision](*arrays)
+
+    def _compiled(self, arrays: tuple[Any, ...]) -> Callable[..., None]:
+        """For arrays like these; one process at a time, as what several keep at once is mixed up."""
+        quick: Any
+        types = tuple(map(numba.typeof, arrays))
+        try:
+            quick = numba.njit(cache=True, **_HOW)(self._code)
+            place = Path(quick.stats.cache_path)
+            place.mkdir(parents=True, exist_ok=True)
+            with FileLock(place / f"{self._code.__name__}.lock"):
+                quick.compile(types)
+        except (RuntimeError, OSError):  # nowhere to keep it
+            quick = numba.njit(**_HOW)(self._code)
+            quick.compile(types)
+        return cast("Callable[..., None]", quick)
 
 
 def with_known_signature(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:

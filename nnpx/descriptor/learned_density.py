@@ -130,7 +130,7 @@ class Invariants(nn.Module):
         """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
         _, n_atoms, n_densities = moments.shape
         columns = moments.flatten(1)
-        scalars = self.as_matrices(columns) if columns.is_cuda else self.term_by_term(columns)
+        scalars = self.term_by_term(columns) if columns.device.type == "cpu" else self.as_matrices(columns)
         return torch.cat([columns[:1], scalars]).view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)
 
     def term_by_term(self, columns: Float[Tensor, "component column"]) -> Float[Tensor, "invariant column"]:

@@ -1,7 +1,7 @@
 """How energies pull at the pairs of atoms, by the derivatives of features: Σ_f (∂E/∂G_if) (∂G_if/∂r_ij).
 
 A feature feels only some neighbours, a symmetry function those of its own two elements. Derivatives that are zero for all neighbours of an
-element are left out here: for four elements six of ten.
+element are left out here: for symmetry functions of four elements six of ten.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.descriptor.compiled import compiled, with_known_signature
+from nnpx.descriptor.compiled import Loop, with_known_signature
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Pairs:
         return self.center[:, None] * self.n_features + self.felt.index_select(0, self.kind)
 
 
-def pulls(slopes: Float[Tensor, "atom energy feature"], pairs: Pairs) -> Float[Tensor, "edge energy 3"]:
+def pull_at_pairs(slopes: Float[Tensor, "atom energy feature"], pairs: Pairs) -> Float[Tensor, "edge energy 3"]:
     """∂E/∂r_ij of several energies with slopes ∂E/∂G; differentiable in these."""
     of_pairs: Tensor = _Pulls.apply(slopes, pairs)  # type: ignore[no-untyped-call]  # as torch has it
     return of_pairs
@@ -46,7 +46,7 @@ class _Pulls(torch.autograd.Function):
 
     @staticmethod
     def forward(slopes: Tensor, pairs: Pairs) -> Tensor:
-        return pulls_at_once(slopes, pairs) if slopes.is_cuda else pulls_one_by_one(slopes, pairs)
+        return pulls_one_by_one(slopes, pairs) if slopes.device.type == "cpu" else pulls_at_once(slopes, pairs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Pairs], output: Tensor) -> None:
@@ -64,11 +64,11 @@ class _Pulls(torch.autograd.Function):
 
 @with_known_signature
 class _Slopes(torch.autograd.Function):
-    """The adjoint of `pulls`: from the pairs back to the features."""
+    """The adjoint of `pull_at_pairs`: from the pairs back to the features."""
 
     @staticmethod
     def forward(pulls: Tensor, pairs: Pairs) -> Tensor:
-        return slopes_at_once(pulls, pairs) if pulls.is_cuda else slopes_one_by_one(pulls, pairs)
+        return slopes_one_by_one(pulls, pairs) if pulls.device.type == "cpu" else slopes_at_once(pulls, pairs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Pairs], output: Tensor) -> None:
@@ -76,7 +76,7 @@ class _Slopes(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return pulls(grads[0], ctx.pairs), None
+        return pull_at_pairs(grads[0], ctx.pairs), None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, pulls: Tensor, pairs: Pairs) -> tuple[Tensor, int]:
@@ -93,8 +93,8 @@ def _with_more_energies(function: Any, dim: int, values: Tensor, pairs: Pairs) -
 def pulls_at_once(slopes: Float[Tensor, "atom energy feature"], pairs: Pairs) -> Float[Tensor, "edge energy 3"]:
     """Σ_f (∂E/∂G_if) (∂G_if/∂r_ij) in a few operations on a copy of the derivatives: what a GPU is good at."""
     column = pairs.column
-    felt = slopes.transpose(0, 1).flatten(1).index_select(1, column.flatten()).view(slopes.shape[1], *column.shape)
-    return torch.bmm(felt.transpose(0, 1), pairs.jacobian.index_select(0, pairs.place).mT)
+    of_pairs = slopes.transpose(0, 1).flatten(1).index_select(1, column.flatten()).view(slopes.shape[1], *column.shape)
+    return torch.bmm(of_pairs.transpose(0, 1), pairs.jacobian.index_select(0, pairs.place).mT)
 
 
 def slopes_at_once(pulls: Float[Tensor, "edge energy 3"], pairs: Pairs) -> Float[Tensor, "atom energy feature"]:
@@ -121,7 +121,7 @@ def _pair_by_pair(loop: Callable[..., None], given: Tensor, pairs: Pairs, outcom
     return outcome
 
 
-@compiled
+@Loop
 def _add_pulls(slopes: np.ndarray, pairs: tuple[np.ndarray, ...], pulls: np.ndarray) -> None:
     jacobian, place, center, kind, felt = pairs
     n_energies, n_kept = pulls.shape[1], felt.shape[1]
@@ -143,7 +143,7 @@ def _add_pulls(slopes: np.ndarray, pairs: tuple[np.ndarray, ...], pulls: np.ndar
             pulls[edge, energy, 0], pulls[edge, energy, 1], pulls[edge, energy, 2] = x, y, z
 
 
-@compiled
+@Loop
 def _add_slopes(pulls: np.ndarray, pairs: tuple[np.ndarray, ...], slopes: np.ndarray) -> None:
     jacobian, place, center, kind, felt = pairs
     n_energies, n_kept = pulls.shape[1], felt.shape[1]

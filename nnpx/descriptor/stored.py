@@ -9,15 +9,17 @@ so training costs one small sum per edge instead of the descriptor and its backw
 as a symmetry function of two other elements is, is not stored.
 """
 
+import math
 from typing import Any, Final, final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.descriptor import Descriptor, Pull, linearised
 from nnpx.descriptor.compiled import with_known_signature
-from nnpx.descriptor.pulls import Pairs, pulls
+from nnpx.descriptor.pulls import Pairs, pull_at_pairs
 from nnpx.graph import AtomicGraph, Edges
 
 #: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
@@ -25,7 +27,13 @@ ATOMS_AT_A_TIME: Final = 64
 
 
 def pairs_of(graph: AtomicGraph) -> Pairs:
-    """Those of some structures of a set."""
+    """Those of some structures of a set.
+
+    Raises:
+        ValueError: the features were stored without their derivatives.
+    """
+    if len(graph.felt) == 0 and len(graph.center) > 0:
+        raise ValueError("the features of this graph were stored without their derivatives, which forces need: store(…, derivatives=True)")
     row = torch.arange(graph.n_atoms, device=graph.row.device) + (graph.row - graph.atom_start[:-1]).index_select(0, graph.owner)
     return Pairs(
         jacobian=graph.jacobian.flatten(0, 1),
@@ -63,7 +71,7 @@ class _StoredFeatures(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return pulls(grads[0][:, None, :], ctx.pairs)[:, 0], None, None
+        return pull_at_pairs(grads[0][:, None, :], ctx.pairs)[:, 0], None, None
 
 
 def is_fixed(*modules: torch.nn.Module) -> bool:
@@ -71,23 +79,29 @@ def is_fixed(*modules: torch.nn.Module) -> bool:
     return not any(parameter.requires_grad for module in modules for parameter in module.parameters())
 
 
-def stored_bytes(graph: AtomicGraph, descriptor: Descriptor, chemistry: Float[Tensor, "atom channel"], dtype: torch.dtype) -> int:
-    """Memory that the features and derivatives of a graph take, bytes, if elsewhere neighbours are felt as in its first structures."""
-    some = graph.select(next(graph.batches(ATOMS_AT_A_TIME)))
-    kept = store(some, descriptor, chemistry[: some.n_atoms], dtype, derivatives=True).felt.shape[1]
-    return graph.n_atoms * (descriptor.n_features + 3 * _n_slots(graph) * kept) * dtype.itemsize
+class TooLargeError(Exception):
+    """What is to be stored takes more memory than it may."""
 
 
 def store(
-    graph: AtomicGraph, descriptor: Descriptor, chemistry: Float[Tensor, "atom channel"], dtype: torch.dtype, *, derivatives: bool
+    graph: AtomicGraph,
+    descriptor: Descriptor,
+    chemistry: Float[Tensor, "atom channel"],
+    dtype: torch.dtype,
+    *,
+    derivatives: bool,
+    most_bytes: int | float = math.inf,
 ) -> AtomicGraph:
     """The graph with the features of `descriptor` and, where asked for, their derivatives; computed in the graph's own precision.
 
     A few atoms are evaluated at a time, so that the triplets of a large structure, let alone a large set, are never in memory together.
+
+    Raises:
+        TooLargeError: features and derivatives take more memory than `most_bytes`; as soon as that is known.
     """
     features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
     of_species = chemistry.new_zeros(int(graph.species.max()) + 1, chemistry.shape[1]).index_copy(0, graph.species, chemistry)
-    found = _Derivatives(len(of_species), descriptor.n_features, dtype)
+    found = _Derivatives(graph, len(of_species), descriptor.n_features, dtype)
     with torch.no_grad():
         for structures in graph.batches(ATOMS_AT_A_TIME):
             some = graph.select(structures)
@@ -98,53 +112,63 @@ def store(
                 first += block.n_centers
                 if derivatives:
                     found.add(descriptor.jacobian(block.edges, own).to(dtype), block.species[block.edges.neighbor])
-    jacobian, felt = found.by_slot(graph) if derivatives else (graph.jacobian.to(dtype), graph.felt)
+                    if found.n_bytes + features.nbytes > most_bytes:
+                        raise TooLargeError
+    jacobian, felt = found.by_slot() if derivatives else (graph.jacobian.to(dtype), graph.felt)
     return graph.with_(features=features, jacobian=jacobian, felt=felt, row=graph.atom_start[:-1])
 
 
 @final
 class _Derivatives:
-    """Derivatives of consecutive pairs, without those of features that do not feel a neighbour of their species.
+    """Derivatives of the pairs of a graph, one after the other, without those of features that do not feel a neighbour of its species.
 
     Args:
+        graph: whose pairs they are.
         n_species: how many species there are.
         n_features: how many features.
         dtype: precision in which they are kept.
     """
 
-    def __init__(self, n_species: int, n_features: int, dtype: torch.dtype) -> None:
+    def __init__(self, graph: AtomicGraph, n_species: int, n_features: int, dtype: torch.dtype) -> None:
+        self._shape, self._dtype = (graph.n_atoms, _n_slots(graph), 3), dtype
+        self._place = graph.center * self._shape[1] + graph.slot
         self._feels = torch.zeros(n_species, n_features, dtype=torch.bool)
-        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []  # with the species of their neighbours, and what felt these until then
-        self._dtype = dtype
+        self._felt: list[list[int]] = [[] for _ in range(n_species)]  # in the order in which it was found, so that none moves
+        self._parts: list[Tensor] = []
 
     @property
-    def felt(self) -> Int[Tensor, "species kept"]:
-        """The features that feel each species, filled up with others where some species is felt by more."""
-        return (~self._feels).char().argsort(dim=1, stable=True)[:, : int(self._feels.sum(1).max())]
+    def _n_kept(self) -> int:
+        return max(map(len, self._felt))
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that all derivatives take, with what is known so far of the features that feel a neighbour."""
+        return math.prod(self._shape) * self._n_kept * self._dtype.itemsize
 
     def add(self, jacobian: Float[Tensor, "edge 3 feature"], kind: Int[Tensor, " edge"]) -> None:
-        """The next ones."""
+        """Those of the pairs that follow, with the species of the neighbours."""
         feels = torch.zeros(self._feels.shape).index_add(0, kind, (jacobian != 0).any(1).float()) > 0
+        for species, feature in (feels & ~self._feels).nonzero().tolist():
+            self._felt[species].append(feature)
         self._feels = self._feels | feels
-        self._parts.append((_taken(jacobian, self.felt, kind), kind, self.felt))
+        filled = torch.arange(self._n_kept) < torch.tensor([len(one) for one in self._felt])[:, None]
+        kept = jacobian.gather(2, self._table()[kind][:, None].expand(-1, 3, -1))
+        self._parts.append(kept * filled[kind][:, None])
 
-    def by_slot(self, graph: AtomicGraph) -> tuple[Float[Tensor, "atom slot 3 kept"], Int[Tensor, "species kept"]]:
-        """All of them by centre and slot, and what features they are of."""
-        felt, n_slots = self.felt, _n_slots(graph)
-        jacobian = torch.zeros(graph.n_atoms * n_slots, 3, felt.shape[1], dtype=self._dtype)
-        place, first = graph.center * n_slots + graph.slot, 0
-        for values, kind, known in self._parts:
-            if not torch.equal(known, felt):
-                whole = values.new_zeros(len(kind), 3, self._feels.shape[1])
-                values = _taken(whole.scatter(2, known[kind][:, None].expand_as(values), values), felt, kind)
-            jacobian[place[first : first + len(kind)]] = values
-            first += len(kind)
-        return jacobian.view(graph.n_atoms, n_slots, 3, -1), felt
+    def by_slot(self) -> tuple[Float[Tensor, "atom slot 3 kept"], Int[Tensor, "species kept"]]:
+        """All of them by centre and slot, and the features by species; where a species is felt by fewer, zeros of the first feature."""
+        numbers = np.zeros((self._shape[0] * self._shape[1], 3, self._n_kept), torch.empty(0, dtype=self._dtype).numpy().dtype)
+        jacobian = torch.from_numpy(numbers)  # which take memory only once they are written to
+        end = len(self._place)
+        while self._parts:
+            part = self._parts.pop()
+            jacobian[self._place[end - len(part) : end], :, : part.shape[2]] = part
+            end -= len(part)
+        return jacobian.view(*self._shape, self._n_kept), self._table()
 
-
-def _taken(jacobian: Float[Tensor, "edge 3 feature"], felt: Int[Tensor, "species kept"], kind: Int[Tensor, " edge"]) -> Tensor:
-    """What the neighbours of each species are felt by."""
-    return jacobian.gather(2, felt[kind][:, None].expand(-1, 3, -1))
+    def _table(self) -> Int[Tensor, "species kept"]:
+        rows = [one + [0] * (self._n_kept - len(one)) for one in self._felt]
+        return torch.tensor(rows, dtype=torch.long).view(len(rows), self._n_kept)
 
 
 def _n_slots(graph: AtomicGraph) -> int:

@@ -7,8 +7,9 @@ terms are added one by one, to as many columns as the cache holds. The derivativ
 same terms: so is that of the derivative.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -16,10 +17,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.descriptor.compiled import compiled, with_known_signature
+from nnpx.descriptor.compiled import Loop, with_known_signature
 
 #: columns at a time: rows of this length lie in the cache while all terms are added
 _COLUMNS: Final = 256
+#: what torch knows of the operation goes with this
+_LIBRARY: Final[list[torch.library.Library]] = []
 
 
 @final
@@ -63,7 +66,7 @@ def _in_order(place: Int[Tensor, "3 term"], coefficient: Float[Tensor, " term"],
 
 
 def sums_of_products(left: Float[Tensor, "left column"], right: Float[Tensor, "right column"], terms: Terms) -> Float[Tensor, "out column"]:
-    """Z(L, R), on a processor; it can be differentiated any number of times."""
+    """Z(L, R), on a processor; it can be differentiated backward any number of times, and forward once."""
     sums: Tensor = _Bilinear.apply(left, right, terms)  # type: ignore[no-untyped-call]  # as torch has it
     return sums
 
@@ -146,17 +149,23 @@ def _side_by_side(rows: Tensor, dim: int | None, n: int) -> Float[Tensor, "row c
 
 
 def _evaluated(left: Tensor, right: Tensor, terms: Terms) -> Tensor:
-    sums: Tensor = torch.ops.nnpx.sums_of_products.default(left, right, terms.place, terms.coefficient, terms.n_rows[0])
+    sums: Tensor = _operation()(left, right, terms.place, terms.coefficient, terms.n_rows[0])
     return sums
 
 
-# An operation of torch's own kind, so that recordings, which see no Python, note it as one.
-_LIBRARY: Final = torch.library.Library("nnpx", "FRAGMENT")
-_LIBRARY.define("sums_of_products(Tensor left, Tensor right, Tensor place, Tensor coefficient, int n_rows) -> Tensor")
+@cache
+def _operation() -> Callable[..., Tensor]:
+    """An operation of torch's own kind, so that recordings, which see no Python, note it as one."""
+    _LIBRARY.append(torch.library.Library("nnpx", "FRAGMENT"))
+    _LIBRARY[0].define("sums_of_products(Tensor left, Tensor right, Tensor place, Tensor coefficient, int n_rows) -> Tensor")
+    _LIBRARY[0].impl("sums_of_products", _on_processor, "CPU")
+    _LIBRARY[0].impl("sums_of_products", _shape, "Meta")
+    operation: Callable[..., Tensor] = torch.ops.nnpx.sums_of_products.default
+    return operation
 
 
 def _on_processor(left: Tensor, right: Tensor, place: Tensor, coefficient: Tensor, n_rows: int) -> Tensor:
-    sums = left.new_empty(n_rows, left.shape[1])
+    sums = _shape(left, right, place, coefficient, n_rows)
     one, other = left.detach().contiguous().numpy(), right.detach().contiguous().numpy()
     _add_terms(one, other, place.numpy(), coefficient.numpy(), sums.numpy())
     return sums
@@ -166,11 +175,7 @@ def _shape(left: Tensor, right: Tensor, place: Tensor, coefficient: Tensor, n_ro
     return left.new_empty(n_rows, left.shape[1])
 
 
-_LIBRARY.impl("sums_of_products", _on_processor, "CPU")
-_LIBRARY.impl("sums_of_products", _shape, "Meta")
-
-
-@compiled
+@Loop
 def _add_terms(left: np.ndarray, right: np.ndarray, place: np.ndarray, coefficient: np.ndarray, sums: np.ndarray) -> None:
     n_columns = sums.shape[1]
     for start in range(0, n_columns, _COLUMNS):

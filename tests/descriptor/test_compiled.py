@@ -2,20 +2,31 @@
 
 import numba
 import numpy as np
+import pytest
 
-from nnpx.descriptor.compiled import compiled
+from nnpx.descriptor.compiled import Loop
 
 
-def test_it_is_compiled_where_nothing_can_be_kept(monkeypatch):
-    compile_it = numba.njit
+def fill(values, number):
+    for k in range(len(values)):
+        values[k] = number
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cannot cache function: no locator available"), OSError("disk full"), None])
+def test_it_is_compiled_where_it_can_be_kept_and_where_it_cannot(monkeypatch, tmp_path, error):
+    compile_it, kept = numba.njit, []
 
     def without_a_place(*, cache: bool = False, **how):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return compile_it(**how)
+        kept.append(cache)
+        if cache and error:
+            raise error
+        return compile_it(cache=cache, **how)
 
     monkeypatch.setattr(numba, "njit", without_a_place)
-    add = compiled(lambda values: values.fill(2.0))
-    values = np.zeros(3)
-    add(values)
-    assert (values == 2.0).all()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    loop = Loop(fill)
+    for precision in (np.float64, np.float32):
+        values = np.zeros(3, precision)
+        loop(values, 2.0)
+        assert (values == 2.0).all()
+    assert kept == ([True, False] * 2 if error else [True, True])

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ase import Atoms
 from small import NUMBERS, as_on_a_gpu, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.assembly import build_parts
 from nnpx.config import compose
 from nnpx.descriptor import stored as storage
-from nnpx.descriptor.pulls import pulls
+from nnpx.descriptor.pulls import pull_at_pairs
 from nnpx.descriptor.stored import jacobian_by_slots, pairs_of
 from nnpx.graph import AtomicGraph
 
@@ -77,8 +78,11 @@ def test_pulls_are_linear_in_the_slopes_of_several_energies(graph, monkeypatch, 
     pairs = pairs_of(stored(graph, potential_for(graph)))
     few = replace(pairs, center=pairs.center[:9], place=pairs.place[:9], kind=pairs.kind[:9])
     slopes = torch.randn(pairs.n_atoms, 2, pairs.n_features, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda one: pulls(one, few), slopes, fast_mode=True)
-    assert torch.autograd.gradgradcheck(lambda one: pulls(one, few).square(), slopes, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda one: pull_at_pairs(one, few), slopes, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda one: pull_at_pairs(one, few).square(), slopes, fast_mode=True)
+    batches = torch.randn(pairs.n_atoms, 3, 2, pairs.n_features, dtype=torch.float64)
+    together = torch.vmap(lambda one: pull_at_pairs(one, pairs), in_dims=1)(batches)
+    torch.testing.assert_close(together, torch.stack([pull_at_pairs(one, pairs) for one in batches.unbind(1)]))
 
 
 def test_what_no_neighbor_of_an_element_changes_is_not_stored():
@@ -92,11 +96,35 @@ def test_what_no_neighbor_of_an_element_changes_is_not_stored():
     torch.testing.assert_close(whole, derivatives, rtol=0, atol=1e-14)
 
 
-def test_the_memory_that_it_takes_is_known_before(graph):
+def test_what_later_structures_feel_is_stored_as_well():
+    graph = graph_of([*carbons(2), *ethanols(3)])  # carbon alone for more atoms than are described together
+    potential = potential_for(graph).eval()
+    live, kept = potential(graph), potential(stored(graph, potential))
+    torch.testing.assert_close(kept.forces, live.forces, rtol=0, atol=1e-11)
+
+
+def test_structures_without_pairs_have_no_forces():
+    graph = graph_of([Atoms("H"), Atoms("O", positions=[[1.0, 2.0, 3.0]])])
+    potential = potential_for(graph_of(ethanols(3))).eval()
+    assert not potential(stored(graph, potential)).forces.any()
+
+
+def test_it_stops_where_it_takes_more_memory_than_it_may(graph):
     potential = potential_for(graph)
     kept, chemistry = stored(graph, potential), potential.embedding(graph.species).detach()
-    said = storage.stored_bytes(graph, potential.descriptor, chemistry, torch.float64)
-    assert said == kept.features.nbytes + kept.jacobian.nbytes
+    n_bytes = kept.features.nbytes + kept.jacobian.nbytes
+    again = storage.store(graph, potential.descriptor, chemistry, torch.float64, derivatives=True, most_bytes=n_bytes)
+    torch.testing.assert_close(again.jacobian, kept.jacobian)
+    with pytest.raises(storage.TooLargeError):
+        storage.store(graph, potential.descriptor, chemistry, torch.float64, derivatives=True, most_bytes=n_bytes - 1)
+
+
+def test_forces_from_features_without_derivatives_are_refused(graph):
+    potential = potential_for(graph)
+    chemistry = potential.embedding(graph.species).detach()
+    described = storage.store(graph, potential.descriptor, chemistry, torch.float64, derivatives=False)
+    with pytest.raises(ValueError, match="without their derivatives"):
+        potential(described)
 
 
 @pytest.mark.parametrize("descriptor", ["acsf", "acsf_wide"])
