@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 from small import NUMBERS, as_on_a_gpu, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.assembly import build_parts
@@ -96,8 +97,17 @@ def test_what_no_neighbor_of_an_element_changes_is_not_stored():
     torch.testing.assert_close(whole, derivatives, rtol=0, atol=1e-14)
 
 
-def test_what_later_structures_feel_is_stored_as_well():
-    graph = graph_of([*carbons(2), *ethanols(3)])  # carbon alone for more atoms than are described together
+def test_what_later_structures_feel_is_stored_as_well(monkeypatch):
+    monkeypatch.setattr(storage, "ATOMS_AT_A_TIME", 3)  # so that there is carbon alone at first
+    graph = graph_of([*carbons(2), *ethanols(3)])
+    potential = potential_for(graph).eval()
+    live, kept = potential(graph), potential(stored(graph, potential))
+    torch.testing.assert_close(kept.forces, live.forces, rtol=0, atol=1e-11)
+
+
+def test_an_element_may_be_felt_by_fewer_features_than_others():
+    graph = graph_of([molecule("HCOOH")[[0, 1, 2, 3]]])  # without the second hydrogen, so that no pair of hydrogens is felt
+    assert graph.species.bincount().tolist() == [1, 1, 2]
     potential = potential_for(graph).eval()
     live, kept = potential(graph), potential(stored(graph, potential))
     torch.testing.assert_close(kept.forces, live.forces, rtol=0, atol=1e-11)
