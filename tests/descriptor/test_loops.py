@@ -1,4 +1,4 @@
-"""What is compiled, where it can be kept and where it cannot."""
+"""Compiled loops, where they can be kept and where they cannot."""
 
 import numba
 import numpy as np
