@@ -24,10 +24,11 @@ def test_it_is_compiled_where_it_can_be_kept_and_where_it_cannot(monkeypatch, tm
         return compile_it(*code, cache=cache, **how)
 
     monkeypatch.setattr(numba, "njit", without_a_place)
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     loop = Loop(fill)
     for precision in (np.float64, np.float32):
         values = np.zeros(3, precision)
         loop(values, 2.0)
         assert (values == 2.0).all()
     assert kept == ([True, False] * 2 if error else [True, True])
+    assert len(list(tmp_path.rglob("*.nbc"))) == (0 if error else 2)

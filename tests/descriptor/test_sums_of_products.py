@@ -1,4 +1,4 @@
-"""Sums of products of rows, term by term: their value, and derivatives of any kind and order."""
+"""Sums of products of rows, term by term: their value and their derivatives, of second order too."""
 
 import pytest
 import torch
