@@ -120,7 +120,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
     def _graph(self) -> AtomicGraph:
         """The structure as the ensemble reads it."""
         graph = graph_from_atoms(
-            Atoms(self.atoms.numbers, self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
+            Atoms(numbers=self.atoms.numbers, positions=self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
             numbers=self.ensemble.numbers,
             cutoff=self.ensemble.cutoff_radius,
             where=f"structure {self.atoms.symbols}",

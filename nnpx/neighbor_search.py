@@ -33,7 +33,7 @@ def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pai
     search = NeighborList(cutoff=cutoff, full_list=not each_once, sorted=not each_once)
     cell = atoms.cell.complete().array if atoms.pbc.any() else np.zeros((3, 3))
     i, j, shift, distance = search.compute(points=atoms.positions, box=cell, periodic=atoms.pbc, quantities="ijSd")
-    return i.astype(np.int64), j.astype(np.int64), shift.astype(np.int64), distance
+    return i.view(np.int64), j.view(np.int64), shift.astype(np.int64), distance
 
 
 def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pairs:

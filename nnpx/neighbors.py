@@ -68,7 +68,7 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
         "volume": np.array([abs(np.linalg.det(cell)) if crystal else np.nan for cell, crystal in zip(cells, is_crystal, strict=True)]),
         "center": center,
         "neighbor": neighbor,
-        "slot": np.arange(len(center)) - np.searchsorted(center, center),
+        "slot": _slots(center),
         "shift": shift,
         "energy": np.array(energies),
         "energy_noise": np.array([float(atoms.info.get(ERROR_BAR, np.nan)) for atoms in structures]),
@@ -81,6 +81,13 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
     }
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return AtomicGraph(n_structures=len(structures), periodic=any(bool(atoms.pbc.any()) for atoms in structures), **tensors)
+
+
+def _slots(center: np.ndarray) -> np.ndarray:
+    """The place of every pair among those of its centre, from 0."""
+    counts = np.bincount(center)
+    places: np.ndarray = np.arange(len(center)) - (counts.cumsum() - counts).repeat(counts)
+    return places
 
 
 def _checked(

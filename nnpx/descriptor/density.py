@@ -35,7 +35,9 @@ def slots(edges: Edges, radius: float) -> Edges:
 
 
 def reverse(edges: Edges) -> Int[Tensor, " edge"]:
-    """The place where each pair stands as its neighbour sees it; any place, if it is listed from one end only, as at the very cutoff.
+    """The place where each pair stands as its neighbour sees it.
+
+    Any place, if it is listed from one end only, as rounding has it at the very cutoff: what is read there is multiplied by f_c = 0.
 
     Pairs are numbered by their atoms and the last bits of S, as many as are left: 13 in each direction for 1,000 atoms, 7 for a million.
     """

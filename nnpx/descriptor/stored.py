@@ -157,8 +157,8 @@ class _Derivatives:
 
     def by_slot(self) -> tuple[Float[Tensor, "atom slot 3 kept"], Int[Tensor, "species kept"]]:
         """All of them by centre and slot, and the features by species; where a species is felt by fewer, zeros of the first feature."""
-        numbers = np.zeros((self._shape[0] * self._shape[1], 3, self._n_kept), torch.empty(0, dtype=self._dtype).numpy().dtype)
-        jacobian = torch.from_numpy(numbers)  # which take memory only once they are written to
+        # NumPy's zeros take memory only once they are written to
+        jacobian = torch.from_numpy(np.zeros((self._shape[0] * self._shape[1], 3, self._n_kept), str(self._dtype).removeprefix("torch.")))
         end = len(self._place)
         while self._parts:
             part = self._parts.pop()

@@ -105,7 +105,7 @@ class Trainer:
             self._fabric()
         except (RuntimeError, MisconfigurationException) as problem:
             expected, do = f"{self.devices} of accelerator={self.accelerator} on this machine", "Choose trainer=cpu, or another machine."
-            raise ConfigError("trainer", expected=expected, found=str(problem).splitlines()[0], do=do) from problem
+            raise ConfigError("trainer", expected=expected, found=str(problem).splitlines()[0].rstrip("."), do=do) from problem
 
     def device(self) -> str:
         """Where what it has trained computes, too: `cpu` or `cuda`.
