@@ -47,9 +47,10 @@ def grow(
     train: Sequence[Atoms],
     valid: Sequence[Atoms],
     isolated: Mapping[str, float],
+    n_valid: int,
     near_duplicate: float,
 ) -> None:
-    """A data set with more structures to train on and to validate with.
+    """A data set with more structures to train on and to validate with. What has validated for long enough is trained on.
 
     Its card has no longer the stamp of the experiment: `nnpx prepare` would not make it, and does not take it for its own.
 
@@ -58,11 +59,14 @@ def grow(
         after: the prepared folder that is written.
         train: labelled structures that were chosen.
         valid: labelled structures that were drawn without choosing.
+        n_valid: how many validate: the newest.
         isolated: energies (eV) of isolated atoms of elements that are new.
         near_duplicate: see `nnpx.data.source.Source`.
     """
     parts, old = parts_of(before), read_json(before / "card.json")
-    parts = {"train": [*parts["train"], *train], "valid": [*parts["valid"], *valid], "test": parts["test"]}
+    validating = [*parts["valid"], *valid]
+    n_before = max(len(validating) - n_valid, 0)
+    parts = {"train": [*parts["train"], *train, *validating[:n_before]], "valid": validating[n_before:], "test": parts["test"]}
     files = {name: after / f"{name}.extxyz" for name in PARTS}
     for name, path in files.items():
         write(path, parts[name])

@@ -201,8 +201,15 @@ class Loop:
         labelled = read(here.labelled) if here.labelled.stat().st_size else []
         valid = [atoms for atoms in labelled if atoms.info["why"] == "drawn"]
         train = [atoms for atoms in labelled if atoms.info["why"] != "drawn"]
-        isolated = read_json(here.labels)["isolated_atoms"]
-        dataset.grow(before.data, here.data, train=train, valid=valid, isolated=isolated, near_duplicate=self.source.near_duplicate)
+        dataset.grow(
+            before.data,
+            here.data,
+            train=train,
+            valid=valid,
+            isolated=read_json(here.labels)["isolated_atoms"],
+            n_valid=max(self.settings.n_valid, read_json(self.place(0).data / "card.json")["counts"]["valid"]),
+            near_duplicate=self.source.near_duplicate,
+        )
 
     def _keep_version(self, number: int) -> None:
         dataset.write_version(self.place(number).data, self.workspace, f"Learn: data of round {number}")
