@@ -6,10 +6,11 @@ from functools import partial
 from typing import Final
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from nnpx.comparison.page import figure_caption, on_front
 from nnpx.comparison.rows import COSTS, ERRORS, Quantity, Row, decisive, factors
@@ -20,8 +21,12 @@ from nnpx.figures import COLORS, INK, STYLE, svg
 SIZE: Final = "data.split.n_train"
 #: an axis is logarithmic where the largest value is so many times the smallest
 WIDE: Final = 5.0
-#: so many combinations have names in the figure
+#: so many combinations have colours and a legend; more have their names beside their points
 NAMED: Final = 7
+#: and of so many, only those on the front
+CROWDED: Final = 20
+#: numbers on a logarithmic axis are this long at most, then 20k
+LONG: Final = 1e4
 
 
 def draw(rows: Sequence[Row]) -> Figure | None:
@@ -67,6 +72,8 @@ def _trade_off(axes: Axes, grouped: Sequence[Group], error: Quantity, cost: Quan
             [group.mean(cost) or 0.0], [group.mean(error) or 0.0], xerr=spread[0], yerr=spread[1], fmt="o", color=color, label=_name(group)
         )
     best = [group for group, is_best in zip(grouped, on_front(grouped, error, cost), strict=True) if is_best]
+    if len(grouped) > NAMED:
+        _label(axes, grouped if len(grouped) <= CROWDED else best, error, cost)
     line = sorted((group.mean(cost) or 0.0, group.mean(error) or 0.0) for group in best)
     axes.step([x for x, _ in line], [y for _, y in line], where="post", color=INK, linewidth=0.9, zorder=1)
     axes.set(xlabel=f"{cost.name} ({cost.unit})" if cost.unit else cost.name, ylabel=f"{error.name} error ({error.unit})")
@@ -76,6 +83,18 @@ def _trade_off(axes: Axes, grouped: Sequence[Group], error: Quantity, cost: Quan
             _logarithmic(axes, name, axis)
         else:
             axis.set_major_locator(MaxNLocator(4))
+
+
+def _label(axes: Axes, named: Sequence[Group], error: Quantity, cost: Quantity) -> None:
+    """The name of each point: above it, or below where its nearest is higher."""
+    places = {_name(group, is_short=True): (group.mean(cost) or 0.0, group.mean(error) or 0.0) for group in named}
+    points = np.log(np.maximum(list(places.values()), np.finfo(float).tiny))
+    points /= np.where(np.ptp(points, axis=0) > 0.0, np.ptp(points, axis=0), 1.0)
+    apart = ((points[:, None] - points) ** 2).sum(2)
+    np.fill_diagonal(apart, np.inf)
+    for (name, place), point, nearest in zip(places.items(), points, points[apart.argmin(1)], strict=True):
+        beside = (3, -9) if nearest[1] > point[1] else (3, 3)
+        axes.annotate(name, place, xytext=beside, textcoords="offset points", fontsize=6, color=INK)
 
 
 def _learning_curve(axes: Axes, grouped: Sequence[Group], error: Quantity) -> None:
@@ -109,12 +128,14 @@ def _importance(axes: Axes, shares: Sequence[Share]) -> None:
 def _logarithmic(axes: Axes, name: str, axis: Axis) -> None:
     axes.set(**{f"{name}scale": "log"})
     low, high = axis.get_view_interval()
-    axis.set_major_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
-    axis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)) if high / low < 30 else NullFormatter())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 100 else (1.0,)) if high / low > WIDE else MaxNLocator(4))
+    axis.set_major_formatter(lambda number, _: f"{number:g}" if number < LONG else EngFormatter(sep="")(number))
+    axis.set_minor_formatter(NullFormatter())
 
 
-def _name(group: Group) -> str:
-    return " ".join(f"{key}={value}" for key, value in group.choices.items()) or group.rows[0].name
+def _name(group: Group, *, is_short: bool = False) -> str:
+    """Its choices; in short, without saying of what."""
+    return " ".join(value if is_short else f"{key}={value}" for key, value in group.choices.items()) or group.rows[0].name
 
 
 def _is_curve(rows: Sequence[Row]) -> bool:

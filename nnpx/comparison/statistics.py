@@ -88,6 +88,8 @@ def importance(rows: Sequence[Row]) -> list[Share] | str:
     counts = Counter(tuple(row.choices.get(key) for key in keys) for row in done)
     if len(counts) < math.prod(len({row.choices.get(key) for row in done}) for key in keys) or len(set(counts.values())) > 1:
         return "not known: the runs are no full grid, in which every combination occurs equally often"
+    if len(keys) == 1 and len(counts) == len(done):
+        return "not known: one choice differs, and every option was tried once; it takes seeds, or a second choice"
     y = [math.log(row.found[quantity.key]) for row in done]
     total = sum((value - statistics.fmean(y)) ** 2 for value in y)
     if total == 0:

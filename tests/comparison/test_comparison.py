@@ -95,6 +95,22 @@ def test_the_test_set_decides_nothing():
     assert "forces, test (meV/Å)" in page.table(rows).columns
 
 
+def test_one_choice_that_was_tried_once_each_explains_everything_and_nothing():
+    rows = grid(lambda a: 0.01 * (1 + a), a=range(8))
+    assert importance(rows) == "not known: one choice differs, and every option was tried once; it takes seeds, or a second choice"
+    assert not isinstance(importance([*rows, *(row(0.02, a=a, seed=1) for a in range(8))]), str)
+
+
+def test_many_points_have_their_names_beside_them_apart_from_each_other():
+    """Two that cost the same: the higher one is named above, the lower one below."""
+    many = [row(0.01 * (1 + k), speed=1.0 + k // 2, descriptor=f"d{k}") for k in range(8)]
+    texts = draw(many).axes[0].texts
+    assert {text.get_text(): text.xyann[1] > 0 for text in texts} == {f"d{k}": k % 2 == 1 for k in range(8)}
+    assert not draw(many[:7]).axes[0].texts
+    crowd = draw([row(0.001 * (30 - k), speed=1.0 + k, descriptor=f"d{k}") for k in range(21)] + [row(0.05, speed=9.0, descriptor="no")])
+    assert {text.get_text() for text in crowd.axes[0].texts} == {f"d{k}" for k in range(21)}
+
+
 def test_the_figure_has_the_trade_offs_the_learning_curves_and_the_importance():
     rows = grid(
         lambda seed, **one: 0.1 * one["data.split.n_train"] ** -0.5 * (1 + 0.1 * seed),
