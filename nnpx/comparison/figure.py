@@ -87,14 +87,14 @@ def _trade_off(axes: Axes, grouped: Sequence[Group], error: Quantity, cost: Quan
 
 def _label(axes: Axes, named: Sequence[Group], error: Quantity, cost: Quantity) -> None:
     """The name of each point: above it, or below where its nearest is higher."""
-    places = {_name(group, is_short=True): (group.mean(cost) or 0.0, group.mean(error) or 0.0) for group in named}
-    points = np.log(np.maximum(list(places.values()), np.finfo(float).tiny))
+    places = [(group.mean(cost) or 0.0, group.mean(error) or 0.0) for group in named]
+    points = np.log(np.maximum(places, np.finfo(float).tiny))
     points /= np.where(np.ptp(points, axis=0) > 0.0, np.ptp(points, axis=0), 1.0)
     apart = ((points[:, None] - points) ** 2).sum(2)
     np.fill_diagonal(apart, np.inf)
-    for (name, place), point, nearest in zip(places.items(), points, points[apart.argmin(1)], strict=True):
+    for group, place, point, nearest in zip(named, places, points, points[apart.argmin(1)], strict=True):
         beside = (3, -9) if nearest[1] > point[1] else (3, 3)
-        axes.annotate(name, place, xytext=beside, textcoords="offset points", fontsize=6, color=INK)
+        axes.annotate(_name(group, is_short=True), place, xytext=beside, textcoords="offset points", fontsize=6, color=INK)
 
 
 def _learning_curve(axes: Axes, grouped: Sequence[Group], error: Quantity) -> None:
