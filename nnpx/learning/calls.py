@@ -20,6 +20,7 @@ from nnpx.choices import environment
 from nnpx.cores import count_cores
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.data.labelling import Journal
+from nnpx.learning.label_check import CheckedPoint
 
 #: threads of the numerical libraries in a worker
 _ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -98,7 +99,7 @@ class _Crew:
                 process, line, patience = (*self._idle.pop(), 0.0) if self._idle else (*self._hire(), _START_S)
                 with suppress(OSError):  # one that died meanwhile is found out below
                     line.send(job)
-                self._busy.append(_Worker(process, line, key, job, time.monotonic() + patience + self._timeout_s))
+                self._busy.append(_Worker(process, line, key, job, time.monotonic() + patience + self._allowed(job)))
             patience = max(0.0, min(worker.deadline for worker in self._busy) - time.monotonic())
             ready = multiprocessing.connection.wait([worker.line for worker in self._busy], timeout=patience)
             for worker in list(self._busy):
@@ -106,6 +107,10 @@ class _Crew:
                 if (worker.line in ready or late) and (batch := self._outcome(worker)) is not None:
                     self._busy.remove(worker)
                     yield worker.key, batch
+
+    def _allowed(self, job: Job) -> float:
+        """The time (s) of all calculations of a job: a label that is examined takes three."""
+        return self._timeout_s * (job.calls if isinstance(job, CheckedPoint) else 1)
 
     def end(self) -> None:
         """No process outlives the labelling."""
@@ -120,11 +125,11 @@ class _Crew:
             if worker.line.poll():
                 batch: Batch | None = worker.line.recv()
                 if batch is None:
-                    worker.deadline = time.monotonic() + self._timeout_s
+                    worker.deadline = time.monotonic() + self._allowed(worker.job)
                 else:
                     self._idle.append((worker.process, worker.line))
                 return batch
-            reason = f"no answer of the reference engine within {self._timeout_s:g} s"
+            reason = f"no answer of the reference engine within {self._allowed(worker.job):g} s"
         except (EOFError, OSError):
             worker.process.join()
             reason = f"the process of the reference engine died (exit code {worker.process.exitcode})"

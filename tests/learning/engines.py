@@ -45,7 +45,9 @@ class Counted(Calculator):
             self._fail(energy, forces)
 
     def _fail(self, energy: float, forces: np.ndarray) -> None:
-        if self.fault == "hang":
+        if self.fault == "slow":
+            time.sleep(0.6)
+        elif self.fault == "hang":
             time.sleep(600)
         elif self.fault == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)

@@ -102,6 +102,12 @@ def test_an_engine_that_hangs_is_given_up(tmp_path: Path) -> None:
     assert "within 1 s" in found.failures[0].reason
 
 
+def test_the_time_that_is_allowed_is_that_of_one_calculation(tmp_path: Path) -> None:
+    """The label of an examined structure takes three."""
+    found = labeller(faulty("slow"), tmp_path, timeout_s=1.0).label([copper(0), copper(1)], [])
+    assert len(found.structures) == 2
+
+
 def test_what_is_labelled_is_not_labelled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNPX_TEST_CALLS", str(tmp_path / "count"))
     structures = [copper(seed) for seed in range(3)]
