@@ -72,7 +72,7 @@ def _trade_off(axes: Axes, grouped: Sequence[Group], error: Quantity, cost: Quan
             [group.mean(cost) or 0.0], [group.mean(error) or 0.0], xerr=spread[0], yerr=spread[1], fmt="o", color=color, label=_name(group)
         )
     best = [group for group, is_best in zip(grouped, on_front(grouped, error, cost), strict=True) if is_best]
-    if len(grouped) > NAMED:
+    if len(grouped) > NAMED and best:
         _label(axes, grouped if len(grouped) <= CROWDED else best, error, cost)
     line = sorted((group.mean(cost) or 0.0, group.mean(error) or 0.0) for group in best)
     axes.step([x for x, _ in line], [y for _, y in line], where="post", color=INK, linewidth=0.9, zorder=1)

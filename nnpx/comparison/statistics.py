@@ -79,8 +79,8 @@ def importance(rows: Sequence[Row]) -> list[Share] | str:
     R. A. Fisher, Statistical Methods for Research Workers (1925); as the importance of hyperparameters: F. Hutter, H. Hoos and
     K. Leyton-Brown, Proc. Machine Learning Research 32, 754 (2014).
     """
-    quantity, keys = decisive(rows), factors(rows)
     done = [row for row in rows if not row.failure]
+    quantity, keys = decisive(rows), factors(done)
     if quantity is None or any(row.found[quantity.key] <= 0 for row in done):
         return "not known: the runs have no error in common"
     if len(done) < 3 or not keys:
@@ -89,7 +89,7 @@ def importance(rows: Sequence[Row]) -> list[Share] | str:
     if len(counts) < math.prod(len({row.choices.get(key) for row in done}) for key in keys) or len(set(counts.values())) > 1:
         return "not known: the runs are no full grid, in which every combination occurs equally often"
     if len(keys) == 1 and len(counts) == len(done):
-        return "not known: one choice differs, and every option was tried once; it takes seeds, or a second choice"
+        return "not known: one choice differs, and every option was tried once; it takes every option twice, or a second choice"
     y = [math.log(row.found[quantity.key]) for row in done]
     total = sum((value - statistics.fmean(y)) ** 2 for value in y)
     if total == 0:

@@ -35,7 +35,7 @@ class Calls:
     Args:
         engine: the reference.
         n_processes: jobs at once; None takes every core that this process may use.
-        timeout_s: s; a job that takes longer is given up.
+        timeout_s: s, of one calculation; a job that takes longer than all of its calculations may is given up.
         journal: where finished jobs are kept.
         report: called with the number of jobs done and of all.
     """

@@ -21,8 +21,8 @@ class ClosedLoop:
         walkers: molecular dynamics that looks for what the ensemble does not know.
         n_drawn: frames per round that are drawn from the walkers' way at random and labelled: they say how wrong the potential is where it
             is used, and validate the potentials of later rounds.
-        n_valid: structures that validate, the newest there are, or as many as at the start where those are more; what is older, to which
-            younger potentials led, is trained on. Not less than `n_drawn`.
+        n_valid: drawn frames that validate, the newest there are, beside what validated at the start; what is older, to which younger
+            potentials led, is trained on. Not less than `n_drawn`.
         label_check: what a label has to satisfy.
         timeout_s: s; a calculation with the reference engine that takes longer is given up.
         retrain_epochs: passes over the data in a round, starting from the potential before; null trains every potential from random

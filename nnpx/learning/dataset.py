@@ -47,6 +47,7 @@ def grow(
     train: Sequence[Atoms],
     valid: Sequence[Atoms],
     isolated: Mapping[str, float],
+    n_start: int,
     n_valid: int,
     near_duplicate: float,
 ) -> None:
@@ -59,14 +60,19 @@ def grow(
         after: the prepared folder that is written.
         train: labelled structures that were chosen.
         valid: labelled structures that were drawn without choosing.
-        n_valid: how many validate: the newest.
+        n_start: structures that validated at the start, which stay: somebody may have set them aside.
+        n_valid: how many of the drawn ones validate: the newest.
         isolated: energies (eV) of isolated atoms of elements that are new.
         near_duplicate: see `nnpx.data.source.Source`.
     """
     parts, old = parts_of(before), read_json(before / "card.json")
-    validating = [*parts["valid"], *valid]
-    n_before = max(len(validating) - n_valid, 0)
-    parts = {"train": [*parts["train"], *train, *validating[:n_before]], "valid": validating[n_before:], "test": parts["test"]}
+    drawn = [*parts["valid"][n_start:], *valid]
+    n_older = max(len(drawn) - n_valid, 0)
+    parts = {
+        "train": [*parts["train"], *train, *drawn[:n_older]],
+        "valid": [*parts["valid"][:n_start], *drawn[n_older:]],
+        "test": parts["test"],
+    }
     files = {name: after / f"{name}.extxyz" for name in PARTS}
     for name, path in files.items():
         write(path, parts[name])

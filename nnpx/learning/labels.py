@@ -41,7 +41,7 @@ class Labeller:
     Args:
         reference: the engine.
         check: what a label has to satisfy.
-        timeout_s: s; of one job.
+        timeout_s: s; of one calculation.
         journal: where finished jobs are kept.
         report: called with the number of jobs done and of all.
     """

@@ -207,7 +207,8 @@ class Loop:
             train=train,
             valid=valid,
             isolated=read_json(here.labels)["isolated_atoms"],
-            n_valid=max(self.settings.n_valid, read_json(self.place(0).data / "card.json")["counts"]["valid"]),
+            n_start=read_json(self.place(0).data / "card.json")["counts"]["valid"],
+            n_valid=self.settings.n_valid,
             near_duplicate=self.source.near_duplicate,
         )
 

@@ -97,7 +97,11 @@ def test_the_test_set_decides_nothing():
 
 def test_one_choice_that_was_tried_once_each_explains_everything_and_nothing():
     rows = grid(lambda a: 0.01 * (1 + a), a=range(8))
-    assert importance(rows) == "not known: one choice differs, and every option was tried once; it takes seeds, or a second choice"
+    assert (
+        importance(rows)
+        == "not known: one choice differs, and every option was tried once; it takes every option twice, or a second choice"
+    )
+    assert importance([*rows, row(0.0, "it failed", a=1, b=1)]) == importance(rows)
     assert not isinstance(importance([*rows, *(row(0.02, a=a, seed=1) for a in range(8))]), str)
 
 

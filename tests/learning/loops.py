@@ -36,6 +36,7 @@ TINY = [
     *("learning.walkers.temperatures_K=[300.0]", "learning.walkers.n_walkers=3"),
     *("learning.walkers.timestep_fs=2.0", "learning.walkers.round_ps=0.08", "learning.walkers.look_every_fs=8.0"),
     *("learning.walkers.watchdog.max_bond_change=2.0", "learning.n_drawn=2", "learning.retrain_epochs=2", "learning.timeout_s=60.0"),
+    "learning.n_valid=2",
     *("learning.stopping.max_rounds=2", "learning.stopping.patience=1", "learning.label_check.n_examined=1"),
 ]
 

@@ -25,7 +25,7 @@ def numbers(structures: list[Atoms]) -> list[int]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Path:
-    """Two to train on, three to validate with, one to test."""
+    """Two to train on, three to validate with, of which two have been drawn, one to test."""
     folder = tmp_path / "round_00"
     for name, part in {"train": (0, 1), "valid": (2, 3, 4), "test": (5,)}.items():
         write(folder / f"{name}.extxyz", [structure(number) for number in part])
@@ -35,12 +35,12 @@ def start(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("n_valid", "train", "valid"),
-    [(9, [0, 1, 6], [2, 3, 4, 7, 8]), (5, [0, 1, 6], [2, 3, 4, 7, 8]), (4, [0, 1, 6, 2], [3, 4, 7, 8]), (2, [0, 1, 6, 2, 3, 4], [7, 8])],
+    [(9, [0, 1, 6], [2, 3, 4, 7, 8]), (4, [0, 1, 6], [2, 3, 4, 7, 8]), (3, [0, 1, 6, 3], [2, 4, 7, 8]), (2, [0, 1, 6, 3, 4], [2, 7, 8])],
 )
 def test_the_newest_validate_and_the_others_are_trained_on(start: Path, n_valid: int, train: list[int], valid: list[int]) -> None:
     after = start.parent / "round_01"
     new = {"train": [structure(6)], "valid": [structure(7), structure(8)]}
-    grow(start, after, **new, isolated={}, n_valid=n_valid, near_duplicate=1e-3)
+    grow(start, after, **new, isolated={}, n_start=1, n_valid=n_valid, near_duplicate=1e-3)
     parts = parts_of(after)
     assert (numbers(parts["train"]), numbers(parts["valid"]), numbers(parts["test"])) == (train, valid, [5])
     assert read_json(after / "card.json")["counts"] == {"train": len(train), "valid": len(valid), "test": 1}

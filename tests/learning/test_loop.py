@@ -109,6 +109,7 @@ def test_rounds_choose_from_the_candidates_and_learn_what_they_chose(finished: P
     before = json.loads((finished / "learn/round_01/report.json").read_text())
     assert report["n_calls_before"] == before["n_calls"]
     assert report["n_train"] + report["n_valid"] == before["n_train"] + before["n_valid"] + report["n_labelled"]
+    assert before["n_valid"] == report["n_valid"] == 3 + 2  # of the start, and the two drawn last; the two before are trained on
     candidates = [atoms.positions.tolist() for atoms in read(finished / "learn/round_02/candidates.extxyz", ":")]
     selected = [atoms for atoms in read(finished / "learn/round_02/selected.extxyz", ":") if atoms.info["why"] == "chosen"]
     assert 0 < len(selected) <= 4
