@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Final
 
 #: what varies for this process, as JSON: {"descriptor": "acsf", "seed": "1"}
@@ -30,15 +29,3 @@ def run_name(config: Mapping[str, object]) -> str:
 def run_tags(config: Mapping[str, object]) -> dict[str, str]:
     """Tags by which runs are found and compared: the seed, and what varies."""
     return {"seed": str(config["seed"]), **({"choices": json.dumps(choices())} if choices() else {})}
-
-
-@contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables for this process and those that it starts, inside the block."""
-    before = {key: os.environ.get(key) for key in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key, None) if value is None else os.environ.update({key: value})

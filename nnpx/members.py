@@ -16,11 +16,10 @@ from typing import Final
 import torch
 
 from nnpx.assembly import build_parts
-from nnpx.choices import environment
 from nnpx.config import instantiate
-from nnpx.cores import count_cores
 from nnpx.fitting import Report, Task, train_member
 from nnpx.potential import Potential
+from nnpx.processes import count_cores, environment
 from nnpx.trainer.loop import Trainer
 from nnpx.trainer.state import Epoch
 

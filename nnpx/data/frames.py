@@ -7,7 +7,7 @@ file is a faithful copy and equal structures give equal bytes.
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
@@ -20,6 +20,8 @@ from nnpx.files import write_text
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 #: words of the format itself, and labels, which are written from the calculator
 _RESERVED = frozenset({"Lattice", "Properties", "pbc", "virial", *all_properties})
+#: name of initial magnetic moments in ASE's arrays and files
+MOMENTS: Final = "initial_magmoms"
 #: Voigt order xx, yy, zz, yz, xz, xy as a matrix
 _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))
 
@@ -30,9 +32,24 @@ def labels(atoms: Atoms) -> dict[str, Any]:
     return {name: results[name] for name in ("energy", "forces", "stress") if results.get(name) is not None}
 
 
+def geometry(atoms: Atoms, *, info: Mapping[str, Any]) -> Atoms:
+    """What a reference engine has to know of a structure, bare of labels, constraints, momenta and other arrays.
+
+    Elements, positions (Å), cell, and initial magnetic moments (μ_B) where it has them: they decide which spin state is computed.
+
+    Args:
+        atoms: the structure.
+        info: what is said of it, instead of its own.
+    """
+    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(info))
+    if atoms.has(MOMENTS):
+        bare.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
+    return bare
+
+
 def attach(atoms: Atoms, *, energy: float | None, forces: NDArray[np.float64] | None, stress: NDArray[np.float64] | None) -> Atoms:
-    """The same structure, bare of constraints and extra arrays, carrying these labels where ASE looks for them."""
-    bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))
+    """The same geometry, carrying these labels where ASE looks for them."""
+    bare = geometry(atoms, info=atoms.info)
     found = {"energy": energy, "forces": forces, "stress": stress}
     bare.calc = SinglePointCalculator(bare, **{name: value for name, value in found.items() if value is not None})
     return bare
@@ -47,7 +64,7 @@ def record(atoms: Atoms) -> dict[str, Any]:
         "pbc": atoms.pbc.tolist(),
         "info": scalars(atoms.info),
     }
-    if atoms.has("initial_magmoms"):
+    if atoms.has(MOMENTS):
         plain["magmoms"] = atoms.get_initial_magnetic_moments().tolist()
     for name, value in labels(atoms).items():
         plain[name] = np.asarray(value).tolist()
@@ -56,7 +73,8 @@ def record(atoms: Atoms) -> dict[str, Any]:
 
 def restore(plain: Mapping[str, Any]) -> Atoms:
     """The structure that `record` took apart."""
-    atoms = Atoms(plain["numbers"], plain["positions"], cell=plain["cell"], pbc=plain["pbc"], info=dict(plain["info"]))
+    moments = plain.get("magmoms")
+    atoms = Atoms(plain["numbers"], plain["positions"], magmoms=moments, cell=plain["cell"], pbc=plain["pbc"], info=dict(plain["info"]))
     arrays = {name: np.asarray(plain[name]) if name in plain else None for name in ("forces", "stress")}
     return attach(atoms, energy=plain.get("energy"), forces=arrays["forces"], stress=arrays["stress"])
 
@@ -74,8 +92,12 @@ def scalars(info: Mapping[str, Any]) -> dict[str, Any]:
 def text(atoms: Atoms) -> str:
     """One frame of extended XYZ, every float in full."""
     found = labels(atoms)
-    properties = "species:S:1:pos:R:3" + (":forces:R:3" if "forces" in found else "")
-    head = [f"Properties={properties}"]
+    columns = {"pos": atoms.positions}
+    if "forces" in found:
+        columns["forces"] = np.asarray(found["forces"])
+    if atoms.has(MOMENTS):
+        columns[MOMENTS] = atoms.get_initial_magnetic_moments().reshape(len(atoms), -1)
+    head = [":".join(["Properties=species:S:1", *(f"{name}:R:{values.shape[1]}" for name, values in columns.items())])]
     if any(atoms.pbc) or np.any(np.asarray(atoms.cell)):
         head.insert(0, f'Lattice="{_join(np.asarray(atoms.cell))}"')
     if "energy" in found:
@@ -85,8 +107,7 @@ def text(atoms: Atoms) -> str:
         head.append(f'stress="{_join(voigt[np.array(_VOIGT)])}"')
     head.extend(f"{key}={_quoted(value)}" for key, value in scalars(atoms.info).items())
     head.append(f'pbc="{" ".join("T" if periodic else "F" for periodic in atoms.pbc)}"')
-    columns = np.hstack([atoms.positions, found["forces"]]) if "forces" in found else atoms.positions
-    rows = [f"{symbol} {_join(row)}" for symbol, row in zip(atoms.symbols, columns, strict=True)]
+    rows = [f"{symbol} {_join(row)}" for symbol, row in zip(atoms.symbols, np.hstack(list(columns.values())), strict=True)]
     return "\n".join([str(len(atoms)), " ".join(head), *rows]) + "\n"
 
 

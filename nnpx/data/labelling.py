@@ -9,21 +9,16 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
-from nnpx.cores import count_cores
 from nnpx.data.frames import record, restore
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.errors import DataError, ReferenceEngineError
-
-#: threads of the numerical libraries in a worker: more would change sums, and every core is busy already
-_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+from nnpx.processes import ONE_THREAD, count_cores, end_with_parent, environment
 
 
 @final
@@ -110,7 +105,7 @@ class Labelling:
             return
         n_processes = min(self.n_processes, len(missing))
         context = multiprocessing.get_context("spawn")
-        with _one_thread(), ProcessPoolExecutor(n_processes, mp_context=context, initializer=_start) as pool:
+        with environment(ONE_THREAD), ProcessPoolExecutor(n_processes, mp_context=context, initializer=end_with_parent) as pool:
             pending: dict[Future[Batch], tuple[str, Job]] = {pool.submit(_run, job, self.engine): (key, job) for key, job in missing}
             try:
                 while pending:
@@ -145,33 +140,6 @@ def _joined(batches: list[Batch], total: int) -> Batch:
 def _batch(entry: dict[str, Any]) -> Batch:
     failures = [Failure(name, reason) for name, reason in entry["failures"]]
     return Batch([restore(plain) for plain in entry["structures"]], failures)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Spawned processes read the number of threads when they load their libraries, so it must be in the environment before."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _start() -> None:
-    """End a worker when its parent is killed: an orphan would wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-
-
-def _follow(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
 
 
 def _run(job: Job, engine: Engine) -> Batch:

@@ -8,6 +8,7 @@ from ase import Atoms
 
 from nnpx.data.checks import check_geometry
 from nnpx.data.files import open_structures
+from nnpx.data.frames import geometry
 from nnpx.data.jobs import SinglePoints
 from nnpx.data.source import Gathered, Run, Source, labelled
 from nnpx.data.split import Split
@@ -60,7 +61,4 @@ class Unlabelled(Source):
 
     def _bare(self, atoms: Atoms) -> Atoms:
         own = atoms.info.get(self.group_key or "group", atoms.info.get("config_type", "all"))
-        bare = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info={"group": str(own)})
-        if atoms.has("initial_magmoms"):
-            bare.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
-        return bare
+        return geometry(atoms, info={"group": str(own)})

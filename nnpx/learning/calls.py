@@ -6,8 +6,6 @@ so that after a kill nothing finished is computed again.
 
 import multiprocessing
 import multiprocessing.connection
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -16,14 +14,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final, final
 
-from nnpx.choices import environment
-from nnpx.cores import count_cores
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.data.labelling import Journal
 from nnpx.learning.label_check import CheckedPoint
+from nnpx.processes import ONE_THREAD, count_cores, end_with_parent, environment
 
-#: threads of the numerical libraries in a worker
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 #: s; a worker has so long to load its libraries: the clock of its first job starts when it is ready
 _START_S: Final = 60.0
 
@@ -141,7 +136,7 @@ class _Crew:
     def _hire(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        with environment(_ONE_THREAD):
+        with environment(ONE_THREAD):
             process = context.Process(target=_work, args=(self._engine, theirs), daemon=True)
             process.start()
         theirs.close()
@@ -150,7 +145,7 @@ class _Crew:
 
 def _work(engine: Engine, line: Connection) -> None:
     """Ready, then jobs in and batches out, until the other end is closed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     line.send(None)
     while True:
         try:
@@ -166,11 +161,3 @@ def _done(job: Job, engine: Engine) -> Batch:
         return job.run(engine)
     except Exception as error:  # noqa: BLE001  # engines raise what they like
         return Batch([], [Failure(job.name, f"{type(error).__name__}: {' '.join(str(error).split())}")])
-
-
-def _end_with_parent() -> None:
-    """An orphan would wait, or compute, for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)

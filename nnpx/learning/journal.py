@@ -16,6 +16,8 @@ from nnpx.files import md5
 
 #: the file in the folder of a loop
 NAME: Final = "journal.jsonl"
+#: phases that take no time, and are not worth keeping
+_QUICK: Final = ("data", "walkers begin")
 
 
 @final
@@ -46,14 +48,14 @@ class Journal:
 
         Args:
             experiment: that is to use it.
-            is_worth_keeping: whether the reference engine has been asked; else what other phases than copying the data did decides.
+            is_worth_keeping: whether the reference engine has been asked; else what other phases than the quick ones did decides.
 
         Raises:
             ConfigError: the folder holds the rounds of another experiment.
         """
         if self.experiment in (None, experiment):
             return
-        if is_worth_keeping or any(line.get("phase", "data") != "data" for line in self._lines):
+        if is_worth_keeping or any(line.get("phase", "data") not in _QUICK for line in self._lines):
             do = "Move the folder away to start anew, or take back what was changed: nothing but the limits of the loop may change."
             raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found="those of another", do=do)
         self.path.unlink()

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 from ase import Atoms
 
-from nnpx.data.frames import labels
+from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.errors import ReferenceEngineError
 
@@ -124,7 +124,6 @@ class CheckedPoint(Job):
         return f"{NO_SLOPE}, which changes by {found:.4g} eV along them where they say {expected:.4g} eV"
 
     def _energy(self, labelled: Atoms, shift: np.ndarray, engine: Engine) -> float:
-        moved = Atoms(labelled.numbers, labelled.positions + shift, cell=labelled.cell, pbc=labelled.pbc)
-        if self.atoms.has("initial_magmoms"):
-            moved.set_initial_magnetic_moments(self.atoms.get_initial_magnetic_moments())
+        moved = geometry(labelled, info={})
+        moved.positions += shift
         return float(labels(engine.label(moved))["energy"])

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 from ase import Atoms
 
-from nnpx.data.frames import labels
+from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import Batch, Failure, IsolatedAtom
 from nnpx.data.labelling import Journal
 from nnpx.errors import ReferenceEngineError
@@ -122,4 +122,4 @@ class Labeller:
 
 def _bare(atoms: Atoms) -> Atoms:
     """The geometry without its labels."""
-    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))
+    return geometry(atoms, info=atoms.info)

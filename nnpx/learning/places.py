@@ -13,7 +13,7 @@ class Place:
     folder: Path
 
     def walker(self, number: int) -> Path:
-        """Where a walker is at the end of the round: positions, momenta, random numbers."""
+        """Where a walker is at the end of the round, or where it begins: positions, momenta, random numbers."""
         return self.folder / "walkers" / f"{number:03d}.npz"
 
     @property

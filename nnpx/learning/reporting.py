@@ -51,7 +51,7 @@ def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> 
         "round": number,
         "n_frames": len(frames),
         "n_candidates": walk["n_candidates"],
-        "candidate_fraction": walk["n_candidates"] / len(frames) if len(frames) else None,
+        "candidate_fraction": float((frames > walk["lower"]).mean()) if len(frames) else None,
         "spread_q99": float(np.quantile(frames, 0.99)) if len(frames) and is_calibrated else None,
         "force_rmse": errors["drawn_before"],
         **errors,
@@ -63,6 +63,7 @@ def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> 
         "n_calls": calls_before + labels["n_calls"],
         "n_train": card["counts"]["train"],
         "n_valid": card["counts"]["valid"],
+        "walked_ps": sum(walker["walked_ps"] for walker in walk["walkers"]),
         "fates": dict(Counter(walker["fate"] for walker in walk["walkers"])),
     }
 

@@ -113,6 +113,7 @@ class Loop:
         if not self.journal.has(0, "labels"):
             examination = self._labeller(here).n_calls_of_examination(dataset.parts_of(here.data)["train"])
             self._afford(calls_of_start(here, self.workspace) + examination)
+        self._phase(0, "walkers begin", self._states(here), partial(self._begin_walking, here))
         self._phase(0, "labels", [here.labels], partial(self._examine, here))
         self._phase(0, "potential", [here.potential, here.training], partial(self._train, 0))
         self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self.workspace)))
@@ -122,8 +123,8 @@ class Loop:
 
     def _round(self, number: int, calls_before: int) -> Row:
         here, before = self.place(number), self.place(number - 1)
-        states = [here.walker(k) for k in range(len(self.settings.walkers.names))]
-        self._phase(number, "walkers", [*states, here.walk, here.candidates, here.drawn], partial(self._walk, before, here, number))
+        met = [*self._states(here), here.walk, here.candidates, here.drawn]
+        self._phase(number, "walkers", met, partial(self._walk, before, here, number))
         self._phase(number, "selected", [here.selected], partial(self._select, before, here, number))
         self._phase(number, "labels", [here.labelled, here.labels], partial(self._label, before, here))
         self._phase(number, "data", dataset.files_of(here.data), partial(self._grow, before, here))
@@ -131,6 +132,9 @@ class Loop:
         self._phase(number, "potential", [here.potential, here.training], partial(self._train, number))
         self._phase(number, "report", [here.report], lambda: write_json(here.report, row_of_round(number, here, before, calls_before)))
         return read_json(here.report)
+
+    def _states(self, here: Place) -> list[Path]:
+        return [here.walker(k) for k in range(len(self.settings.walkers.names))]
 
     def _phase(self, number: int, name: str, files: list[Path], work: Callable[[], None]) -> None:
         self.view.phase(number, name)
@@ -143,6 +147,10 @@ class Loop:
             expected = f"more than the {n_calls} calculations of the start and its examination"
             raise ConfigError("learning.stopping.max_calls", expected=expected, found=f"{allowed}", do="Allow more, or begin with less.")
 
+    def _begin_walking(self, here: Place) -> None:
+        train = dataset.parts_of(here.data)["train"]
+        self.settings.walkers.begin(train, self.workspace, here=here, seed=(self.config.seed, 1))
+
     def _examine(self, here: Place) -> None:
         found = self._labeller(here).examine(dataset.parts_of(here.data)["train"])
         write_json(here.labels, {"n_calls": found.n_calls, "level_of_theory": self.reference.level_of_theory})
@@ -153,7 +161,7 @@ class Loop:
         self.settings.walkers.walk(
             potential,
             limits,
-            starts=self.settings.walkers.starts(dataset.parts_of(self.place(0).data)["train"], self.workspace),
+            begun=self.place(0),
             before=before,
             here=here,
             seed=(self.config.seed, number),

@@ -12,10 +12,11 @@ class Stopping:
 
     A loop has learned enough when in the last `patience` rounds all three of these held: walkers hardly met anything uncertain, the
     calibrated spread along their way was small, and so was the error on frames drawn from it at random and labelled afresh. It has spent
-    enough after `max_rounds` or `max_calls`.
+    enough after `max_rounds` or `max_calls`. It is stuck when no walker could move, and nothing was found that could be labelled: every
+    round to come would be the same.
 
     Args:
-        candidate_fraction: share of the frames that may be candidates.
+        candidate_fraction: share of the looks at walkers that may be uncertain, within the band or beyond.
         spread_q99: eV/Å; quantile 0.99 over frames of the largest calibrated spread; unknown, and so too large, while there are too few
             errors to calibrate it or noise explains them.
         force_rmse: eV/Å; root mean square error of the force on an atom, on frames that were drawn, not chosen.
@@ -43,9 +44,12 @@ class Stopping:
         """Why the loop ends after these rounds; nothing while it goes on.
 
         Args:
-            rounds: report of every round that walked: `candidate_fraction`, `spread_q99`, `force_rmse`, `n_calls`; None where
-                unknown.
+            rounds: report of every round that walked: `candidate_fraction`, `spread_q99`, `force_rmse`, `n_calls`, `walked_ps`,
+                `n_labelled`, `n_failed`; None where unknown.
         """
+        if rounds and not any(rounds[-1][name] for name in ("walked_ps", "n_labelled", "n_failed")):
+            do = "begin elsewhere (learning.walkers.structures), or widen the band (acquisition.band.upper_factor)"
+            return f"stuck: no walker can move, and there is nothing left to label; {do}"
         last = rounds[-self.patience :]
         if self.wanted and len(last) == self.patience and all(_holds(row, self.wanted) for row in last):
             told = ", ".join(f"{name} ≤ {target:g}" for name, target in self.wanted.items())

@@ -15,6 +15,7 @@ from nnpx.fitting import Report
 #: what a phase does, in words
 WORDS: Final = {
     "data": "gathering data",
+    "walkers begin": "choosing where walkers begin",
     "labels": "asking the reference",
     "version": "keeping the data",
     "potential": "training",

@@ -18,7 +18,7 @@ from nnpx.learning.uncertainty import of_structures
 from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, write_ways
 from nnpx.md.batched import Walkers as Batch
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
-from nnpx.md.walker import read_walker, start_walker
+from nnpx.md.walker import read_walker, refuse_constraints, start_walker
 from nnpx.md.watchdog import Watchdog
 from nnpx.neighbors import graph_from_list
 
@@ -34,7 +34,8 @@ class Walkers:
 
     At every look a structure within the band is a candidate; beyond the band the walker is lost, and beyond the watchdog's bounds absurd.
     It then goes back to the last look at which it was neither, and waits there for the next potential; where there is none, it begins
-    anew. The last structure before a walker was lost is a candidate too: just there the potential went wrong.
+    anew. The last structure before a walker was lost is a candidate too: just there the potential went wrong. A structure from which a
+    walker cannot even begin is labelled, as one with an element that the potential does not know.
 
     Args:
         structures: file of start structures, which the walkers take in turn; None for the training set.
@@ -71,27 +72,32 @@ class Walkers:
         self.stride = max(1, round(look_every_fs / timestep_fs))
         self.n_looks = max(1, round(1000 * round_ps / (self.stride * timestep_fs)))
 
-    def starts(self, train: Sequence[Atoms], folder: Path) -> list[Atoms]:
-        """The start structure of every walker.
+    def begin(self, train: Sequence[Atoms], folder: Path, *, here: Place, seed: tuple[int, ...]) -> None:
+        """Writes the state with which every walker begins.
 
         Args:
             train: the training set.
             folder: where a relative path starts.
+            here: where to write.
+            seed: of momenta and noise.
 
         Raises:
             DataError: the file cannot be read.
+            ConfigError: a structure with constraints.
         """
         known = list(train) if self.structures is None else open_structures(folder / self.structures)
         count = self.n_walkers * len(self.temperatures_K)
         chosen = np.linspace(0, len(known) - 1, count).round().astype(int) if len(known) > count else np.arange(count) % len(known)
-        return [known[k] for k in chosen]
+        for k, (one, kelvin) in enumerate(zip(chosen, self._temperatures_K(), strict=True)):
+            refuse_constraints(known[one], "learning.walkers.structures")
+            start_walker(known[one], temperature_K=kelvin, seed=[*seed, 2, k]).write(here.walker(k))
 
     def walk(
         self,
         potential: Ensemble,
         limits: Limits,
         *,
-        starts: Sequence[Atoms],
+        begun: Place,
         before: Place,
         here: Place,
         seed: tuple[int, ...],
@@ -103,14 +109,15 @@ class Walkers:
         Args:
             potential: what moves the walkers, and says how far it is to be trusted.
             limits: the band.
-            starts: start structures of all walkers.
-            before: the round before, whose walkers go on; they begin where it has none.
+            begun: where walkers began.
+            before: the round before, whose walkers go on.
             here: where to write.
-            seed: of this round: of what is drawn, and of momenta and noise where walkers begin.
+            seed: of what is drawn in this round.
             n_drawn: frames to draw at random from the way of all.
             watch: told after every look.
         """
-        ways = self._ways(starts, before, seed)
+        starts = [read_walker(begun.walker(k)).atoms for k in range(len(self.names))]
+        ways = self._ways(starts, before)
         for way in ways:
             if not set(way.walker.atoms.numbers.tolist()) <= set(potential.numbers):
                 way.fate = UNKNOWN
@@ -131,6 +138,7 @@ class Walkers:
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
         for way, start in zip(ways, starts, strict=True):
             way.fate = way.fate or ARRIVED
+            way.cannot_begin = way.walker.step == 0 and not way.frames
             if way.fate in (LOST, ABSURD):
                 self._go_back(way, start)
         random = np.random.default_rng((*seed, 3))
@@ -141,15 +149,16 @@ class Walkers:
         """What the walkers are called: temperature and number."""
         return [f"{kelvin:g}K-{k}" for kelvin in self.temperatures_K for k in range(self.n_walkers)]
 
-    def _ways(self, starts: Sequence[Atoms], before: Place, seed: tuple[int, ...]) -> list[Way]:
-        """Every walker where it was, or at its beginning."""
-        temperatures = [kelvin for kelvin in self.temperatures_K for _ in range(self.n_walkers)]
+    def _temperatures_K(self) -> list[float]:
+        """Of every walker."""
+        return [kelvin for kelvin in self.temperatures_K for _ in range(self.n_walkers)]
+
+    def _ways(self, starts: Sequence[Atoms], before: Place) -> list[Way]:
+        """Every walker where it was."""
         ways = []
-        for k, (name, start, kelvin) in enumerate(zip(self.names, starts, temperatures, strict=True)):
-            path = before.walker(k)
-            walker = read_walker(path) if path.is_file() else start_walker(start, temperature_K=kelvin, seed=[*seed, 2, k])
+        for k, (name, start, kelvin) in enumerate(zip(self.names, starts, self._temperatures_K(), strict=True)):
             guard = self.watchdog.guard(start, bond_factor=self.bond_factor, target_K=kelvin, timestep_fs=self.timestep_fs, name=name)
-            ways.append(Way(name, walker, guard, self.timestep_fs))
+            ways.append(Way(name, read_walker(before.walker(k)), guard, self.timestep_fs))
         return ways
 
     def _first_look(self, ways: Sequence[Way], potential: Ensemble, limits: Limits) -> None:

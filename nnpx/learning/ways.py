@@ -10,7 +10,7 @@ from ase import Atoms
 
 from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
-from nnpx.data.frames import write
+from nnpx.data.frames import geometry, write
 from nnpx.files import write_json
 from nnpx.learning.places import Place
 from nnpx.md.walker import Walker
@@ -35,6 +35,7 @@ class Way:
     fate: str = ""  #: empty while it is on its way
     walked_fs: float = 0.0  #: in this round
     level: float = 0.0  #: its uncertainty in units of the upper limit
+    cannot_begin: bool = False  #: the potential knows too little of the structure that it begins with
     candidates: list[Atoms] = field(default_factory=list)
     frames: list[Atoms] = field(default_factory=list)  #: at every look at which it was to be trusted
     uncertainty: list[float] = field(default_factory=list)  #: at every look, eV/Å
@@ -45,7 +46,7 @@ class Way:
         atoms, step = self.walker.atoms, self.walker.step
         self.trusted = (step, atoms.positions.copy(), atoms.get_momenta())
         info = {"group": "learned", "walker": self.name, "time_fs": step * self.timestep_fs, "uncertainty": uncertainty}
-        self.frames.append(Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info))
+        self.frames.append(geometry(atoms, info=info))
 
     def return_to_trusted(self) -> None:
         """Put the walker back to the last of its frames, with the momenta that it had there."""
@@ -67,7 +68,7 @@ def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, random: np.r
     here.folder.mkdir(parents=True, exist_ok=True)
     met = [frame for way in ways for frame in way.frames[1:]]
     drawn = [met[k] for k in sorted(random.permutation(len(met))[:n_drawn].tolist())]
-    new = [way.walker.atoms for way in ways if way.fate == UNKNOWN]
+    new = [way.walker.atoms for way in ways if way.cannot_begin]
     write(here.candidates, [atoms for way in ways for atoms in way.candidates])
     write(here.drawn, [*(_because("drawn", atoms) for atoms in drawn), *(_because("new", atoms) for atoms in new)])
     told = [
@@ -95,5 +96,4 @@ def read_frames(path: Path) -> list[Atoms]:
 
 def _because(why: str, atoms: Atoms) -> Atoms:
     """The structure with a word that says why it is to be labelled."""
-    info = {"group": "learned", **atoms.info, "why": why}
-    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=info)
+    return geometry(atoms, info={"group": "learned", **atoms.info, "why": why})

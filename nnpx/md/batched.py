@@ -43,8 +43,7 @@ class Walkers:
     With the same company a trajectory is, on a processor, the same to the last bit, also over a pause and over a restart from files.
 
     Args:
-        ensemble: the potential; evaluated in its own precision and on its own device; recorded while all walkers move, so it
-            must not change.
+        ensemble: the potential; evaluated in its own precision and on its own device; recorded, so it must not change.
         walkers: the replicas; `advance` changes them.
         timestep_fs: Δt.
         friction_per_fs: γ; 0 for Newton's equations.
@@ -119,9 +118,8 @@ class Walkers:
 
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
         structures = {k: self.walkers[k].atoms for k in chosen}
-        found = None
-        if len(chosen) == len(self.walkers):  # each smaller company would have to be recorded anew
-            found = self._recordings.predict(list(structures.values()), positions, spread=spread)
+        # a company that has lost somebody is recorded anew: that pays within a hundred steps
+        found = self._recordings.predict(list(structures.values()), positions, spread=spread)
         if found is None:
             graph = self._list.graph(structures, positions)
             if self.is_elsewhere:

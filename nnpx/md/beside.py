@@ -1,6 +1,5 @@
 """The reference engine's own trajectories, computed in a process of its own while the potential moves."""
 
-import os
 import shutil
 import signal
 import sys
@@ -20,10 +19,8 @@ from nnpx.md.identity import identity
 from nnpx.md.record import Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory, read_trajectory
+from nnpx.processes import ONE_THREAD, environment
 from nnpx.reference import Reference
-
-#: threads of the numerical libraries; a molecule does not fill more than one, and the potential needs the other cores
-_THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 #: begins the names of folders in which trajectories are being made
 _DRAFT: Final = "reference-"
@@ -54,15 +51,8 @@ class Beside:
 
     def __enter__(self) -> "Beside":
         if self._process is not None:
-            before = {name: os.environ.get(name) for name in _THREADS}
-            # a spawned process reads the number of threads when it loads its libraries
-            os.environ.update(dict.fromkeys(_THREADS, "1"))
-            self._process.start()
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+            with environment(ONE_THREAD):  # the potential needs the other cores
+                self._process.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

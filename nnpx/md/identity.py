@@ -37,7 +37,8 @@ def identity(potential: str, dynamics: Dynamics | Replicas, start: Atoms, seed: 
     except RecursionError as problem:
         raise _no_setting("md", "an object that holds itself, or a method of it") from problem
     words = json.dumps([code, potential, settings, seed, start.pbc.tolist()])
-    numbers = np.column_stack([start.numbers, start.get_masses(), start.positions]).tobytes() + start.cell.array.tobytes()
+    moments = start.get_initial_magnetic_moments().reshape(len(start), -1)
+    numbers = np.column_stack([start.numbers, start.get_masses(), start.positions, moments]).tobytes() + start.cell.array.tobytes()
     return hashlib.sha256(words.encode() + numbers).hexdigest()[:12]
 
 

@@ -50,7 +50,7 @@ class Distribution:
     reference_mean: float
     reference_spread: float
     distance: float  #: Wasserstein distance between the two, unit
-    noise: float  #: Wasserstein distance between the halves of the reference: what two equally long perfect runs would show
+    noise: float  #: Wasserstein distance that two perfect runs as long as the reference would show; unit
     overlap: float  #: ∫ min(h, h_ref), 1 for equal histograms
 
 
@@ -145,6 +145,7 @@ def _compare(
         reference_mean=float(others.mean()),
         reference_spread=float(others.std()),
         distance=float(wasserstein_distance(values, others)) if known else nan,
-        noise=float(wasserstein_distance(reference[:half].ravel(), reference[half:].ravel())) if known and half else nan,
+        # halves have half as many samples, and a distance that is √2 times as large
+        noise=float(wasserstein_distance(reference[:half].ravel(), reference[half:].ravel()) / np.sqrt(2.0)) if known and half else nan,
         overlap=float((np.minimum(density, expected) * np.diff(edges)).sum()),
     )

@@ -98,7 +98,7 @@ class _Recorder:
                     continue
                 self.guard.forces(step, self.atoms, self.atoms.get_forces())
                 if (step - first) % every == 0:
-                    self._watch(step)
+                    self._watch(step, sampled=sampled)
                     if sampled:
                         self._record(step, integrator)
                     if self.record.is_due():
@@ -130,9 +130,11 @@ class _Recorder:
                 setattr(integrator, name.removeprefix(_INTEGRATOR), value if value.ndim else float(value))
         return integrator
 
-    def _watch(self, step: int) -> None:
+    def _watch(self, step: int, *, sampled: bool) -> None:
         self.guard.geometry(step, self.atoms)
-        self.guard.temperature(step, self.atoms, self.dynamics.degrees_of_freedom(self.atoms))
+        # the bath of the equilibration moves the whole molecule too
+        degrees = self.dynamics.degrees_of_freedom(self.atoms) if sampled else 3 * len(self.atoms)
+        self.guard.temperature(step, self.atoms, degrees)
 
     def _record(self, step: int, integrator: MolecularDynamics) -> None:
         atoms, spread = self.atoms, self._spread()

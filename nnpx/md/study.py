@@ -27,6 +27,7 @@ from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import Spectrum, spectrum
+from nnpx.md.walker import refuse_constraints
 from nnpx.reference import Reference
 from nnpx.tracking import Run
 
@@ -93,7 +94,7 @@ class Study:
             found["diffusion"] = {symbol: {"unit": "Å²/ps", **vars(estimate)} for symbol, estimate in diffusion(one).items()}
         if self.reference is not None:
             found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
-            if not one.start.pbc.any():
+            if len(one.start) > 1 and not one.start.pbc.any():
                 found["distance_distribution_mae"] = distance_distribution_error(one, self.reference)
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
@@ -171,11 +172,12 @@ def run_all(
     Raises:
         SimulationError: if a trajectory explodes.
         DataError: if the start structure cannot be read.
-        ConfigError: if a cell is to move that the start structure does not have.
+        ConfigError: if a cell is to move that the start structure does not have, or atoms that it says are fixed.
     """
     folder = workspace / FOLDER
     if isinstance(simulation, Replicas):
         atoms = _first_structure(workspace / simulation.structure if simulation.structure else start)
+        refuse_constraints(atoms, "md.structure")
         kept = folder / f"{simulation.name}-{identity(potential, simulation, atoms, seed, trusted=trusted)}"
         progress = watch(simulation.name, simulation.timestep_fs)
         fates = follow(simulation, ensemble, atoms, seed=seed, folder=kept, frames=file, progress=progress)
@@ -224,7 +226,8 @@ def _first_structure(path: Path) -> Atoms:
 
 
 def _check(name: str, dynamics: Dynamics, start: Atoms) -> None:
-    """Refuse what could only fail after the equilibration."""
+    """Refuse what is not simulated, or could only fail after the equilibration."""
+    refuse_constraints(start, f"md.structure ({name})")
     if dynamics.has_bath and not dynamics.degrees_of_freedom(start):
         found, do = f"{start.symbols}, whose every momentum is conserved", "Choose md=langevin, whose bath moves the whole too."
         raise ConfigError(f"md.structure ({name})", expected="a structure with vibrations for the bath", found=found, do=do)

@@ -59,8 +59,6 @@ class Trajectory:
 
 #: the single numbers
 _SCALARS = ("degrees_of_freedom", "timestep_fs", "steps", "wall_s")
-#: the single numbers
-_SCALARS = ("degrees_of_freedom", "timestep_fs", "steps", "wall_s")
 #: the arrays with one entry per sample
 _SERIES = ("time_ps", "positions", "potential", "kinetic", "energy_std", "velocities", "cell", "conserved", "pressure")
 

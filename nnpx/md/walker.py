@@ -10,6 +10,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from nnpx.data.frames import MOMENTS, geometry
+from nnpx.errors import ConfigError
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 
 #: the arrays of a walker's structure, by their names in ASE
@@ -39,14 +41,16 @@ class Walker:
         """Everything in one file (npz), written beside and renamed so that it is whole or not there."""
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {name: self.atoms.get_array(name) if self.atoms.has(name) else getattr(self.atoms, f"get_{name}")() for name in _ARRAYS}
-        geometry = {"cell": self.atoms.cell.array, "pbc": self.atoms.pbc}
+        known = {"cell": self.atoms.cell.array, "pbc": self.atoms.pbc}
+        if self.atoms.has(MOMENTS):
+            known["magmoms"] = self.atoms.get_initial_magnetic_moments()
         forces = {} if self.forces is None else {"forces": self.forces}
         memory = {_MEMORY + name: value for name, value in self.memory.items()}
         numbers = {name: getattr(self, name) for name in ("temperature_K", "step", "energy", "energy_std")}
         words = json.dumps({**numbers, "random": self.random.bit_generator.state})
         beside = path.with_name(f"writing-{path.name}")
         with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **geometry, **forces, **memory)
+            np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **known, **forces, **memory)
         beside.replace(path)
 
 
@@ -54,15 +58,32 @@ def start_walker(start: Atoms, *, temperature_K: float, seed: int | list[int]) -
     """A replica of a structure with momenta of a temperature and no rigid motion.
 
     Args:
-        start: the structure; it is copied.
+        start: the structure; it is copied, with its initial magnetic moments, which a reference engine may ask for.
         temperature_K: of momenta and heat bath.
         seed: of momenta and noise; for replica k of an experiment, [seed, k].
     """
     random = np.random.default_rng(seed)
-    atoms = Atoms(start.numbers, start.positions, masses=start.get_masses(), cell=start.cell, pbc=start.pbc)
+    atoms = geometry(start, info={})
+    atoms.set_masses(start.get_masses())
     draw_momenta(atoms, temperature_K, random)
     remove_rigid_motion(atoms)
     return Walker(atoms, temperature_K, random)
+
+
+def refuse_constraints(start: Atoms, key: str) -> None:
+    """Dynamics that would move what somebody has fixed is not begun.
+
+    Args:
+        start: the structure to start from.
+        key: of the configuration, which named it.
+
+    Raises:
+        ConfigError: the structure has constraints.
+    """
+    if start.constraints:
+        found = f"{start.symbols} with {', '.join(sorted({type(one).__name__ for one in start.constraints}))}"
+        do = "Every atom moves here: if that is right, take the constraints out of the file (atoms.set_constraint())."
+        raise ConfigError(key, expected="a structure without constraints", found=found, do=do)
 
 
 def read_if_whole(path: Path) -> Walker | None:
@@ -77,7 +98,7 @@ def read_walker(path: Path) -> Walker:
     """The walker that `Walker.write` kept, to the last bit."""
     with np.load(path) as kept:
         state = json.loads(str(kept["state"]))
-        atoms = Atoms(**{name: kept[name] for name in (*_ARRAYS, "cell", "pbc")})
+        atoms = Atoms(**{name: kept[name] for name in (*_ARRAYS, "cell", "pbc")}, magmoms=kept.get("magmoms"))
         forces = kept.get("forces")
         memory = {name.removeprefix(_MEMORY): kept[name] for name in kept.files if name.startswith(_MEMORY)}
     random = np.random.Generator(getattr(np.random, state["random"]["bit_generator"])())

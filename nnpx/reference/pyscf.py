@@ -49,13 +49,19 @@ class PySCF(Reference):
 
     @property
     def level_of_theory(self) -> str:
-        """Functional, basis, charge and version."""
+        """Functional, basis, charge, spin where it is given, and version."""
         try:
             release = version("pyscf")
         except PackageNotFoundError:
             release = "not installed"
         fitting = ", density fitting" if self.density_fitting else ""
-        return f"{self.functional}/{self.basis} (charge {self.charge}, grid {self.grid_level}{fitting}; pyscf {release})"
+        spin = "" if self.n_unpaired is None else f", {self.n_unpaired} unpaired"
+        return f"{self.functional}/{self.basis} (charge {self.charge}{spin}, grid {self.grid_level}{fitting}; pyscf {release})"
+
+    @property
+    def identity(self) -> str:
+        """With what ends the self-consistent cycle."""
+        return f"{self.level_of_theory}, {self.convergence:g} hartree, {self.max_cycles} cycles"
 
     def calculator(self) -> BaseCalculator:
         """The calculator below, once PySCF is there."""

@@ -14,8 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from nnpx import resolvers
-from nnpx.choices import CHOICES_VARIABLE, environment
+from nnpx.choices import CHOICES_VARIABLE
 from nnpx.files import read_json, write_json, write_text
+from nnpx.processes import environment
 from nnpx.sweep.files import LOCK, LOG, RESULT, STARTS, TICKET
 from nnpx.sweep.grid import finished
 from nnpx.upstream import link_files

@@ -9,8 +9,8 @@ from typing import Final
 
 import optuna
 
-from nnpx.cores import count_cores
 from nnpx.errors import TrainingError
+from nnpx.processes import count_cores
 from nnpx.tuning.store import give_back_running, n_left
 from nnpx.tuning.worker import Order, work
 

@@ -11,11 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 from rich.console import Console
 
-from nnpx.choices import PARENT_VARIABLE, environment
+from nnpx.choices import PARENT_VARIABLE
 from nnpx.config import instantiate
 from nnpx.errors import ConfigError
 from nnpx.locks import alone
 from nnpx.overrides import relative
+from nnpx.processes import environment
 from nnpx.report import as_rich
 from nnpx.tracking import Run, Tracker
 from nnpx.tuning import worker

@@ -1,11 +1,9 @@
 """What a process of a search does: ask for a trial, train, tell."""
 
 import math
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from optuna.trial import Trial, TrialState
 from nnpx import resolvers
 from nnpx.config import compose, validate
 from nnpx.following import Stopped, followed
+from nnpx.processes import end_with_parent
 from nnpx.tuning.outcome import read_outcome
 from nnpx.tuning.search import Search
 from nnpx.tuning.space import overrides_of
@@ -78,7 +77,7 @@ def work(order: Order, threads: int) -> None:
     """The life of a worker process."""
     os.setsid()  # Ctrl-C reaches the command alone, which then ends its workers
     signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("DVC_ROOT", str(order.project))  # all trials log to the project's one store
     try:
@@ -171,10 +170,3 @@ def _flush() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _end_with_parent() -> None:
-    """End this process when the command is gone: nobody would ever stop it otherwise."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        parent.join()
-        os._exit(1)

@@ -1,5 +1,6 @@
 """One factor."""
 
+import warnings
 from typing import Annotated, Final, Literal, final
 
 import numpy as np
@@ -26,7 +27,7 @@ class Scale(Uncertainty):
 
     Args:
         score: S.
-        largest: bounds of the search, 1/largest ≤ c ≤ largest.
+        largest: bounds of the search, 1/largest ≤ c ≤ largest. A warning says where the upper one is met.
     """
 
     def __init__(self, *, score: Literal["crps", "nll"], largest: Annotated[float, Gt(1)]) -> None:
@@ -39,4 +40,7 @@ class Scale(Uncertainty):
             return self.score(error, np.hypot(np.exp(log_c) * spread, noise))
 
         found = minimize_scalar(mean_score, bounds=(-self.reach, self.reach), method="bounded", options={"xatol": 1e-6})
+        if found.x > self.reach - BOUND:
+            found_c = f"the members agree where they are wrong: errors ask for more than {np.exp(self.reach):g} times their spread"
+            warnings.warn(f"{found_c}, and σ is too small (uncertainty.largest)", stacklevel=2)
         return None if found.x < BOUND - self.reach else Curve.factor(np.exp(found.x))

@@ -1,5 +1,6 @@
 """Labels are found wherever they hide, and what cannot be learned from is refused with one clear error."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,13 @@ def labelled(seed: int = 0) -> Atoms:
 def test_every_digit_survives_writing_and_reading(tmp_path: Path) -> None:
     atoms = labelled()
     atoms.info.update(group="md 300K", step=7, flag=True)
+    atoms.set_initial_magnetic_moments(np.linspace(-1.0, 1.0 / 3.0, len(atoms)))
     frames.write(tmp_path / "a.extxyz", [atoms])
     back = read(tmp_path / "a.extxyz")[0]
     assert np.array_equal(back.positions, atoms.positions)
+    kept = frames.restore(json.loads(json.dumps(frames.record(back))))
+    for one in (back, kept):
+        assert np.array_equal(one.get_initial_magnetic_moments(), atoms.get_initial_magnetic_moments())
     assert np.array_equal(back.calc.results["forces"], atoms.calc.results["forces"])
     assert np.array_equal(back.calc.results["stress"], atoms.calc.results["stress"])
     assert back.calc.results["energy"] == atoms.calc.results["energy"]

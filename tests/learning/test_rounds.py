@@ -1,19 +1,17 @@
 """What happens to walkers and data in a round that is not an ordinary one."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.cluster import Octahedron
 from ase.io import read, write
-from learning.loops import config, loop, starts
+from learning.loops import config, loop
 from rich.console import Console
 
 from nnpx.artifact import load
@@ -28,16 +26,7 @@ from nnpx.tracking import Silent
 from nnpx.verbs import run_verb
 
 ONE = "learning.stopping.max_rounds=1"
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A project with start structures; workers are forked, which is quicker."""
-    forking = multiprocessing.get_context("fork")
-    monkeypatch.setattr("nnpx.learning.calls.multiprocessing.get_context", lambda method: forking)
-    monkeypatch.setenv("NNPX_TRUSTED", "learning")
-    starts(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def walked(project: Path, number: int = 1) -> dict[str, object]:
@@ -264,7 +253,15 @@ def run_experiment(store: object) -> str:
 
 def test_a_loop_ends_when_all_targets_were_met_so_many_rounds_in_a_row_or_when_it_is_spent() -> None:
     rules = {"candidate_fraction": 0.01, "spread_q99": 0.3, "force_rmse": 0.1, "patience": 2, "max_rounds": 4, "max_calls": 100}
-    good = {"candidate_fraction": 0.0, "spread_q99": 0.2, "force_rmse": 0.05, "n_calls": 10}
+    good = {
+        "candidate_fraction": 0.0,
+        "spread_q99": 0.2,
+        "force_rmse": 0.05,
+        "n_calls": 10,
+        "walked_ps": 1.0,
+        "n_labelled": 0,
+        "n_failed": 0,
+    }
     stopping = Stopping(**rules)
     assert stopping.verdict([]) == ""
     assert stopping.verdict([good]) == ""
@@ -273,6 +270,7 @@ def test_a_loop_ends_when_all_targets_were_met_so_many_rounds_in_a_row_or_when_i
     assert stopping.verdict([{**good, "spread_q99": 1.0}, good, good]).startswith("learned")
     assert stopping.verdict([{**good, "n_calls": 100, "spread_q99": 1.0}]) == "spent: 100 calculations"
     assert stopping.verdict([{**good, "spread_q99": 1.0}] * 4) == "spent: 4 rounds"
+    assert stopping.verdict([good, {**good, "walked_ps": 0.0}]).startswith("stuck")
 
 
 def test_a_journal_forgets_a_phase_whose_file_was_changed(tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ def test_distance_between_two_gaussians_is_that_of_their_means() -> None:
     assert error == pytest.approx(2 - 4 * norm.cdf(-0.75), abs=0.05)
 
 
+def test_noise_is_the_distance_that_two_perfect_runs_show_in_the_mean() -> None:
+    random = np.random.default_rng(5)
+    dimer = Atoms("H2", [[0, 0, 0], [0, 0, 0.75]])
+
+    def perfect() -> Trajectory:
+        positions = np.zeros((1000, 2, 3))
+        positions[:, 1, 2] = 0.75 + 0.02 * random.standard_normal(1000)
+        return trajectory(dimer, positions)
+
+    found = [distributions(perfect(), perfect(), 1.25)[0] for _ in range(200)]
+    assert np.mean([one.noise for one in found]) == pytest.approx(np.mean([one.distance for one in found]), rel=0.12)
+
+
 def test_without_a_reference_there_is_nothing_to_compare(ethanol: Atoms) -> None:
     found = distributions(trajectory(ethanol, np.repeat(ethanol.positions[None], 5, 0)), None, 1.25)
     assert len(found) == 9

@@ -33,18 +33,19 @@ def morse() -> ASE:
     return ASE(calculator="ase.calculators.morse.MorsePotential", parameters=parameters, level_of_theory=None, n_processes=1)
 
 
-def pyscf() -> PySCF:
-    return PySCF(
-        functional="pbe",
-        basis="sto-3g",
-        charge=0,
-        n_unpaired=None,
-        density_fitting=False,
-        grid_level=3,
-        convergence=1e-10,
-        max_cycles=100,
-        n_processes=1,
-    )
+def pyscf(**changed: Any) -> PySCF:
+    settings = {
+        "functional": "pbe",
+        "basis": "sto-3g",
+        "charge": 0,
+        "n_unpaired": None,
+        "density_fitting": False,
+        "grid_level": 3,
+        "convergence": 1e-10,
+        "max_cycles": 100,
+        "n_processes": 1,
+    }
+    return PySCF(**{**settings, **changed})
 
 
 def shaken(atoms: Atoms, seed: int = 0) -> Atoms:
@@ -200,6 +201,12 @@ def test_missing_engine_names_the_command(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("nnpx.reference.pyscf.find_spec", lambda name: None)
     with pytest.raises(ReferenceEngineError, match=r'pip install "nnpx\[pyscf\]"'):
         pyscf().calculator()
+
+
+@pytest.mark.parametrize("changed", [{"n_unpaired": 0}, {"n_unpaired": 2}, {"convergence": 1e-6}, {"max_cycles": 5}], ids=str)
+def test_what_changes_a_label_changes_the_identity(changed: dict[str, Any]) -> None:
+    assert pyscf(**changed).identity != pyscf().identity
+    assert pyscf(**{**changed, "n_processes": 2}).identity == pyscf(**changed).identity
 
 
 @pytest.mark.slow

@@ -110,6 +110,14 @@ def test_conformal_promises_nothing_that_its_samples_cannot_show(coverage):
     assert Conformal(coverage=coverage).curve(spread[1:] * normal[1:], spread[1:], np.zeros(n - 1)) is None
 
 
+@pytest.mark.parametrize("score", ["crps", "nll"])
+def test_a_factor_at_the_bound_of_its_search_is_told(score):
+    spread, normal = sample(600)
+    scale = Scale(score=score, largest=10.0)
+    with pytest.warns(UserWarning, match="more than 10 times"):
+        scale.curve(30.0 * spread * normal, spread, np.zeros(600))
+
+
 @pytest.mark.parametrize(
     "way", [Conformal(coverage=0.9), Isotonic(samples_per_knot=50), Scale(score="crps", largest=1e3), Scale(score="nll", largest=1e3)]
 )

@@ -1,0 +1,68 @@
+"""What a trajectory begins with: few atoms, fixed atoms, magnetic atoms."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+from ase.constraints import FixAtoms
+from ase.io import write
+from md_systems import Pairs, Springs, settings, watchdog
+from small import carbons
+
+from nnpx.ensemble import Ensemble
+from nnpx.errors import ConfigError
+from nnpx.md import study
+from nnpx.md.identity import identity
+from nnpx.md.langevin import Langevin
+from nnpx.md.nve import NVE
+from nnpx.md.study import Study
+from nnpx.md.trajectory import Trajectory
+from nnpx.md.walker import read_walker, start_walker
+from nnpx.reference.lj import LennardJones
+
+Run = Callable[..., Trajectory]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_bath_that_equilibrates_two_atoms_does_not_alarm_the_watchdog(run: Run, seed: int) -> None:
+    """It drives all six momenta, of which Newton's equations leave one free afterwards."""
+    dimer = Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 3.8]])
+    bounds = watchdog(max_temperature_ratio=10.0)
+    found = run(NVE, dimer, Pairs(), seed=seed, temperature_K=10.0, timestep_fs=4.0, equilibration_ps=40.0, watchdog=bounds)
+    assert found.steps == 10250
+
+
+def test_one_atom_has_a_temperature_and_no_distances(run: Run) -> None:
+    atom = Atoms("Ar")
+    one, two = (run(Langevin, atom, Springs(atom, 1.0), seed=seed) for seed in (0, 1))
+    found = Study("langevin", Langevin(**settings()), one, two, "")
+    assert found.metrics()["temperature_K"] > 0
+    assert "distance_distribution_mae" not in found.metrics()
+    assert "langevin_temperature" in found.pictures()
+
+
+@pytest.mark.parametrize("kind", [NVE, Langevin])
+def test_what_is_fixed_is_not_moved(kind: type[NVE] | type[Langevin], repulsion: Ensemble, tmp_path: Path) -> None:
+    atoms = carbons(1)[0]
+    atoms.set_constraint(FixAtoms([0]))
+    write(tmp_path / "start.traj", atoms)
+    engine = LennardJones(epsilon=0.01, sigma=3.4, onset=6.0, cutoff=8.0, n_processes=1)
+    words: dict[str, Any] = {"labelled_by": "", "seed": 0, "start": tmp_path / "start.traj", "workspace": tmp_path, "trusted": ""}
+    more = {"file": tmp_path / "frames.extxyz", "potential": "", "watch": lambda name, timestep: lambda done, of: None}
+    with pytest.raises(ConfigError, match=r"without constraints.*FixAtoms"):
+        study.run_all(kind(**settings()), Springs(atoms, 1.0), repulsion, engine, **words, **more)
+
+
+def test_a_walker_keeps_the_spin_state_that_a_reference_engine_would_compute(tmp_path: Path) -> None:
+    singlet, triplet = molecule("O2"), molecule("O2")
+    singlet.set_initial_magnetic_moments([0.0, 0.0])
+    triplet.set_initial_magnetic_moments([1.0, 1.0])
+    walker = start_walker(triplet, temperature_K=300.0, seed=0)
+    walker.write(tmp_path / "walker.npz")
+    np.testing.assert_array_equal(read_walker(tmp_path / "walker.npz").atoms.get_initial_magnetic_moments(), [1.0, 1.0])
+    names = {identity("engine", NVE(**settings()), one, 0, trusted="") for one in (singlet, triplet)}
+    assert len(names) == 2
