@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 def main() -> int:
     """The command `nnpx`. Errors of the user's input are one line each and exit with 2."""
+    # a batch system ends its jobs so: runs are closed and workers ended, as after Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         code = _dispatch(sys.argv[1:])
         sys.stdout.flush()
@@ -116,7 +118,7 @@ def _check(config: "DictConfig", *, composed: bool) -> int:
     """Refuses an experiment that was composed from another state of conf/."""
     from nnpx import resolvers, upstream
 
-    upstream.check_choices("check", config)
+    upstream.check_choices("check", config, Path.cwd())
     if composed:
         here = Path("conf")  # DVC's queue runs in a copy of the project
         now = resolvers.conf_hash(here if (here / "config.yaml").is_file() else resolvers.conf_dir())

@@ -22,6 +22,8 @@ ERROR_BAR: Final = "energy_noise"
 BYTES_PER_PAIR: Final = 150
 #: the pairs of an open structure of so many atoms fit into any memory, 150 MB; to estimate them would take as long as to list them
 FEW_ATOMS: Final = 1000
+#: ratio of the longest to the shortest axis of the image of a sphere; a cell beyond has no volume
+FLAT: Final = 1e8
 
 
 def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
@@ -161,6 +163,9 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
             where, expected="independent lattice vectors where pbc is true", found=found, do="Set the cell, or pbc to false."
         )
     cell = atoms.cell.complete().array
+    if np.linalg.cond(cell) > FLAT:
+        found = f"pbc {atoms.pbc.tolist()} with cell {atoms.cell.array.round(3).tolist()}, whose vectors lie in a plane"
+        raise GeometryError(where, expected="a cell with a volume", found=found, do="Set the vectors of open directions to zero.")
     if np.linalg.det(cell) < 0:
         raise GeometryError(
             where,

@@ -6,11 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 from rich.table import Table as RichTable
 
+from nnpx.files import md5, read_json
+
 Cell = str | float | int | None
+#: the key in a metrics.json that tells the checksum of the potential with which it was measured
+POTENTIAL: Final = "potential_md5"
 
 STYLE: Final = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --soft: #59636e; --line: #d9dee3; --card: #f6f8fa; --accent: #0060a0; }
@@ -74,6 +78,17 @@ class Section:
     figures: Sequence[Picture] = ()
     text: str = ""
     folded: Sequence[tuple[str, str]] = field(default=())  #: title and preformatted text
+
+
+def of_potential(path: Path, potential: Path) -> dict[str, Any]:
+    """The numbers of a metrics.json; none where there are none, or where they were measured with another potential than this one.
+
+    Args:
+        path: what `nnpx evaluate` or `nnpx simulate` has written.
+        potential: the present potential.
+    """
+    found = read_json(path)
+    return found if potential.is_file() and found.pop(POTENTIAL, None) == md5(potential) else {}
 
 
 def write_page(path: Path, title: str, sections: Sequence[Section]) -> None:

@@ -4,24 +4,27 @@ Label and prepare stamp what they write with a fingerprint of the part of the ex
 is not done again; where it does not, it is. DVC decides the same from `dvc.yaml`, which names the same parts.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final
 
+import yaml
 from omegaconf import DictConfig
 
 from nnpx.config import fingerprint, instantiate
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
+from nnpx.files import md5, read_json
+from nnpx.locks import alone
 from nnpx.schema import plain
 
 #: the parts of an experiment that a verb reads
 READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed"), "prepare": ("data", "seed")}
 #: where a verb writes its stamp, under the key "config"
 STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": Path("data/prepared/card.json")}
-#: what a verb reads from the workspace
-_INPUTS: Final[dict[str, tuple[Path, ...]]] = {"label": (), "prepare": (Path("data/labelled.extxyz"),)}
+#: what label writes, and prepare reads
+LABELLED: Final = Path("data/labelled.extxyz")
 #: the folders that a verb writes to
 _WRITES: Final[dict[str, tuple[str, ...]]] = {
     "label": ("data", ".nnpx"),
@@ -36,6 +39,8 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
 _TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train", "learn")
+#: verbs that change the data of a workspace, or train on them
+_WITH_DATA: Final = ("label", "prepare", "train")
 #: verbs that train here and now
 _TRAIN: Final = ("train", "learn")
 #: verbs that work on a trained potential
@@ -49,17 +54,18 @@ def stamp(verb: str, config: DictConfig) -> str:
 
 
 def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
-    """Whether the verb's output was made from this experiment, and after the files that it reads last changed."""
-    path = workspace / STAMPS[verb]
-    if not path.is_file():
+    """Whether the verb's output was made from this experiment, and from the files as they are: their checksums tell, whatever their age."""
+    made = read_json(workspace / STAMPS[verb])
+    labelled = workspace / LABELLED
+    if made.get("config") != stamp(verb, config) or not labelled.is_file():
         return False
-    try:
-        written = json.loads(path.read_text()).get("config")
-    except json.JSONDecodeError:
-        return False
-    inputs = [workspace / name for name in (*files_named(plain(config["data"]), workspace), *_INPUTS[verb])]
-    made = path.stat().st_mtime_ns
-    return bool(written == stamp(verb, config)) and all(file.is_file() and file.stat().st_mtime_ns <= made for file in inputs)
+    return made.get("inputs") == inputs_of(config, workspace) if verb == "label" else made.get("source_md5") == md5(labelled)
+
+
+def inputs_of(config: DictConfig, workspace: Path) -> dict[str, str]:
+    """The checksums of the files that an experiment takes its data from, by the names that it gives them."""
+    files = [path for path in instantiate(config.data).inputs(workspace) if path.is_file()]
+    return {(path.relative_to(workspace) if path.is_relative_to(workspace) else path).as_posix(): md5(path) for path in files}
 
 
 def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str], Callable[[DictConfig, Path], None]]) -> None:
@@ -76,7 +82,7 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
         ConfigError: if two choices contradict each other, or a device is missing, before anything runs.
         WorkspaceError: if the results cannot be written, before anything runs.
     """
-    check_choices(verb, config)
+    check_choices(verb, config, workspace)
     if verb in _TRAIN:
         instantiate(config.trainer).check_devices()
     if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
@@ -86,8 +92,20 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
         if due or not is_current(earlier, config, workspace):
             due.append(earlier)
     check_writable([*due, verb], workspace)
-    for one in [*due, verb]:
-        pipeline(one)(config, workspace)
+    with alone_with_data(verb, workspace):
+        for one in [*due, verb]:
+            pipeline(one)(config, workspace)
+
+
+def alone_with_data(verb: str, workspace: Path) -> AbstractContextManager[None]:
+    """While a verb changes the data of a workspace, or trains on them, no other one does.
+
+    Raises:
+        ConfigError: if one does.
+    """
+    if verb not in _WITH_DATA:
+        return nullcontext()
+    return alone(workspace / ".nnpx" / "data", on="the data of this folder", do="Wait for it, or work in a folder of its own.")
 
 
 def check_same_data(words: Sequence[str], config: DictConfig, workspace: Path) -> None:
@@ -100,6 +118,23 @@ def check_same_data(words: Sequence[str], config: DictConfig, workspace: Path) -
     if about and (workspace / _POTENTIAL).is_file() and not is_current("prepare", config, workspace):
         do = "Leave it out, or train with it first: `nnpx train data.path_test=FILE` takes a test set of its own."
         raise ConfigError(about[0], expected="the data that the potential was trained and is measured on", found="others", do=do)
+
+
+def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
+    """DVC runs a stage again when its dependencies change: a file that is none of them could change unseen.
+
+    Raises:
+        ConfigError: if DVC does not watch a file of the data.
+    """
+    pipeline = workspace / "dvc.yaml"
+    stages = yaml.safe_load(pipeline.read_text(encoding="utf-8")).get("stages", {}) if pipeline.is_file() else {}
+    if verb != "label" or "label" not in stages:
+        return
+    watched = [workspace / str(one) for one in stages["label"].get("deps", [])]
+    for file in instantiate(config.data).inputs(workspace):
+        if not any(file.is_relative_to(one) for one in watched):
+            do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
+            raise ConfigError(f"data, {file}", expected="a file that DVC watches, such as those in data/inputs/", found="another", do=do)
 
 
 def check_writable(verbs: Sequence[str], workspace: Path) -> None:
@@ -118,17 +153,21 @@ def check_writable(verbs: Sequence[str], workspace: Path) -> None:
             raise WorkspaceError(f"{folder.name}/", expected="a folder to write to", found=error.strerror or str(error), do=do) from error
 
 
-def check_choices(verb: str, config: DictConfig) -> None:
+def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
     """Builds the parts of a potential once, for hydrogen: what crosses two nouns would otherwise fail only after labelling.
 
     Raises:
         ConfigError: if two choices contradict each other.
+        DataError: if a file of the data is not there.
     """
     if verb in _TOWARDS_A_POTENTIAL:
         from ase.data import chemical_symbols
 
         from nnpx.assembly import build_parts
+        from nnpx.data.files import check_present
 
+        for file in instantiate(config.data).inputs(workspace) if verb != "learn" else ():  # a loop has a copy of its own
+            check_present(file)
         parts = build_parts(plain(config), numbers=[1], seed=0)
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
         known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell

@@ -29,12 +29,18 @@ def verbs() -> dict[str, str]:
 
 
 def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -> None:
-    """Runs one verb; unless alone, after the verbs that it builds on."""
+    """Runs one verb; unless alone, after the verbs that it builds on.
+
+    Raises:
+        ConfigError: another command changes the data of the workspace, or trains on them.
+    """
     from nnpx import upstream
 
     if alone:
+        upstream.check_watched(verb, config, workspace)
         upstream.check_writable([verb], workspace)
-        _pipeline(verb)(config, workspace)
+        with upstream.alone_with_data(verb, workspace):
+            _pipeline(verb)(config, workspace)
     else:
         upstream.run(verb, config, workspace, _pipeline)
 

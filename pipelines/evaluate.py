@@ -18,7 +18,7 @@ from nnpx.evaluation import Comparison, batches, check_same_data, compare, parti
 from nnpx.extrapolation import novelty
 from nnpx.metrics import UNITS, measured
 from nnpx.neighbors import graph_from_list
-from nnpx.report import as_rich, write_page
+from nnpx.report import POTENTIAL, as_rich, write_page
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -38,7 +38,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     write_tables(out / "curves", compared[parts[0]], curves)
     np.savez(out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in vars(one).items()})
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
-    found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2)}
+    found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2), POTENTIAL: files.md5(potential)}
     (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     sections = results.evaluation_sections(header, errors, drawn)
     write_page(out / "report.html", f"Evaluation of {config.name}", [*sections, results.background(header)])

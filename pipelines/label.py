@@ -14,31 +14,32 @@ from nnpx.data.frames import write
 from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import as_structures
 from nnpx.files import md5, read_json, write_json
+from nnpx.upstream import inputs_of
 
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads the user's files if there are any; writes data/labelled.extxyz and data/labels.json."""
     source, reference, console = instantiate(config.data), instantiate(config.reference), Console()
     data, labels = workspace / "data" / "labelled.extxyz", workspace / "data" / "labels.json"
-    checksums = {path.name: md5(path) for path in source.inputs(workspace) if path.is_file()}
+    checksums, known = inputs_of(config, workspace), read_json(labels) if data.is_file() else {}
     stamps = {
         "config": fingerprint(config.data, config.reference, config.seed),
         "made_of": fingerprint(*_decisive(config), checksums, nnpx.__version__, reference.identity),
     }
-    known = read_json(labels) if data.is_file() else {}
-    if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data):
+    if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data) and not known["failures"]:
         write_json(labels, {**known, **stamps})
         console.print(f"label: data/labelled.extxyz is up to date ({known['n_structures']} structures)")
         return
     journal = Journal(path=workspace / ".nnpx" / "label" / stamps["made_of"] / "journal.jsonl")
     with _progress(console) as bar:
-        report = partial(_report, bar, bar.add_task("labelling", total=None))
-        labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=report)
+        task = bar.add_task("labelling", total=None)
+        labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=partial(_report, bar, task))
         gathered = source.gather(labelling.run, workspace, config.seed)
     write(data, [*as_structures(gathered.isolated), *gathered.structures])
     told = {**summary(gathered, reference.level_of_theory), **stamps, "md5": md5(data), "inputs": checksums}
     write_json(labels, told)
-    journal.remove()
+    if not gathered.failures:  # what failed is tried again by the next call
+        journal.remove()
     failed = [f"not labelled: {failure.name}: {failure.reason}" for failure in gathered.failures]
     for line in [*gathered.found, *failed, f"{told['n_structures']} structures, {told['level_of_theory']}"]:
         console.print(f"label: {line}", markup=False)
@@ -46,8 +47,7 @@ def main(config: DictConfig, workspace: Path) -> None:
 
 def _decisive(config: DictConfig) -> list[object]:
     """What decides the labels: neither the split nor the number of processes does."""
-    idle = ("split", "n_processes")
-    nodes = (config.data, config.reference)
+    idle, nodes = ("split", "n_processes"), (config.data, config.reference)
     return [config.seed, *(OmegaConf.masked_copy(node, [key for key in node if key not in idle]) for node in nodes)]
 
 

@@ -38,7 +38,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     labels = read_json(workspace / "data" / "labels.json")
     card = describe(chosen, files, duplicates, reading.isolated)
     card["level_of_theory"], card["n_failed"] = labels.get("level_of_theory", "not stated"), len(labels.get("failures", []))
-    card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures)
+    card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures, duplicates)
     write_json(folder / "card.json", {**card, "config": stamp, "source_md5": checksum})
     console.print(_table(card))
 

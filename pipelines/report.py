@@ -8,7 +8,7 @@ from rich.console import Console
 from nnpx import artifact, results
 from nnpx.config import instantiate
 from nnpx.files import read_json
-from nnpx.report import Section, as_rich, picture, write_page
+from nnpx.report import Section, as_rich, of_potential, picture, write_page
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -17,10 +17,12 @@ def main(config: DictConfig, workspace: Path) -> None:
     potential = workspace / "models" / "potential.nnpx"
     header = {**artifact.read_header(potential), "n_features": artifact.load(potential).members[0].descriptor.n_features}
     training = read_json(workspace / "models" / "training.json")
-    evaluation = read_json(reports / "evaluation" / "metrics.json")
-    simulation = read_json(reports / "simulation" / "metrics.json")
+    files = {verb: reports / name / "metrics.json" for verb, name in (("evaluate", "evaluation"), ("simulate", "simulation"))}
+    evaluation, simulation = (of_potential(file, potential) for file in files.values())
+    older = [verb for verb, file in files.items() if file.is_file() and not of_potential(file, potential)]
     outcome = results.final_table(evaluation, simulation, training)
-    errors_drawn = [picture(path) for name in results.ORDER if (path := reports / "evaluation/figures" / f"{name}.svg").is_file()]
+    drawn = [reports / "evaluation/figures" / f"{name}.svg" for name in results.ORDER if evaluation]
+    errors_drawn = [picture(path) for path in drawn if path.is_file()]
     errors = {part: evaluation[part] for part in ("test", "valid") if part in evaluation}
     sections = [Section("Outcome", tables=[outcome]), *results.evaluation_sections(header, errors, errors_drawn)]
     if simulation:
@@ -36,6 +38,8 @@ def main(config: DictConfig, workspace: Path) -> None:
             run.log_file(page)
     console = Console()
     console.print(as_rich(outcome))
+    for verb in older:
+        console.print(f"report: left out what `nnpx {verb}` found of an older potential; run it again", highlight=False, soft_wrap=True)
     console.print(f"report     {page.relative_to(workspace)}", highlight=False, soft_wrap=True)
     for line in tracker.dashboard():
         console.print(f"dashboard  {line}", highlight=False, soft_wrap=True, markup=False)

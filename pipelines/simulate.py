@@ -13,7 +13,7 @@ from nnpx.files import md5, read_json, write_json
 from nnpx.locks import alone
 from nnpx.md.progress import progress_bars, watcher
 from nnpx.md.study import FOLDER, run_all, start_file
-from nnpx.report import Section, as_rich, write_page
+from nnpx.report import POTENTIAL, Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
 from nnpx.targets import trusted_code
 
@@ -46,7 +46,7 @@ def main(config: DictConfig, workspace: Path) -> None:
                 watch=watcher(bars),
             )
         found = {study.name: study.metrics() for study in studies}
-        write_json(out / "metrics.json", found)
+        write_json(out / "metrics.json", {**found, POTENTIAL: md5(potential)})
         drawn = {name: one for study in studies for name, one in study.pictures().items()}
         notes = [f"{study.name} was not compared with the reference engine: {study.note}" for study in studies if study.note]
         page = [Section("Simulation", simulation_tables(found), save_pictures(out / "figures", drawn), " ".join(notes))]

@@ -39,6 +39,9 @@ class Option:
     def __init__(self) -> None:
         self.built = True
 
+    def inputs(self, folder: Path) -> list[Path]:
+        return []
+
 
 @final
 class File:
@@ -46,6 +49,9 @@ class File:
 
     def __init__(self, *, path: str) -> None:
         self.path = path
+
+    def inputs(self, folder: Path) -> list[Path]:
+        return [folder / self.path]
 
 
 @final

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, final
 
 from nnpx.files import read_json
+from nnpx.report import of_potential
 
 #: the choice over which everything is averaged
 SEED: Final = "seed"
@@ -58,7 +59,8 @@ class Row:
 def row_of_folder(folder: Path, choices: Mapping[str, str], name: str, failure: str = "") -> Row:
     """The run whose potential lies in the folder's models/; empty where there is none."""
     outcome = read_json(folder / "models" / "training.json").get("outcome", {})
-    evaluation = read_json(folder / "reports" / "evaluation" / "metrics.json").get("test", {})
+    potential = folder / "models" / "potential.nnpx"
+    evaluation = of_potential(folder / "reports" / "evaluation" / "metrics.json", potential).get("test", {})
     tested = {f"test/{key}_mae": one["mae"] for key, one in evaluation.items() if isinstance(one, Mapping) and "mae" in one}
     return Row(name, choices, {**tested, **outcome}, failure)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
+from nnpx.data.consistency import contradictions, not_the_slope
 from nnpx.data.duplicates import Duplicates
 from nnpx.data.frames import labels
 from nnpx.data.source import Gathered
@@ -34,7 +35,7 @@ def describe(
     """
     everything = [atoms for part in parts.values() for atoms in part]
     symbols = {int(number): str(symbol) for atoms in everything for number, symbol in zip(atoms.numbers, atoms.symbols, strict=True)}
-    present = Counter(name for atoms in everything for name in labels(atoms))
+    present = Counter(name for atoms in everything for name, label in labels(atoms).items() if np.isfinite(label).any())
     return {
         "elements": [symbols[number] for number in sorted(symbols)],
         "numbers": sorted(symbols),
@@ -90,9 +91,9 @@ def ranges(structures: Sequence[Atoms]) -> dict[str, Any]:
     }
 
 
-def remarks(structures: Sequence[Atoms]) -> list[str]:
-    """What is allowed and yet suspicious: signs and units of stress and forces."""
-    said = []
+def remarks(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
+    """What is allowed and yet suspicious: signs and units of stress and forces, and labels that contradict each other."""
+    said = [*contradictions(structures, duplicates), *not_the_slope(structures)]
     size = ranges(structures)
     if size["force_rms"] is not None and not 1e-3 < size["force_rms"] < 30:
         said.append(f"forces have a root mean square of {size['force_rms']:.3g} eV/Å: are they in eV/Å?")

@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge
 from ase import Atoms
 
-from nnpx.data.reader import Reading, read_all, read_isolated
+from nnpx.data.reader import SAME_ENERGY, Reading, read_all, read_isolated
 from nnpx.data.source import Gathered, Run, Source
 from nnpx.data.split import GIVEN, Split
 from nnpx.errors import DataError
@@ -106,9 +106,11 @@ class File(Source):
         return {ERROR_BAR: float(bar)}
 
     def _isolated(self, readings: dict[str, Reading], folder: Path) -> dict[str, float]:
+        own = [] if self.isolated_atoms is None else [read_isolated(folder / self.isolated_atoms, keys=self.keys)]
         energies: dict[str, float] = {}
-        for reading in readings.values():
-            energies.update(reading.isolated)
-        if self.isolated_atoms is not None:
-            energies.update(read_isolated(folder / self.isolated_atoms, keys=self.keys))
+        for each in [*(reading.isolated for reading in readings.values()), *own]:
+            for symbol, energy in each.items():
+                if abs(energies.setdefault(symbol, energy) - energy) > SAME_ENERGY:
+                    found, do = f"{energies[symbol]} and {energy} eV in two files", "Keep the one of the level of theory of the labels."
+                    raise DataError(f"isolated {symbol}", expected="one energy", found=found, do=do)
         return energies

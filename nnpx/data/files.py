@@ -1,5 +1,6 @@
 """Opening the user's file: any format that ASE reads, with an error that says where it is broken."""
 
+import io
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.db import connect
 from ase.io import read as ase_read
-from ase.io.formats import UnknownFileTypeError, filetype
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from nnpx.errors import DataError
 
@@ -23,7 +24,7 @@ def open_structures(path: Path) -> list[Atoms]:
     Raises:
         DataError: no such file, an empty one, an unknown format, or one that is cut off or damaged.
     """
-    _check_present(path)
+    check_present(path)
     try:
         kind = filetype(str(path))
     except (UnknownFileTypeError, UnicodeDecodeError) as error:
@@ -46,7 +47,12 @@ def open_structures(path: Path) -> list[Atoms]:
     return list(structures)
 
 
-def _check_present(path: Path) -> None:
+def check_present(path: Path) -> None:
+    """Whether there is a file of this name, and something in it.
+
+    Raises:
+        DataError: otherwise; it lists what is there.
+    """
     if not path.is_file():
         folder, found = (path, "a folder") if path.is_dir() else (path.parent, "nothing of that name")
         there = sorted(other.name for other in folder.glob("*") if other.is_file()) if folder.is_dir() else []
@@ -73,7 +79,7 @@ def _check_frames(path: Path) -> None:
     ASE stops at the first blank line without a word and reports a short frame without its place.
     """
     frame, line_number = 0, 0
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with open_with_compression(str(path), "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8", errors="replace") as lines:
         for header in lines:
             line_number += 1
             if header.lstrip().startswith("VEC"):

@@ -77,7 +77,7 @@ def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) 
         file: the file's name, for messages.
 
     Raises:
-        DataError: the user's key is in no structure.
+        DataError: the user's key is in no structure, or the most explicit name is missing where another is there.
     """
     if key is not None:
         named = place(structures, key)
@@ -89,7 +89,14 @@ def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) 
         return None, [
             f"{label} is not read from {each}: data.keys.{label}={each.name} would read it" for each in _unread(structures, label)
         ]
-    best = max(found, key=lambda each: each.count)  # the first of those that are most complete
+    best = found[0]
+    if complete := [each for each in found if each.count > best.count]:
+        raise DataError(
+            f"{file}, {label}",
+            expected=f"{best} in every structure that has {complete[0]}",
+            found=f"it in {best.count}, and {complete[0]} in {complete[0].count}",
+            do=f"Say which you mean, data.keys.{label}={best.name} or data.keys.{label}={complete[0].name}, or complete the file.",
+        )
     others = [each for each in found if each is not best]
     return best, [f"{label} is also in {each}: choose it with data.keys.{label}={each.name}" for each in others]
 
@@ -112,8 +119,11 @@ def as_energy(value: Any) -> float:
 
 
 def as_forces(value: Any, n_atoms: int) -> NDArray[np.float64]:
-    """A label as a row per atom, eV/Å."""
-    return np.asarray(value, dtype=np.float64).reshape(n_atoms, 3)
+    """A label as a row per atom, eV/Å; three numbers per atom one after the other are as good, rows per direction are not."""
+    given = np.asarray(value, dtype=np.float64)
+    if given.shape not in ((n_atoms, 3), (3 * n_atoms,)):
+        raise ValueError(given.shape)
+    return given.reshape(n_atoms, 3)
 
 
 def as_voigt(value: Any) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.extxyz import key_val_str_to_dict
 from numpy.typing import NDArray
 
 from nnpx.files import write_text
@@ -126,4 +127,6 @@ def _quoted(value: str | bool | int | float) -> str:
     if not isinstance(value, str):
         return repr(value)
     clean = " ".join(value.replace("\\", "/").replace('"', "'").split())
-    return f'"{clean}"'
+    # a word such as 01, 1e3 or T would be read as a number or a truth value, and be another word afterwards
+    is_word = str(key_val_str_to_dict(f'key="{clean}"')["key"]) == clean
+    return f'"{clean}"' if is_word else f'"_JSON \\"{clean}\\""'

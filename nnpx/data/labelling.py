@@ -88,7 +88,8 @@ class Labelling:
         """
         self.engine.calculator()  # a missing package is found here, once, and not in every worker
         keys = [job.key() for job in jobs]
-        done = self.journal.read()
+        # what failed is tried again: the disk may have been full
+        done = {key: batch for key, batch in self.journal.read().items() if not batch.failures}
         missing = [(key, job) for key, job in dict(zip(keys, jobs, strict=True)).items() if key not in done]
         total = sum(job.size for job in jobs)
         finished = total - sum(job.size for _, job in missing)

@@ -16,6 +16,10 @@ from nnpx.errors import DataError
 
 #: values of `config_type` that mark one atom in vacuum
 _ISOLATED: Final = ("isolated_atom", "isolatedatom", "isolated")
+#: eV; energies of one isolated atom may differ by so much, as they were written with more digits or fewer
+SAME_ENERGY: Final = 1e-6
+#: eV; energy and free energy that differ by more were computed with smeared occupations
+_SMEARED: Final = 1e-5
 #: every name that is a label, and therefore no property of its own
 _CONSUMED: Final = frozenset(name for names in NAMES.values() for name in names)
 
@@ -65,6 +69,7 @@ def read_all(path: Path, *, keys: Mapping[str, str] | None = None) -> Reading:
     isolated = _isolated([_normal(raw[index], where_lone, f"structure {index} of {path.name}") for index in lone], path.name)
     if isolated:
         found.append(f"isolated atoms: {', '.join(sorted(isolated))}")
+    found.extend(_free_energy_remark([raw[index] for index in rest], where["energy"]))
     found.extend(_constraint_remark([raw[index] for index in rest], structures))
     return Reading(structures, isolated, found)
 
@@ -100,11 +105,8 @@ def _places(structures: list[Atoms], keys: dict[str, str], file: str, found: lis
             found=f"no labels; other entries: {', '.join(names) or 'none'}",
             do="Name yours with data.keys.energy=…, or label the geometries with data=unlabelled.",
         )
-    if where["stress"] is not None and where["virial"] is not None:
-        found.append("virial left out: stress is there")
-        where["virial"] = None
     if where["virial"] is not None:
-        found.append("stress = −virial / volume")
+        found.append("stress = −virial / volume" + (" where there is no stress" if where["stress"] is not None else ""))
     return where
 
 
@@ -117,7 +119,7 @@ def _normal(atoms: Atoms, where: Mapping[str, Place | None], name: str) -> Atoms
         forces = converted(lambda: as_forces(values["forces"], len(atoms)), name, "forces", values["forces"])
     if all(atoms.pbc) and "stress" in values:
         stress = converted(lambda: as_voigt(values["stress"]), name, "stress", values["stress"])
-    if all(atoms.pbc) and "virial" in values and abs(atoms.cell.volume) > 0:
+    elif all(atoms.pbc) and "virial" in values and abs(atoms.cell.volume) > 0:
         stress = converted(lambda: -as_voigt(values["virial"]) / abs(atoms.cell.volume), name, "virial", values["virial"])
     bare = attach(atoms, energy=energy, forces=forces, stress=stress)
     bare.info = {key: value for key, value in bare.info.items() if key not in _taken(where)}
@@ -136,11 +138,20 @@ def _isolated(structures: list[Atoms], file: str) -> dict[str, float]:
                 file, expected="isolated atoms", found=f"{len(atoms)} atoms in one structure", do="Keep one atom per structure."
             )
         symbol, energy = str(atoms.symbols[0]), float(atoms.calc.results.get("energy", np.nan))
-        if not np.isfinite(energy) or abs(energies.get(symbol, energy) - energy) > 1e-6:
+        if not np.isfinite(energy) or abs(energies.get(symbol, energy) - energy) > SAME_ENERGY:
             given = f"{energies[symbol]} and {energy}" if symbol in energies else str(energy)
             raise DataError(f"{file}, isolated {symbol}", expected="one finite energy", found=given, do="Keep the right one.")
         energies[symbol] = energy
     return energies
+
+
+def _free_energy_remark(raw: list[Atoms], energy: Place | None) -> list[str]:
+    """With smeared occupations codes write an energy extrapolated to no smearing beside the free energy, to which the forces belong."""
+    both = [atoms.calc.results for atoms in raw if atoms.calc is not None and {"energy", "free_energy"} <= set(atoms.calc.results)]
+    off = max((abs(float(each["energy"]) - float(each["free_energy"])) for each in both), default=0.0)
+    if energy is None or energy.name != "energy" or off < _SMEARED:
+        return []
+    return [f"energy and free_energy differ by up to {off:.3g} eV, and forces belong to the latter: data.keys.energy=free_energy reads it"]
 
 
 def _constraint_remark(raw: list[Atoms], structures: list[Atoms]) -> list[str]:

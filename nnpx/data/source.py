@@ -43,7 +43,7 @@ class Source(ABC):
     Args:
         split: the rule that divides it.
         minimum_distance: two atoms closer than this are an error, Å.
-        near_duplicate: difference up to which two structures count as the same, about Å; 0 finds exact duplicates only.
+        near_duplicate: see `nnpx.data.duplicates.find_duplicates`; 0 finds exact duplicates only.
         allow_missing: whether structures may lack labels that others have.
     """
 

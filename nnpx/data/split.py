@@ -234,7 +234,7 @@ def _verify(parts: Parts, structures: Sequence[Atoms], duplicates: Duplicates) -
                 f"data.split, {name}",
                 expected="at least one structure",
                 found=f"none of {len(structures)}{_most_are_alike(duplicates, len(structures))}",
-                do=f"Raise data.split.n_{name}, choose another split, or give more structures.",
+                do=f"Raise data.split.n_{name}, choose another split, give more structures, or lower data.near_duplicate.",
             )
     owner: dict[str, str] = {}
     for name in PARTS:

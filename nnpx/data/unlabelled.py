@@ -12,6 +12,7 @@ from nnpx.data.frames import geometry
 from nnpx.data.jobs import SinglePoints
 from nnpx.data.source import Gathered, Run, Source, labelled
 from nnpx.data.split import Split
+from nnpx.errors import DataError
 
 
 @final
@@ -50,10 +51,18 @@ class Unlabelled(Source):
         """One job per geometry: an expensive engine loses no more than one when it is killed.
 
         Raises:
-            DataError: the file cannot be read.
+            DataError: the file cannot be read, or its structures differ in their total charge (`info["charge"]`, e).
             GeometryError: atoms too close, or a cell without volume or left-handed.
         """
-        geometries = [self._bare(atoms) for atoms in open_structures(folder / self.path)]
+        given = open_structures(folder / self.path)
+        charges = sorted({float(atoms.info.get("charge", 0.0)) for atoms in given})
+        if len(charges) > 1:
+            found, do = (
+                f"charges of {', '.join(f'{charge:g}' for charge in charges)} e",
+                "Label each apart, with its reference.charge.",
+            )
+            raise DataError(Path(self.path).name, expected="one total charge, which a potential cannot tell apart", found=found, do=do)
+        geometries = [self._bare(atoms) for atoms in given]
         check_geometry(geometries, Path(self.path).name, minimum_distance=self.minimum_distance)
         jobs = [SinglePoints(f"structure {index} of {self.path}", (atoms,)) for index, atoms in enumerate(geometries)]
         elements = {str(symbol) for atoms in geometries for symbol in atoms.symbols} if self.isolated_atoms else set()

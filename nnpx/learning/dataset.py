@@ -77,9 +77,10 @@ def grow(
     for name, path in files.items():
         write(path, parts[name])
     everything = [atoms for name in PARTS for atoms in parts[name]]
-    card = describe(parts, files, find_duplicates(everything, tolerance=near_duplicate), {**old["isolated_atoms"], **isolated})
+    duplicates = find_duplicates(everything, tolerance=near_duplicate)
+    card = describe(parts, files, duplicates, {**old["isolated_atoms"], **isolated})
     kept: Mapping[str, Any] = {key: old[key] for key in ("level_of_theory", "n_failed", "n_left_out") if key in old}
-    write_json(after / "card.json", {**kept, **card, "remarks": remarks(everything)})
+    write_json(after / "card.json", {**kept, **card, "remarks": remarks(everything, duplicates)})
 
 
 def write_version(folder: Path, project: Path, message: str) -> None:

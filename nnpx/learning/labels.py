@@ -76,7 +76,7 @@ class Labeller:
         found = self._found(batches[: len(structures)], batches[len(structures) :], n_calls)
         if structures and not found.structures:
             expected = f"a label that can be learned from for at least one of {len(structures)} structures"
-            do = "Look at the reference engine and run the same command again; nothing was learned from these labels."
+            do = "If another engine labelled the data, choose it (reference=…); else look at this one and run the same command again."
             raise self._refusal(expected, found.failures[0].reason, do)
         return found
 

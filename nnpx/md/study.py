@@ -13,8 +13,9 @@ from ase.io.formats import UnknownFileTypeError
 from matplotlib.figure import Figure
 
 from nnpx import units
+from nnpx.data.frames import geometry, labels
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ConfigError, DataError
+from nnpx.errors import ConfigError, DataError, ReferenceEngineError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.beside import Beside
 from nnpx.md.canonical import canonical_test
@@ -35,6 +36,8 @@ from nnpx.tracking import Run
 FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
+#: eV/Å; forces of one structure that differ by less are of the same level of theory
+_SAME_FORCE: Final = 0.02
 #: a metric: a number, or None where there is nothing to measure
 Metrics = dict[str, Any]
 
@@ -160,7 +163,8 @@ def run_all(
         calculator: the potential.
         ensemble: the same, for replicas that are evaluated together.
         reference: the engine of the labels, asked where a run says `compare`; its trajectories are kept in .nnpx/ for the next potential.
-        labelled_by: level of theory of the training data. An engine of another level says nothing about the potential and is not run.
+        labelled_by: level of theory of the training data. An engine of another level says nothing about the potential and is not run; one
+            that has the forces of the first test structure is taken for the same, whatever it is called.
         seed: of momenta and noise.
         start: the structure to start from where the configuration names none.
         workspace: the folder that paths in the configuration are relative to.
@@ -187,17 +191,37 @@ def run_all(
     starts = {name: _first_structure(workspace / path if path else start) for name, path in named.items()}
     for name, dynamics in runs.items():
         _check(name, dynamics, starts[name])
-    same_level = reference.level_of_theory == labelled_by
-    foreign = "" if same_level else f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}"
-    compared = {name: (dynamics, starts[name]) for name, dynamics in runs.items() if dynamics.compare and same_level}
+    asked = {name for name, dynamics in runs.items() if dynamics.compare}
+    foreign = _is_foreign(reference, labelled_by, start) if asked else ""
+    compared = {name: (runs[name], starts[name]) for name in runs if name in asked and not foreign}
     trajectories, joined = {}, Joined(file)
     with Beside(reference, compared, seed=seed, trusted=trusted, folder=folder) as beside:
         for name, dynamics in runs.items():
             atoms, progress = starts[name], watch(name, dynamics.timestep_fs)
             record = Record(folder / f"{name}-{identity(potential, dynamics, atoms, seed, trusted=trusted)}", len(atoms), joined)
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
-        answers = {name: beside.answer(name) if name in compared else foreign * dynamics.compare for name, dynamics in runs.items()}
+        answers = {name: beside.answer(name) if name in compared else foreign if name in asked else "" for name in runs}
     return [_study(name, dynamics, trajectories[name], answers[name]) for name, dynamics in runs.items()]
+
+
+def _is_foreign(reference: Reference, labelled_by: str, labelled_file: Path) -> str:
+    """Why the engine says nothing about this potential: another one has labelled its data, by name and by the forces of a structure."""
+    if reference.level_of_theory == labelled_by or _has_its_forces(reference, labelled_file):
+        return ""
+    do = "choose the one that labelled the data (reference=…)"
+    return f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}; {do}"
+
+
+def _has_its_forces(reference: Reference, labelled_file: Path) -> bool:
+    """Whether the engine finds the forces that the first structure of the file has."""
+    known = _first_structure(labelled_file) if labelled_file.is_file() else Atoms()
+    if "forces" not in labels(known):
+        return False
+    try:
+        found = labels(reference.label(geometry(known, info={})))["forces"]
+    except ReferenceEngineError:
+        return False
+    return bool(np.abs(found - labels(known)["forces"]).max() < _SAME_FORCE)
 
 
 def _study(name: str, dynamics: Dynamics, trajectory: Trajectory, answer: Trajectory | str) -> Study:

@@ -119,8 +119,8 @@ class Guard:
             f"step {step} ({step * self._timestep_fs / 1000:.4f} ps) of {self._name}",
             expected=expected,
             found=found,
-            do="Add structures like the last ones of the trajectory to the training data, or lower the time step or the temperature; "
-            "if the bound is too strict for this system, raise it under md's watchdog.",
+            do="Add structures like the last one of reports/simulation/trajectory.extxyz to the training data, or lower the time step or "
+            "the temperature; if the bound is too strict for this system, raise it (md.watchdog, or md.nve.watchdog of several runs).",
         )
 
 

@@ -1,5 +1,6 @@
 """The champion is who errs least and conserves energy."""
 
+from math import isfinite
 from typing import Annotated, final
 
 from annotated_types import Gt
@@ -27,15 +28,15 @@ class LowerError(Rule):
 
     def _error(self, candidate: Measured, champion: Measured | None) -> tuple[bool, str]:
         own = candidate.metrics.get(self.metric)
-        if own is None:
-            return False, f"{self.metric} of {candidate.name} was not measured; run `nnpx evaluate`"
+        if own is None or not isfinite(own):
+            return False, f"{self.metric} of {candidate.name} was not measured{'' if own is None else f' ({own})'}; run `nnpx evaluate`"
         if champion is None:
             return True, f"{self.metric} is {own:.6g}, and there is no champion yet"
         if not candidate.test_data or candidate.test_data != champion.test_data:
             return False, f"{self.metric} of {candidate.name} and of {champion.name} were measured on different data"
         best = champion.metrics.get(self.metric)
-        if best is None:
-            return True, f"{self.metric} is {own:.6g}; that of {champion.name} was never measured"
+        if best is None or not isfinite(best):
+            return False, f"{self.metric} of {champion.name}, the champion, was never measured; run `nnpx evaluate` with it"
         sign = "<" if own < self.factor * best else "≥"
         return own < self.factor * best, f"{self.metric} {own:.6g} {sign} {self.factor:g} × {best:.6g} ({champion.name})"
 

@@ -53,6 +53,10 @@ class Reference(ABC):
             ReferenceEngineError: the engine is not installed.
         """
 
+    def neutral(self) -> "Reference":
+        """The same level of theory for what has no charge, and whose spin state is given by its magnetic moments."""
+        return self
+
     @final
     def label(self, atoms: Atoms) -> Atoms:
         """A copy of the structure with energy (eV), forces (eV/Å) and, if periodic in all directions, stress (eV/Å³).
@@ -71,6 +75,8 @@ class Reference(ABC):
         try:
             results: dict[str, Any] = {"energy": float(bare.get_potential_energy())}
             results["forces"] = np.array(bare.get_forces(), dtype=np.float64)
+            # where occupations are smeared, forces are the slope of the free energy, and not of the energy that is extrapolated from it
+            results["energy"] = float(calculator.results.get("free_energy", results["energy"]))
             if all(bare.pbc) and "stress" in calculator.implemented_properties:
                 results["stress"] = np.array(bare.get_stress(voigt=True), dtype=np.float64)
         except self.failures as error:
@@ -92,13 +98,13 @@ class Reference(ABC):
 
     @final
     def isolated_atom(self, symbol: str) -> float:
-        """Energy (eV) of one atom in vacuum, in the spin state of its ground state.
+        """Energy (eV) of one neutral atom in vacuum, in the spin state of its ground state, whatever charge the structures have.
 
         Raises:
             ReferenceEngineError: the engine does not converge for this atom.
         """
         moment = float(ground_state_magnetic_moments[atomic_numbers[symbol]])
-        labelled = self.label(Atoms(symbol, magmoms=[moment]))
+        labelled = self.neutral().label(Atoms(symbol, magmoms=[moment]))
         return float(labelled.get_potential_energy())
 
 

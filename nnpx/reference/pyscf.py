@@ -1,5 +1,6 @@
 """Density-functional theory of molecules through PySCF."""
 
+from copy import copy
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, final
@@ -62,6 +63,12 @@ class PySCF(Reference):
     def identity(self) -> str:
         """With what ends the self-consistent cycle."""
         return f"{self.level_of_theory}, {self.convergence:g} hartree, {self.max_cycles} cycles"
+
+    def neutral(self) -> Reference:
+        """Without the charge and the given number of unpaired electrons."""
+        other = copy(self)
+        other.charge, other.n_unpaired = 0, None
+        return other
 
     def calculator(self) -> BaseCalculator:
         """The calculator below, once PySCF is there."""

@@ -1,5 +1,6 @@
 """Extended tight binding through tblite: quantum chemistry in milliseconds."""
 
+from copy import copy
 from importlib.metadata import version
 from typing import Annotated, Literal, final
 
@@ -44,6 +45,12 @@ class XTB(Reference):
         """Method, charge, smearing and version."""
         settings = f"charge {self.charge}, {self.electronic_temperature_K:g} K, accuracy {self.accuracy:g}"
         return f"{self.method} ({settings}; tblite {version('tblite')})"
+
+    def neutral(self) -> Reference:
+        """Without the charge."""
+        other = copy(self)
+        other.charge = 0
+        return other
 
     def calculator(self) -> BaseCalculator:
         """The ASE calculator of tblite; it starts from the density of the structure before, which dynamics profits from."""

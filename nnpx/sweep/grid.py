@@ -197,7 +197,7 @@ def _checked(verb: str, jobs: Sequence[Sequence[str]], config_dir: Path | None) 
         try:
             config = compose(job, config_dir)
             validate(config, config_dir=config_dir)
-            check_choices(verb, config)
+            check_choices(verb, config, Path.cwd())
             configs.append(config)
         except ConfigError as error:
             problems.update({str(problem): problem for problem in problems_of(error)})

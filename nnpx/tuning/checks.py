@@ -35,7 +35,7 @@ def check_space(declared: Declared, overrides: Sequence[str], config_dir: Path |
     raise_all(list(problems.values()))
     for config in configs:
         try:
-            check_choices("train", config)
+            check_choices("train", config, Path.cwd())
         except ConfigError as error:
             problems.update({str(problem): problem for problem in problems_of(error)})
     raise_all(list(problems.values()))

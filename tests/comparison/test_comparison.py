@@ -14,6 +14,7 @@ from nnpx.comparison.figure import draw
 from nnpx.comparison.rows import ERRORS, Row, brief, row_of_folder
 from nnpx.comparison.runs import differences
 from nnpx.comparison.statistics import groups, importance, pareto_front
+from nnpx.files import md5
 
 ENERGY, FORCES = ERRORS[:2]
 
@@ -152,7 +153,9 @@ def write_run(folder, error, network, *, tested=None):
     (folder / "config.yaml").write_text(f"name: x\nnetwork: {{_target_: nnpx.network.{network}}}\n")
     if tested is not None:
         (folder / "reports" / "evaluation").mkdir(parents=True)
-        (folder / "reports" / "evaluation" / "metrics.json").write_text(json.dumps({"test": {"forces": {"mae": tested}}, "wall_s": 1.0}))
+        (folder / "models" / "potential.nnpx").touch()
+        found = {"test": {"forces": {"mae": tested}}, "potential_md5": md5(folder / "models" / "potential.nnpx")}
+        (folder / "reports" / "evaluation" / "metrics.json").write_text(json.dumps(found))
 
 
 def test_folders_are_compared_by_what_was_trained_in_them(tmp_path, monkeypatch, capsys):

@@ -113,3 +113,9 @@ def test_labels_of_another_shape_are_refused(labels):
     atoms.calc.results.update(labels)
     with pytest.raises(DataError, match=rf"structure 0.*expected {next(iter(labels))} of shape"):
         graph(atoms, 4.0)
+
+
+def test_a_cell_whose_open_vector_lies_in_the_plane_of_the_others_is_told() -> None:
+    slab = Atoms("Cu", cell=[[3.0, 0, 0], [0, 3.0, 0], [1.0, 1.0, 0]], pbc=[True, True, False])
+    with pytest.raises(GeometryError, match=r"whose vectors lie in a plane\. Set the vectors of open directions to zero"):
+        graph(slab, 4.0)

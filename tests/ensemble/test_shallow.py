@@ -1,5 +1,7 @@
 """A shallow ensemble: each head is a potential of its own, and training can see how far they lie apart."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from ase.io import write
@@ -123,9 +125,9 @@ def test_training_by_likelihood_fits_the_spread_to_the_errors(tmp_path):
 @pytest.mark.parametrize("option", ["nll", "crps"])
 def test_a_loss_that_needs_a_spread_is_refused_without_one_before_anything_runs(option):
     for overrides in (["ensemble=shallow"], ["noise=heteroscedastic"]):
-        check_choices("label", compose([f"loss={option}", *overrides]))
+        check_choices("label", compose([f"loss={option}", *overrides]), Path.cwd())
     with pytest.raises(ConfigError, match="Choose ensemble=shallow or noise=heteroscedastic"):
-        check_choices("label", compose([f"loss={option}"]))
+        check_choices("label", compose([f"loss={option}"]), Path.cwd())
 
 
 def test_it_is_one_potential_of_the_seed_of_the_experiment():

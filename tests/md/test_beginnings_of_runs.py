@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 from ase.io import write
 from md_systems import Pairs, Springs, settings, watchdog
@@ -22,6 +22,7 @@ from nnpx.md.nve import NVE
 from nnpx.md.study import Study
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.walker import read_walker, start_walker
+from nnpx.reference.emt import EMT
 from nnpx.reference.lj import LennardJones
 
 Run = Callable[..., Trajectory]
@@ -55,6 +56,17 @@ def test_what_is_fixed_is_not_moved(kind: type[NVE] | type[Langevin], repulsion:
     more = {"file": tmp_path / "frames.extxyz", "potential": "", "watch": lambda name, timestep: lambda done, of: None}
     with pytest.raises(ConfigError, match=r"without constraints.*FixAtoms"):
         study.run_all(kind(**settings()), Springs(atoms, 1.0), repulsion, engine, **words, **more)
+
+
+def test_an_engine_that_finds_the_forces_of_the_data_is_the_one_that_labelled_them_whatever_it_is_called(tmp_path: Path) -> None:
+    atoms = bulk("Cu", cubic=True)
+    atoms.positions += 0.05 * np.random.default_rng(0).standard_normal((4, 3))
+    labelled = EMT(n_processes=1).label(atoms)
+    write(tmp_path / "test.extxyz", labelled)
+    assert study._is_foreign(EMT(n_processes=1), "not stated", tmp_path / "test.extxyz") == ""
+    another = LennardJones(epsilon=0.4, sigma=2.3, onset=4.0, cutoff=5.0, n_processes=1)
+    assert "labelled by not stated, the engine is Lennard-Jones" in study._is_foreign(another, "not stated", tmp_path / "test.extxyz")
+    assert "labelled by DFT" in study._is_foreign(EMT(n_processes=1), "DFT", tmp_path / "missing.extxyz")
 
 
 def test_a_walker_keeps_the_spin_state_that_a_reference_engine_would_compute(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     (simulation / "figures").mkdir(parents=True)
     kinds = {"C-H": {"unit": "Å", "mean": 1.1, "reference_mean": 1.09, "spread": 0.03, "reference_spread": 0.03, "overlap": 0.97}}
     run = {"nve": {"temperature_K": 300.2, "drift_meV_per_atom_per_ps": 0.00042, "wall_s": 3.5, "distributions": kinds}}
-    (simulation / "metrics.json").write_text(json.dumps(run))
+    (simulation / "metrics.json").write_text(json.dumps({**run, "potential_md5": md5(workspace / "models" / "potential.nnpx")}))
     shutil.copy(workspace / "reports/evaluation/figures/parity_energy.svg", simulation / "figures" / "energy.svg")
     pipeline("report")(compose(["tracking=none"]), workspace)
     page = (workspace / "reports" / "report.html").read_text()
@@ -190,6 +190,10 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     assert "drift" in printed
     assert "12.5" in printed
     assert "report.html" in printed
+    (simulation / "metrics.json").write_text(json.dumps({**run, "potential_md5": "of another"}))
+    pipeline("report")(compose(["tracking=none"]), workspace)
+    assert "drift" not in (printed := capsys.readouterr().out)
+    assert "left out what `nnpx simulate` found of an older potential" in printed
 
 
 def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_path: Path) -> None:
@@ -199,7 +203,7 @@ def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_
     for file in (labelled, tmp_path / "models" / "potential.nnpx"):
         file.touch()
     words = ["data.n_frames=7", "name=mine"]
-    card.write_text(json.dumps({"config": upstream.stamp("prepare", compose(words))}))
+    card.write_text(json.dumps({"config": upstream.stamp("prepare", compose(words)), "source_md5": md5(labelled)}))
     upstream.check_same_data(words, compose(words), tmp_path)
     upstream.check_same_data(["name=mine"], compose(["name=mine"]), tmp_path)
     with pytest.raises(ConfigError, match=r"data\.n_frames=8: expected the data that the potential was trained and is measured on"):

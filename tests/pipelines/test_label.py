@@ -2,6 +2,8 @@
 
 import importlib.util
 import json
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from ase.io import read, write
 from tblite.ase import TBLite
 
 from nnpx.config import compose, fingerprint, instantiate, pipelines_dir
-from nnpx.data.jobs import Batch, Job
+from nnpx.data.jobs import Batch, Failure, Job, SinglePoints, isolated
 from nnpx.data.reader import read_all
 from nnpx.errors import DataError
 from nnpx.neighbors import graph_from_list
@@ -130,6 +132,78 @@ def test_geometries_without_labels_are_labelled_and_failures_recorded(tmp_path: 
     assert [failure["name"] for failure in told["failures"]] == ["structure 1 of mine.xyz, geometry 0"]
     atoms = read(tmp_path / "data" / "labelled.extxyz", 0)
     assert atoms.get_potential_energy() == pytest.approx(copper_energy())
+
+
+def test_what_failed_is_tried_again_by_the_next_call_and_the_rest_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that was full is free again."""
+    write(tmp_path / "mine.xyz", [bulk("Cu", a=3.6), bulk("Cu", a=3.7), bulk("Cu", a=3.8)], format="extxyz")
+    words = ["data=unlabelled", "data.path=mine.xyz", "data.isolated_atoms=false", "reference=emt", "reference.n_processes=1"]
+    asked: list[float] = []
+    is_full = True
+
+    def work(self: SinglePoints, engine: object) -> Batch:
+        (atoms,) = self.structures
+        asked.append(round(float(atoms.cell[0, 1]), 2))
+        return Batch([], [Failure(self.name, "No space left")]) if is_full and asked[-1] == 1.85 else really(self, engine)
+
+    really = SinglePoints.run
+    monkeypatch.setattr(SinglePoints, "run", work)
+    monkeypatch.setattr("nnpx.data.labelling.ProcessPoolExecutor", InThisProcess)
+    assert label(words, tmp_path)["n_structures"] == 2
+    assert asked == [1.8, 1.85, 1.9]
+    is_full = False
+    told = label(words, tmp_path)
+    assert (told["n_structures"], told["failures"], asked[3:]) == (3, [], [1.85])
+    label(words, tmp_path)
+    assert len(asked) == 4
+
+
+class InThisProcess:
+    """In place of a pool of processes."""
+
+    def __init__(self, *size: object, **settings: object) -> None:
+        pass
+
+    def __enter__(self) -> "InThisProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *words: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(function(*words))
+        return done
+
+    def shutdown(self, **how: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize("names", [("a/frames.xyz", "b/frames.xyz")])
+def test_two_files_of_one_name_are_told_apart(names: tuple[str, str], tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path / name, copper(6))
+    words = ["data=extxyz", f"data.path={names[0]}", f"data.path_test={names[1]}", "data.split.n_valid=2"]
+    before = label(words, tmp_path)
+    assert set(before["inputs"]) == set(names)
+    write(tmp_path / names[0], copper(7))
+    assert label(words, tmp_path)["n_structures"] == 13
+
+
+def test_charges_that_differ_are_no_data_set(tmp_path: Path) -> None:
+    neutral, ion = molecule("OH"), molecule("OH")
+    ion.info["charge"] = -1
+    write(tmp_path / "mine.xyz", [neutral, ion], format="extxyz")
+    with pytest.raises(DataError, match=r"expected one total charge, .* found charges of -1, 0 e. Label each apart"):
+        label(["data=unlabelled", "data.path=mine.xyz", "reference=xtb"], tmp_path)
+
+
+def test_isolated_atoms_of_two_files_have_one_energy(tmp_path: Path) -> None:
+    for name, energy in (("mine.xyz", -1.0), ("test.xyz", -900.0)):
+        write(tmp_path / name, [*copper(6), isolated("Cu", energy)], format="extxyz")
+    with pytest.raises(DataError, match=r"isolated Cu: expected one energy, found -1.0 and -900.0 eV in two files"):
+        label(["data=extxyz", "data.path=mine.xyz", "data.path_test=test.xyz"], tmp_path)
 
 
 def copper_energy() -> float:

@@ -15,6 +15,7 @@ from ase.io import read, write
 
 from nnpx.config import compose, fingerprint, pipelines_dir
 from nnpx.data.card import remarks
+from nnpx.data.duplicates import Duplicates
 from nnpx.data.jobs import isolated
 from nnpx.errors import DataError, GeometryError
 
@@ -137,7 +138,7 @@ def test_stress_with_the_wrong_sign_is_remarked() -> None:
         stress = np.array([1.0, 1, 1, 0, 0, 0]) * (size - 1)
         atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((1, 3)), stress=-stress)
         crystals.append(atoms)
-    assert any("opposite to ASE" in line for line in remarks(crystals))
+    assert any("opposite to ASE" in line for line in remarks(crystals, Duplicates([], [])))
     for atoms in crystals:
         atoms.calc.results["stress"] = -atoms.calc.results["stress"]
-    assert not any("opposite to ASE" in line for line in remarks(crystals))
+    assert not any("opposite to ASE" in line for line in remarks(crystals, Duplicates([], [])))

@@ -74,7 +74,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_simulation_leaves_numbers(finished: Path) -> None:
     found = json.loads((finished / "reports/simulation/metrics.json").read_text())
-    assert list(found) == ["nve", "langevin"]
+    assert list(found) == ["nve", "langevin", "potential_md5"]
     assert np.isfinite(found["nve"]["drift_meV_per_atom_per_ps"])
     assert "drift_meV_per_atom_per_ps" not in found["langevin"]
     assert found["nve"]["spread_meV_per_atom"] > 0

@@ -54,6 +54,13 @@ def test_the_first_potential_needs_only_its_bounds(rule):
     assert not rule.judge(measured("new", 0.5, drift=1.0), None).holds
 
 
+def test_nobody_replaces_a_champion_whose_error_is_not_known_and_nobody_without_an_error_is_the_first(rule):
+    unknown = Measured("old", {DRIFT: 0.01}, "same")
+    assert not rule.judge(measured("new", 9.9), unknown).holds
+    assert not rule.judge(measured("new", 9.9), measured("old", float("nan"))).holds
+    assert not rule.judge(measured("new", float("nan")), None).holds
+
+
 def test_what_was_not_measured_or_not_on_the_same_data_is_never_promoted(rule):
     for candidate in (Measured("new", {ERROR: 0.01}, "same"), Measured("new", {DRIFT: 0.01}, "same"), measured("new", 0.01, data="other")):
         verdict = rule.judge(candidate, measured("old", 0.1))

@@ -21,7 +21,8 @@ import os
 import signal
 import time
 from pathlib import Path
-from nnpx.upstream import STAMPS, stamp
+from nnpx.files import md5
+from nnpx.upstream import STAMPS, inputs_of, stamp
 
 PROJECT = Path({project!r})
 
@@ -34,7 +35,9 @@ def main(config, workspace):
         made.parent.mkdir(parents=True, exist_ok=True)
         if "{verb}" == "label":
             (workspace / "data" / "labelled.extxyz").write_text(str(config.seed))
-        made.write_text(json.dumps({{"config": stamp("{verb}", config), "md5": {{"train": str(config.seed)}}}}))
+        labelled = md5(workspace / "data" / "labelled.extxyz")
+        made_of = {{"inputs": inputs_of(config, workspace), "source_md5": labelled}}
+        made.write_text(json.dumps({{"config": stamp("{verb}", config), "md5": {{"train": str(config.seed)}}, **made_of}}))
         return
     assert (workspace / "data" / "labelled.extxyz").read_text() == str(config.seed)
     HOOK

@@ -1,0 +1,75 @@
+"""Whether labels agree with each other: those of one structure, and the forces with the energies."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import find_mic
+
+from nnpx.data.duplicates import Duplicates
+from nnpx.data.frames import labels
+
+#: eV and eV/Å; labels of one structure that differ by more contradict each other
+_SAME: Final = 1e-3
+#: Å; no atom moves farther between two structures from which a slope is taken
+_NEAR: Final = 0.3
+#: fewer pairs of structures decide nothing
+_FEWEST: Final = 10
+#: correlation from which on the forces are some multiple of the slope
+_CLEAR: Final = 0.9
+#: multiples that a coarse difference may have by itself
+_MULTIPLES: Final = (0.7, 1.4)
+
+
+def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
+    """Structures that are the same to the last digit, and labels that are not: of two levels of theory, or wrong in sign or unit."""
+    off = {"energy": 0.0, "forces": 0.0}
+    for first, *others in duplicates.exact:
+        one = labels(structures[first])
+        for other in (labels(structures[index]) for index in others):
+            for name in off.keys() & one.keys() & other.keys():
+                off[name] = max(off[name], float(np.nanmax(np.abs(np.asarray(one[name]) - other[name]), initial=0.0)))
+    if max(off.values()) < _SAME:
+        return []
+    return [f"exact duplicates have labels that differ, by up to {off['energy']:.3g} eV and {off['forces']:.3g} eV/Å"]
+
+
+def not_the_slope(structures: Sequence[Atoms]) -> list[str]:
+    """Whether the forces F are the slope of the energy V, as far as neighbouring structures of a file tell.
+
+        V₂ − V₁ ≈ c · (−½ (F₁ + F₂) · (R₂ − R₁))
+
+    which is exact with c = 1 where the energy is quadratic. Forces of the wrong sign have c = −1, those of another unit than the energy
+    some other multiple. Said only where the two sides go together; displacements that are too coarse say nothing.
+    """
+    found = np.array([_difference(*pair) for pair in _neighbours(structures)]).reshape(-1, 2)
+    found = found[np.isfinite(found).all(1)]
+    if len(found) < _FEWEST or not found.any(0).all():
+        return []
+    change, work = found.T
+    correlation = float((change * work).sum() / np.sqrt((change**2).sum() * (work**2).sum()))
+    multiple = float((change * work).sum() / (work**2).sum())
+    if abs(correlation) < _CLEAR or _MULTIPLES[0] < multiple < _MULTIPLES[1]:
+        return []
+    sure = f"in {len(found)} pairs of neighbouring structures the energy changes by {multiple:.3g} times what the forces say"
+    return [f"{sure}: {'their sign is opposite' if multiple < 0 else 'are energies in eV and forces in eV/Å?'}"]
+
+
+def _neighbours(structures: Sequence[Atoms]) -> Iterator[tuple[Atoms, Atoms]]:
+    """Structures one after the other with the same atoms in the same cell, both labelled."""
+    for one, two in pairwise(structures):
+        is_labelled = all({"energy", "forces"} <= labels(atoms).keys() for atoms in (one, two))
+        same_atoms = np.array_equal(one.numbers, two.numbers) and np.array_equal(one.pbc, two.pbc)
+        if is_labelled and same_atoms and np.array_equal(one.cell.array, two.cell.array):
+            yield one, two
+
+
+def _difference(one: Atoms, two: Atoms) -> tuple[float, float]:
+    """By how much the energy of the second is higher, and by how much the forces say that it is (eV); NaN where they are far apart."""
+    before, after = labels(one), labels(two)
+    way = find_mic(two.positions - one.positions, one.cell, one.pbc)[0] if one.pbc.any() else two.positions - one.positions
+    if np.abs(way).max() > _NEAR:
+        return float("nan"), float("nan")
+    return float(after["energy"] - before["energy"]), float(-0.5 * ((before["forces"] + after["forces"]) * way).sum())

@@ -1,0 +1,63 @@
+"""What a verb is told before it runs, and what is kept from it while another one runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from nnpx import upstream
+from nnpx.config import compose
+from nnpx.errors import ConfigError, DataError
+
+OWN = ["data=extxyz", "data.path=mine.extxyz"]
+
+
+@pytest.mark.parametrize("verb", ["check", "train"])
+def test_a_file_that_is_not_there_is_told_before_anything_runs(verb: str, tmp_path: Path) -> None:
+    write(tmp_path / "mine.xyz", bulk("Cu"))
+    with pytest.raises(DataError, match=r"mine.extxyz: expected a file, found nothing of that name. .* Files there: mine.xyz"):
+        upstream.check_choices(verb, compose(OWN), tmp_path)
+    write(tmp_path / "mine.extxyz", bulk("Cu"))
+    upstream.check_choices(verb, compose(OWN), tmp_path)
+
+
+def test_one_verb_at_a_time_works_with_the_data_of_a_folder(tmp_path: Path) -> None:
+    with upstream.alone_with_data("train", tmp_path):
+        for other in ("label", "prepare", "train"):
+            with pytest.raises(ConfigError, match="no other command on the data of this folder"), upstream.alone_with_data(other, tmp_path):
+                pass
+        with upstream.alone_with_data("evaluate", tmp_path):
+            pass
+    with upstream.alone_with_data("train", tmp_path):
+        pass
+
+
+def test_dvc_is_not_asked_to_work_with_files_that_it_does_not_watch(tmp_path: Path) -> None:
+    upstream.check_watched("label", compose(OWN), tmp_path)  # without DVC
+    (tmp_path / "dvc.yaml").write_text("stages: {label: {cmd: x, deps: [data/inputs, other.extxyz]}}\n")
+    with pytest.raises(ConfigError, match=r"mine.extxyz: expected a file that DVC watches, such as those in data/inputs/"):
+        upstream.check_watched("label", compose(OWN), tmp_path)
+    for name in ("data/inputs/mine.extxyz", "other.extxyz"):
+        upstream.check_watched("label", compose(["data=extxyz", f"data.path={name}"]), tmp_path)
+
+
+def test_a_batch_system_that_ends_the_command_lets_it_close_what_is_open() -> None:
+    code = """
+import os, signal, time
+from contextlib import ExitStack
+from nnpx import cli
+
+def wait(arguments):
+    with ExitStack() as stack:
+        stack.callback(print, "closed", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+cli._dispatch = wait
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stdout) == (143, "closed\n")
