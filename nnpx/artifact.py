@@ -18,7 +18,7 @@ from safetensors.torch import save as to_bytes
 from nnpx import __version__
 from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ArtifactError, ConfigError
+from nnpx.errors import ArtifactError, ConfigError, TrustError
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -144,6 +144,8 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
     try:
         nodes = {node: header["config"][node] for node in NODES if node in header["config"]}
         parts = [build_parts(nodes, numbers=header["numbers"], seed=0) for _ in range(header["n_members"])]
+    except TrustError as error:
+        raise ArtifactError(str(path), expected=error.expected, found=error.found, do=error.do) from error
     except (ConfigError, KeyError) as error:
         raise ArtifactError(
             str(path),

@@ -43,6 +43,10 @@ class ConfigError(NNPXError):
     """A key, value, option or override that is not valid."""
 
 
+class TrustError(ConfigError):
+    """A class that the user has not said to trust."""
+
+
 class DataError(NNPXError):
     """A file or a label that cannot be learned from."""
 

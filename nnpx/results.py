@@ -32,8 +32,6 @@ NO_TEST_SET: Final = (
     "There is no test set. These are errors of the validation set, by which the potential was chosen and its spread calibrated, if it is: "
     "both look better than they are."
 )
-#: alarms of the watchdog that a table lists
-_ALARMS: Final = 10
 #: name, key in the metrics, unit of a thousandth of the metric
 QUANTITIES: Final = (
     ("energy per atom", "energy_per_atom", "meV/atom"),
@@ -195,7 +193,7 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
 
 
 def _stability(name: str, run: Mapping[str, Any]) -> list[Table]:
-    """How many replicas were stopped, what stability time follows, and what the watchdog said of the first."""
+    """How many replicas were stopped, what stability time follows, and what the watchdog said: of every kind of alarm the first."""
     time, error = run["stability_time_ps"], run["stability_time_error_ps"]
     rows: list[Sequence[Cell]] = [
         ("replicas", run["replicas"]),
@@ -205,9 +203,11 @@ def _stability(name: str, run: Mapping[str, Any]) -> list[Table]:
         ("ns/day of all replicas", run["ns_per_day"]),
         ("wall (s)", run["wall_s"]),
     ]
-    first = sorted(run["alarms"].items(), key=lambda alarm: alarm[1]["time_ps"])[:_ALARMS]
-    stopped: list[Sequence[Cell]] = [(k, alarm["time_ps"], alarm["alarm"].partition(". Add structures")[0]) for k, alarm in first]
-    alarms = [Table(f"{name}: the first that were stopped", ("replica", "time (ps)", "why"), stopped)] if stopped else []
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for alarm in sorted(run["alarms"].values(), key=lambda alarm: float(alarm["time_ps"])):
+        kinds.setdefault(alarm["alarm"].partition(": expected ")[2].partition(", found ")[0], []).append(alarm)
+    first = [(len(alike), alike[0]["time_ps"], alike[0]["alarm"].partition(". Add structures")[0]) for alike in kinds.values()]
+    alarms = [Table(f"{name}: alarms, the first of every kind", ("replicas", "time (ps)", "why"), first)] if first else []
     return [Table(f"{name}: stability", ("", ""), rows), *alarms]
 
 

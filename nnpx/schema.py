@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Union, final, get_args, get_origin, get_type_hints
 
+import yaml
 from annotated_types import Ge, Len, Lt
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnpx.annotations import check_value, describe, show
 from nnpx.errors import ConfigError
+from nnpx.resolvers import conf_dir
 from nnpx.targets import load, locate, suggest
 from nnpx.wiring import WIRED
 
@@ -251,9 +253,17 @@ def _with_places(problems: Sequence[ConfigError], config: Mapping[str, Any]) -> 
     told = []
     for problem in problems:
         elsewhere = isinstance(problem, UnknownKeyError) and problem.do == f"Remove {problem.where}."
-        hint = suggest_place(_innermost(problem.where, config), right) if elsewhere else ""
+        hint = (suggest_place(_innermost(problem.where, config), right) or _other_options(problem.where)) if elsewhere else ""
         told.append(UnknownKeyError(problem.where, expected=problem.expected, found=problem.found, do=hint) if hint else problem)
     return told
+
+
+def _other_options(path: str) -> str:
+    """The shipped options of a noun that have a key which the chosen one lacks."""
+    noun, _, key = path.partition(".")
+    files = sorted((conf_dir() / noun).glob("*.yaml"))
+    found = [f"{noun}={file.stem}" for file in files if key in yaml.safe_load(file.read_text(encoding="utf-8"))]
+    return f"{key} belongs to {' and '.join(found)}: add {'one of them' if found[1:] else 'it'}." if found else ""
 
 
 def _innermost(path: str, config: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from nnpx import signatures
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, TrustError
 from nnpx.trusted import ENVIRONMENT, trusted_packages
 
 
@@ -47,7 +47,7 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
         raise ConfigError(f"{where}._target_", expected="package.module.Class", found=repr(target), do="Name a class by its dotted path.")
     if not any(target.startswith(f"{package}.") for package in packages):
         package = target.split(".")[0]
-        raise ConfigError(
+        raise TrustError(
             f"{where}._target_",
             expected="a class below nnpx. or one that you trust",
             found=target,

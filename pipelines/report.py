@@ -32,14 +32,14 @@ def main(config: DictConfig, workspace: Path) -> None:
         sections.append(Section("Labels", tables=[results.label_table(labels)]))
     page = reports / "report.html"
     write_page(page, config.name, [*sections, results.background(header)])
-    tracker = instantiate(config.tracking, workspace=workspace)
-    if run_id := training.get("run_id"):
-        with tracker.resume(run_id) as run:
-            run.log_file(page)
     console = Console()
     console.print(as_rich(outcome))
     for verb in older:
         console.print(f"report: left out what `nnpx {verb}` found of an older potential; run it again", highlight=False, soft_wrap=True)
     console.print(f"report     {page.relative_to(workspace)}", highlight=False, soft_wrap=True)
-    for line in tracker.dashboard():
-        console.print(f"dashboard  {line}", highlight=False, soft_wrap=True, markup=False)
+    if run_id := training.get("run_id"):  # of a training that was remembered
+        tracker = instantiate(config.tracking, workspace=workspace)
+        with tracker.resume(run_id) as run:
+            run.log_file(page)
+        for line in tracker.dashboard():
+            console.print(f"dashboard  {line}", highlight=False, soft_wrap=True, markup=False)

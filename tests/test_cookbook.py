@@ -20,7 +20,7 @@ from nnpx.errors import ArtifactError
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
-FILES = {name: code for name, code in re.findall(r"```(?:python|yaml)\n# ([\w./]+)\n(.*?)```", TEXT, flags=re.DOTALL)}
+FILES = dict(re.findall(r"`([\w./]+)`[^`\n]*:\n\n```(?:python|yaml)\n(.*?)```", TEXT, flags=re.DOTALL))
 COMMANDS = re.findall(r"^\$ (.*)$", TEXT, flags=re.MULTILINE)
 REFUSED = (
     "expected a class below nnpx. or one that you trust, found mine.lengths.Lengths. If the code is yours, say trusted=[mine] on the "
@@ -138,7 +138,7 @@ def test_a_potential_of_an_own_class_is_loaded_by_who_trusts_it(project, monkeyp
     for door in (nnpx.load, nnpx.Calculator):
         with pytest.raises(ArtifactError) as refused:
             door("own.nnpx")
-        assert REFUSED in str(refused.value)
+        assert str(refused.value) == f"own.nnpx: {REFUSED}"
     nnpx.trust(["mine"])
     atoms[0].calc = nnpx.Calculator("own.nnpx")
     with torch.no_grad():

@@ -63,6 +63,9 @@ def main(words: list[str]) -> int:
         found = candidates(" ".join(words[1:]), list(verbs()), list(commands()), resolvers.conf_dir())
         sys.stdout.write("".join(f"{word}\n" for word in found))
         return 0
+    if words in (["-h"], ["--help"]):
+        sys.stdout.write(f"{__doc__}")
+        return 0
     shell = words[0] if words else "nothing"
     if len(words) != 1 or shell not in SCRIPTS:
         known = SECOND_WORDS["completion"]

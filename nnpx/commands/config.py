@@ -98,7 +98,7 @@ def _schema(options: Namespace) -> int:
     _no_words(options, "schema")
     folders = folders_of(options.config_dir)
     written = write_schemas(options.out, folders)
-    sys.stdout.write(f"wrote {len(written)} schemas to {options.out}; for VS Code, in .vscode/settings.json:\n")
+    sys.stderr.write(f"wrote {len(written)} schemas to {options.out}; for VS Code, in .vscode/settings.json:\n")
     settings = {"yaml.schemas": {path: patterns[0] if len(patterns) == 1 else patterns for path, patterns in written.items()}}
     sys.stdout.write(json.dumps(settings, indent=2) + "\n")
     return 0

@@ -8,7 +8,7 @@ from annotated_types import Ge
 from ase import Atoms
 
 from nnpx.data.reader import SAME_ENERGY, Reading, read_all, read_isolated
-from nnpx.data.source import Gathered, Run, Source
+from nnpx.data.source import NOT_STATED, Gathered, Run, Source
 from nnpx.data.split import GIVEN, Split
 from nnpx.errors import DataError
 from nnpx.neighbors import ERROR_BAR
@@ -79,7 +79,7 @@ class File(Source):
         if len(readings) > 1:
             self.check(structures, "all files together")
         found = [line if len(readings) == 1 else f"{part}: {line}" for part, each in readings.items() for line in each.found]
-        return Gathered(structures, self._isolated(readings, folder), [], found, self.level_of_theory or "not stated")
+        return Gathered(structures, self._isolated(readings, folder), [], found, self.level_of_theory or NOT_STATED)
 
     def _marked(self, structures: list[Atoms], part: str) -> list[Atoms]:
         marks = {} if part == "pool" else {GIVEN: part}

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, Final, final
 
 from annotated_types import Ge
 from ase import Atoms
@@ -13,6 +13,8 @@ from nnpx.data.checks import check_geometry, check_labels
 from nnpx.data.jobs import ISOLATED, Batch, Failure, IsolatedAtom, Job, isolated
 from nnpx.data.split import Split
 
+#: the level of theory of labels of which nobody said it
+NOT_STATED: Final = "not stated"
 #: runs jobs with the reference engine, see `nnpx.data.labelling.Labelling.run`
 Run = Callable[[Sequence[Job]], Batch]
 

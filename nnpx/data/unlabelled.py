@@ -1,5 +1,6 @@
 """The user's own geometries, labelled here."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, final
 
@@ -66,7 +67,8 @@ class Unlabelled(Source):
         check_geometry(geometries, Path(self.path).name, minimum_distance=self.minimum_distance)
         jobs = [SinglePoints(f"structure {index} of {self.path}", (atoms,)) for index, atoms in enumerate(geometries)]
         elements = {str(symbol) for atoms in geometries for symbol in atoms.symbols} if self.isolated_atoms else set()
-        return labelled(run, jobs, sorted(elements))
+        remark = [] if charges == [0.0] else [f"info['charge'] = {charges[0]:g} e is not read: reference.charge is that of all structures"]
+        return replace(labelled(run, jobs, sorted(elements)), found=remark)
 
     def _bare(self, atoms: Atoms) -> Atoms:
         own = atoms.info.get(self.group_key or "group", atoms.info.get("config_type", "all"))

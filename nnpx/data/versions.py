@@ -10,9 +10,10 @@ from typing import Any, Final, final
 
 from ase import Atoms
 
-from nnpx.data.card import describe
+from nnpx.data.card import describe, remarks
 from nnpx.data.duplicates import find_duplicates, identity
-from nnpx.data.reader import read_all
+from nnpx.data.reader import Reading, read_all
+from nnpx.data.source import NOT_STATED
 from nnpx.data.split import PARTS
 from nnpx.errors import DataError
 
@@ -64,7 +65,7 @@ def open_version(word: str, project: Path) -> Version:
 def _read(name: str, path: Path) -> Version:
     if path.is_file():
         reading = read_all(path)
-        return Version(name, reading.structures, [""] * len(reading.structures), reading.isolated, _described(reading.structures, path))
+        return Version(name, reading.structures, [""] * len(reading.structures), reading.isolated, _described(reading, path))
     if (path / f"{PARTS[0]}.extxyz").is_file():
         return _prepared(name, path)
     if (path / LABELLED).is_file():
@@ -93,14 +94,16 @@ def _project(name: str, folder: Path) -> Version:
     return Version(name, reading.structures, parts, reading.isolated, divided.card)
 
 
-def _described(structures: list[Atoms], path: Path) -> dict[str, Any]:
+def _described(reading: Reading, path: Path) -> dict[str, Any]:
     beside = path.parent / LABELS.name
-    return {**_card({"all": structures}, {}), **_stated(_json(beside) if path.name == LABELLED.name else {})}
+    return {**_card({"all": reading.structures}, reading.isolated), **_stated(_json(beside) if path.name == LABELLED.name else {})}
 
 
 def _card(parts: dict[str, list[Atoms]], isolated: dict[str, float]) -> dict[str, Any]:
-    twins = find_duplicates([atoms for part in parts.values() for atoms in part], tolerance=0.0)
-    return {**describe(parts, {}, twins, isolated), "level_of_theory": "not stated", "n_failed": 0, "n_left_out": 0, "remarks": []}
+    everything = [atoms for part in parts.values() for atoms in part]
+    twins = find_duplicates(everything, tolerance=0.0)
+    said = remarks(everything, twins)
+    return {**describe(parts, {}, twins, isolated), "level_of_theory": NOT_STATED, "n_failed": 0, "n_left_out": 0, "remarks": said}
 
 
 def _stated(labels: dict[str, Any]) -> dict[str, Any]:

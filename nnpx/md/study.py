@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from nnpx import units
 from nnpx.data.frames import geometry, labels
+from nnpx.data.source import NOT_STATED
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, DataError, ReferenceEngineError
 from nnpx.md import Dynamics, Simulation, figures
@@ -208,8 +209,8 @@ def _is_foreign(reference: Reference, labelled_by: str, labelled_file: Path) -> 
     """Why the engine says nothing about this potential: another one has labelled its data, by name and by the forces of a structure."""
     if reference.level_of_theory == labelled_by or _has_its_forces(reference, labelled_file):
         return ""
-    do = "choose the one that labelled the data (reference=…)"
-    return f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}; {do}"
+    said = "the data do not say what labelled them" if labelled_by == NOT_STATED else f"the data were labelled by {labelled_by}"
+    return f"{said}, the engine is {reference.level_of_theory}; choose the one that did (reference=…)"
 
 
 def _has_its_forces(reference: Reference, labelled_file: Path) -> bool:

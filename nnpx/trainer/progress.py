@@ -20,5 +20,6 @@ def watcher(bars: Progress, n_members: int, max_epochs: int) -> Callable[[int, E
 
 
 def _advance(bars: Progress, rows: list[TaskID], member: int, epoch: Epoch) -> None:
-    errors = f"E {1e3 * epoch.valid_energy_mae_per_atom:.2f} meV/atom  F {1e3 * epoch.valid_forces_mae:.1f} meV/Å"
-    bars.update(rows[member], completed=epoch.epoch, errors=errors)
+    errors = [f"E {1e3 * epoch.valid_energy_mae_per_atom:.2f} meV/atom", f"F {1e3 * epoch.valid_forces_mae:.1f} meV/Å"]
+    known = [words for words in errors if "nan" not in words]  # there may be no labels of forces
+    bars.update(rows[member], completed=epoch.epoch, errors="  ".join(known))

@@ -65,7 +65,9 @@ def test_an_engine_that_finds_the_forces_of_the_data_is_the_one_that_labelled_th
     write(tmp_path / "test.extxyz", labelled)
     assert study._is_foreign(EMT(n_processes=1), "not stated", tmp_path / "test.extxyz") == ""
     another = LennardJones(epsilon=0.4, sigma=2.3, onset=4.0, cutoff=5.0, n_processes=1)
-    assert "labelled by not stated, the engine is Lennard-Jones" in study._is_foreign(another, "not stated", tmp_path / "test.extxyz")
+    assert "the data do not say what labelled them, the engine is Lennard-Jones" in study._is_foreign(
+        another, "not stated", tmp_path / "test.extxyz"
+    )
     assert "labelled by DFT" in study._is_foreign(EMT(n_processes=1), "DFT", tmp_path / "missing.extxyz")
 
 
