@@ -92,7 +92,7 @@ def test_forces_may_vanish_where_symmetry_says_so(atoms: Atoms) -> None:
 
 
 def test_one_atom_that_moved_in_a_large_cell_makes_another_structure() -> None:
-    perfect = bulk("Cu", cubic=True) * (3, 3, 3)
+    perfect = bulk("Cu", cubic=True) * (6, 6, 6)
     moved = perfect.copy()
     moved.positions[5] += (0.03, 0.0, 0.0)
     assert find_duplicates([perfect, moved], tolerance=1e-3).near == []
