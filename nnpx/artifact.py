@@ -145,7 +145,8 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
         nodes = {node: header["config"][node] for node in NODES if node in header["config"]}
         parts = [build_parts(nodes, numbers=header["numbers"], seed=0) for _ in range(header["n_members"])]
     except TrustError as error:
-        raise ArtifactError(str(path), expected=error.expected, found=error.found, do=error.do) from error
+        do = f"{error.do.rstrip('.')}; never load a potential from where you do not trust."
+        raise ArtifactError(str(path), expected=error.expected, found=error.found, do=do) from error
     except (ConfigError, KeyError) as error:
         raise ArtifactError(
             str(path),

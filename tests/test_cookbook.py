@@ -138,7 +138,7 @@ def test_a_potential_of_an_own_class_is_loaded_by_who_trusts_it(project, monkeyp
     for door in (nnpx.load, nnpx.Calculator):
         with pytest.raises(ArtifactError) as refused:
             door("own.nnpx")
-        assert str(refused.value) == f"own.nnpx: {REFUSED}"
+        assert str(refused.value).startswith(f"own.nnpx: {REFUSED.rstrip('.')}; never load")
     nnpx.trust(["mine"])
     atoms[0].calc = nnpx.Calculator("own.nnpx")
     with torch.no_grad():
