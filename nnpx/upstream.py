@@ -6,6 +6,7 @@ is not done again; where it does not, it is. DVC decides the same from `dvc.yaml
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from os.path import normpath
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final
@@ -28,7 +29,7 @@ LABELLED: Final = Path("data/labelled.extxyz")
 #: the folders that a verb writes to
 _WRITES: Final[dict[str, tuple[str, ...]]] = {
     "label": ("data", ".nnpx"),
-    "prepare": ("data",),
+    "prepare": ("data", ".nnpx"),
     "train": ("models", ".nnpx"),
     "evaluate": ("reports",),
     "simulate": ("reports", ".nnpx"),
@@ -39,7 +40,7 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
 _TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train", "learn")
-#: verbs that change the data of a workspace, or train on them
+#: verbs that change the data of a workspace, or train on them; `learn` trains on a copy
 _WITH_DATA: Final = ("label", "prepare", "train")
 #: verbs that train here and now
 _TRAIN: Final = ("train", "learn")
@@ -64,8 +65,8 @@ def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
 
 def inputs_of(config: DictConfig, workspace: Path) -> dict[str, str]:
     """The checksums of the files that an experiment takes its data from, by the names that it gives them."""
-    files = [path for path in instantiate(config.data).inputs(workspace) if path.is_file()]
-    return {(path.relative_to(workspace) if path.is_relative_to(workspace) else path).as_posix(): md5(path) for path in files}
+    names = instantiate(config.data).inputs(Path())
+    return {name.as_posix(): md5(workspace / name) for name in names if (workspace / name).is_file()}
 
 
 def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str], Callable[[DictConfig, Path], None]]) -> None:
@@ -87,12 +88,13 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
         instantiate(config.trainer).check_devices()
     if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
         raise ArtifactError(str(_POTENTIAL), expected="a trained potential", found="no such file", do="Run `nnpx train` first.")
-    due: list[str] = []
-    for earlier in BEFORE.get(verb, ()):
-        if due or not is_current(earlier, config, workspace):
-            due.append(earlier)
-    check_writable([*due, verb], workspace)
+    check_writable([verb], workspace)
     with alone_with_data(verb, workspace):
+        due: list[str] = []
+        for earlier in BEFORE.get(verb, ()):
+            if due or not is_current(earlier, config, workspace):
+                due.append(earlier)
+        check_writable(due, workspace)
         for one in [*due, verb]:
             pipeline(one)(config, workspace)
 
@@ -130,9 +132,9 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
     stages = yaml.safe_load(pipeline.read_text(encoding="utf-8")).get("stages", {}) if pipeline.is_file() else {}
     if verb != "label" or "label" not in stages:
         return
-    watched = [workspace / str(one) for one in stages["label"].get("deps", [])]
+    watched = [normpath(workspace / str(one)) for one in stages["label"].get("deps") or []]
     for file in instantiate(config.data).inputs(workspace):
-        if not any(file.is_relative_to(one) for one in watched):
+        if not any(Path(normpath(file)).is_relative_to(one) for one in watched):
             do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
             raise ConfigError(f"data, {file}", expected="a file that DVC watches, such as those in data/inputs/", found="another", do=do)
 

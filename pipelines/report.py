@@ -35,7 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     console = Console()
     console.print(as_rich(outcome))
     for verb in older:
-        console.print(f"report: left out what `nnpx {verb}` found of an older potential; run it again", highlight=False, soft_wrap=True)
+        console.print(f"report: left out what `nnpx {verb}` found of another potential; run it again", highlight=False, soft_wrap=True)
     console.print(f"report     {page.relative_to(workspace)}", highlight=False, soft_wrap=True)
     if run_id := training.get("run_id"):  # of a training that was remembered
         tracker = instantiate(config.tracking, workspace=workspace)

@@ -105,6 +105,8 @@ def test_the_command_writes_one_schema_per_noun_and_says_how_to_use_them(tmp_pat
     monkeypatch.setattr(sys, "argv", ["nnpx", "config", "schema", "--out", "schema"])
     assert cli.main() == 0
     assert {path.stem for path in Path("schema").glob("*.json")} == {*NOUNS, "experiment", "config"}
-    settings = json.loads(capsys.readouterr().out.partition("\n")[2])
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"wrote {len(NOUNS) + 2} schemas to schema")
+    settings = json.loads(printed.out)
     assert settings["yaml.schemas"]["schema/descriptor.json"] == f"{CONF}/descriptor/*.yaml"
     assert json.loads(Path("schema/descriptor.json").read_text()) == SCHEMAS["descriptor"]

@@ -24,6 +24,16 @@ def test_a_file_that_is_not_there_is_told_before_anything_runs(verb: str, tmp_pa
     upstream.check_choices(verb, compose(OWN), tmp_path)
 
 
+def test_the_same_file_is_the_same_in_every_folder_that_borrows_it(tmp_path: Path) -> None:
+    """A trial must not label again what the project has, and write through the link to its data."""
+    write(tmp_path / "mine.extxyz", bulk("Cu"))
+    (tmp_path / "job").mkdir()
+    for name in ("mine.extxyz", str(tmp_path / "mine.extxyz")):
+        config = compose(["data=extxyz", f"data.path={name}"])
+        upstream.link_files(config, tmp_path, tmp_path / "job")
+        assert upstream.inputs_of(config, tmp_path / "job") == upstream.inputs_of(config, tmp_path) != {}
+
+
 def test_one_verb_at_a_time_works_with_the_data_of_a_folder(tmp_path: Path) -> None:
     with upstream.alone_with_data("train", tmp_path):
         for other in ("label", "prepare", "train"):
@@ -40,7 +50,7 @@ def test_dvc_is_not_asked_to_work_with_files_that_it_does_not_watch(tmp_path: Pa
     (tmp_path / "dvc.yaml").write_text("stages: {label: {cmd: x, deps: [data/inputs, other.extxyz]}}\n")
     with pytest.raises(ConfigError, match=r"mine.extxyz: expected a file that DVC watches, such as those in data/inputs/"):
         upstream.check_watched("label", compose(OWN), tmp_path)
-    for name in ("data/inputs/mine.extxyz", "other.extxyz"):
+    for name in ("data/inputs/mine.extxyz", "other.extxyz", "data/../other.extxyz"):
         upstream.check_watched("label", compose(["data=extxyz", f"data.path={name}"]), tmp_path)
 
 

@@ -10,8 +10,8 @@ from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
 from nnpx.neighbor_search import pairs_within
 
-#: Å, 1; within this range pulls are summed, and below this sum they cancel
-_PULL_RANGE, _BALANCED = 6.0, 1e-6
+#: Å, 1; within this range pulls are summed, and below this sum they cancel, in files of four decimals too
+_PULL_RANGE, _BALANCED = 6.0, 1e-3
 
 
 def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool) -> None:

@@ -26,11 +26,11 @@ _MULTIPLES: Final = (0.7, 1.4)
 def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
     """Structures that are the same to the last digit, and labels that are not: of two levels of theory, or wrong in sign or unit."""
     off = {"energy": 0.0, "forces": 0.0}
-    for first, *others in duplicates.exact:
-        one = labels(structures[first])
-        for other in (labels(structures[index]) for index in others):
-            for name in off.keys() & one.keys() & other.keys():
-                off[name] = max(off[name], float(np.nanmax(np.abs(np.asarray(one[name]) - other[name]), initial=0.0)))
+    for group in duplicates.exact:
+        for name in off:
+            found = [np.asarray(labels(structures[index])[name]) for index in group if name in labels(structures[index])]
+            known = np.array([each for each in found if np.isfinite(each).all()])
+            off[name] = max(off[name], float(np.ptp(known, axis=0).max()) if len(known) else 0.0)
     if max(off.values()) < _SAME:
         return []
     return [f"exact duplicates have labels that differ, by up to {off['energy']:.3g} eV and {off['forces']:.3g} eV/Å"]

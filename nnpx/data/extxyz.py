@@ -106,11 +106,10 @@ class File(Source):
         return {ERROR_BAR: float(bar)}
 
     def _isolated(self, readings: dict[str, Reading], folder: Path) -> dict[str, float]:
-        own = [] if self.isolated_atoms is None else [read_isolated(folder / self.isolated_atoms, keys=self.keys)]
         energies: dict[str, float] = {}
-        for each in [*(reading.isolated for reading in readings.values()), *own]:
-            for symbol, energy in each.items():
-                if abs(energies.setdefault(symbol, energy) - energy) > SAME_ENERGY:
-                    found, do = f"{energies[symbol]} and {energy} eV in two files", "Keep the one of the level of theory of the labels."
-                    raise DataError(f"isolated {symbol}", expected="one energy", found=found, do=do)
-        return energies
+        for symbol, energy in (item for reading in readings.values() for item in reading.isolated.items()):
+            if abs(energies.setdefault(symbol, energy) - energy) > SAME_ENERGY:
+                found, do = f"{energies[symbol]} and {energy} eV in two files", "Give the right ones in a file, data.isolated_atoms."
+                raise DataError(f"isolated {symbol}", expected="one energy", found=found, do=do)
+        own = {} if self.isolated_atoms is None else read_isolated(folder / self.isolated_atoms, keys=self.keys)
+        return {**energies, **own}

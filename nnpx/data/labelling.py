@@ -121,8 +121,11 @@ class Labelling:
                     found="one that died (out of memory, or a crash inside the engine)",
                     do="Run the same command again: what is finished is kept. Fewer processes need less memory (reference.n_processes).",
                 ) from error
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in (pool._processes or {}).values():  # a calculation of hours must not outlive the command
+                    process.terminate()
+                raise
 
 
 def _joined(batches: list[Batch], total: int) -> Batch:

@@ -17,7 +17,7 @@ from nnpx.errors import DataError
 #: values of `config_type` that mark one atom in vacuum
 _ISOLATED: Final = ("isolated_atom", "isolatedatom", "isolated")
 #: eV; energies of one isolated atom may differ by so much, as they were written with more digits or fewer
-SAME_ENERGY: Final = 1e-6
+SAME_ENERGY: Final = 1e-3
 #: eV; energy and free energy that differ by more were computed with smeared occupations
 _SMEARED: Final = 1e-5
 #: every name that is a label, and therefore no property of its own

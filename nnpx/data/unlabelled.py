@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, final
 
+import numpy as np
 from annotated_types import Ge
 from ase import Atoms
 
@@ -56,7 +57,8 @@ class Unlabelled(Source):
             GeometryError: atoms too close, or a cell without volume or left-handed.
         """
         given = open_structures(folder / self.path)
-        charges = sorted({float(atoms.info.get("charge", 0.0)) for atoms in given})
+        stated = [atoms.info.get("charge", 0.0) for atoms in given]
+        charges = sorted({float(charge) for charge in stated if isinstance(charge, int | float | np.number)}) or [0.0]
         if len(charges) > 1:
             found, do = (
                 f"charges of {', '.join(f'{charge:g}' for charge in charges)} e",
@@ -67,7 +69,7 @@ class Unlabelled(Source):
         check_geometry(geometries, Path(self.path).name, minimum_distance=self.minimum_distance)
         jobs = [SinglePoints(f"structure {index} of {self.path}", (atoms,)) for index, atoms in enumerate(geometries)]
         elements = {str(symbol) for atoms in geometries for symbol in atoms.symbols} if self.isolated_atoms else set()
-        remark = [] if charges == [0.0] else [f"info['charge'] = {charges[0]:g} e is not read: reference.charge is that of all structures"]
+        remark = [] if charges == [0.0] else [f"info['charge'] = {charges[0]:g} e is not read: make sure that reference.charge is the same"]
         return replace(labelled(run, jobs, sorted(elements)), found=remark)
 
     def _bare(self, atoms: Atoms) -> Atoms:

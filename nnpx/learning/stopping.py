@@ -47,8 +47,9 @@ class Stopping:
             rounds: report of every round that walked: `candidate_fraction`, `spread_q99`, `force_rmse`, `n_calls`, `walked_ps`,
                 `n_labelled`, `n_failed`; None where unknown.
         """
-        if rounds and not any(rounds[-1][name] for name in ("walked_ps", "n_labelled", "n_failed")):
-            do = "begin elsewhere (learning.walkers.structures), or widen the band (acquisition.band.upper_factor)"
+        # rounds of an earlier version do not say how far walkers went
+        if rounds and not any(rounds[-1].get(name, 1) for name in ("walked_ps", "n_labelled", "n_failed")):
+            do = "in a new folder, begin elsewhere (learning.walkers.structures), or widen the band (acquisition.band.upper_factor)"
             return f"stuck: no walker can move, and there is nothing left to label; {do}"
         last = rounds[-self.patience :]
         if self.wanted and len(last) == self.patience and all(_holds(row, self.wanted) for row in last):

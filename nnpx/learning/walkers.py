@@ -24,6 +24,8 @@ from nnpx.neighbors import graph_from_list
 
 #: an uncertainty is written down as at most so many times the upper limit
 LEVEL_AT_MOST: Final = 10.0
+#: steps that fewer walkers make together before they are recorded; a round that was killed begins anew, and has the same bits
+RECORD_AFTER: Final = 60
 #: told the share of the round that has passed, and of each walker its uncertainty in units of the upper limit, and its fate
 Watch = Callable[[float, Mapping[str, tuple[float, str]]], None]
 
@@ -127,6 +129,7 @@ class Walkers:
             timestep_fs=self.timestep_fs,
             friction_per_fs=self.friction_per_fs,
             skin=self.skin,
+            record_after=RECORD_AFTER,
         )
         self._first_look(ways, potential, limits)
         for look in range(1, self.n_looks + 1):

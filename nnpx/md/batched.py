@@ -47,16 +47,27 @@ class Walkers:
         walkers: the replicas; `advance` changes them.
         timestep_fs: Δt.
         friction_per_fs: γ; 0 for Newton's equations.
+        record_after: steps that fewer than all walkers make together before they are recorded anew, which pays within a hundred steps and
+            is lost where the next one stops before; 0 where runs that were killed are to go on with the same bits.
         skin: how much farther than the cutoff neighbours are listed, Å. It changes how often lists are made, not a bit of the results.
     """
 
-    def __init__(self, ensemble: Ensemble, walkers: Sequence[Walker], *, timestep_fs: float, friction_per_fs: float, skin: float) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        walkers: Sequence[Walker],
+        *,
+        timestep_fs: float,
+        friction_per_fs: float,
+        skin: float,
+        record_after: int = 0,
+    ) -> None:
         self.ensemble = ensemble
         self.is_elsewhere = (ensemble.dtype, ensemble.device.type) != (torch.float64, "cpu")
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs
         self.memory = float(np.exp(-friction_per_fs * timestep_fs))
-        self._recordings = Recordings(ensemble, after=0)
+        self._recordings, self._of_fewer = Recordings(ensemble, after=0), Recordings(ensemble, after=record_after)
         self._list = SkinList(numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, skin=skin)
 
     def advance(self, steps: int, active: Sequence[int] | None = None, *, stride: int = 1, spread: bool = False) -> Course:
@@ -118,8 +129,8 @@ class Walkers:
 
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
         structures = {k: self.walkers[k].atoms for k in chosen}
-        # a company that has lost somebody is recorded anew: that pays within a hundred steps
-        found = self._recordings.predict(list(structures.values()), positions, spread=spread)
+        recordings = self._recordings if len(chosen) == len(self.walkers) else self._of_fewer
+        found = recordings.predict(list(structures.values()), positions, spread=spread)
         if found is None:
             graph = self._list.graph(structures, positions)
             if self.is_elsewhere:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from matplotlib.figure import Figure
 
 from nnpx import units
 from nnpx.data.frames import geometry, labels
+from nnpx.data.jobs import SinglePoints
+from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import NOT_STATED
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ConfigError, DataError, ReferenceEngineError
+from nnpx.errors import ConfigError, DataError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.beside import Beside
 from nnpx.md.canonical import canonical_test
@@ -37,8 +40,8 @@ from nnpx.tracking import Run
 FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
-#: eV/Å; forces of one structure that differ by less are of the same level of theory
-_SAME_FORCE: Final = 0.02
+#: eV/Å; forces of one structure that differ by less are of the same level of theory, if the largest of them is not below the other
+_SAME_FORCE, _TELLING_FORCE = 0.02, 0.3
 #: a metric: a number, or None where there is nothing to measure
 Metrics = dict[str, Any]
 
@@ -165,7 +168,7 @@ def run_all(
         ensemble: the same, for replicas that are evaluated together.
         reference: the engine of the labels, asked where a run says `compare`; its trajectories are kept in .nnpx/ for the next potential.
         labelled_by: level of theory of the training data. An engine of another level says nothing about the potential and is not run; one
-            that has the forces of the first test structure is taken for the same, whatever it is called.
+            that finds the forces of the first test structure is taken for the right one where the data do not say.
         seed: of momenta and noise.
         start: the structure to start from where the configuration names none.
         workspace: the folder that paths in the configuration are relative to.
@@ -193,7 +196,7 @@ def run_all(
     for name, dynamics in runs.items():
         _check(name, dynamics, starts[name])
     asked = {name for name, dynamics in runs.items() if dynamics.compare}
-    foreign = _is_foreign(reference, labelled_by, start) if asked else ""
+    foreign = _is_foreign(reference, labelled_by, start, folder) if asked else ""
     compared = {name: (runs[name], starts[name]) for name in runs if name in asked and not foreign}
     trajectories, joined = {}, Joined(file)
     with Beside(reference, compared, seed=seed, trusted=trusted, folder=folder) as beside:
@@ -205,24 +208,34 @@ def run_all(
     return [_study(name, dynamics, trajectories[name], answers[name]) for name, dynamics in runs.items()]
 
 
-def _is_foreign(reference: Reference, labelled_by: str, labelled_file: Path) -> str:
-    """Why the engine says nothing about this potential: another one has labelled its data, by name and by the forces of a structure."""
-    if reference.level_of_theory == labelled_by or _has_its_forces(reference, labelled_file):
+def _is_foreign(reference: Reference, labelled_by: str, labelled_file: Path, folder: Path) -> str:
+    """Why the engine says nothing about this potential: another one has labelled its data."""
+    if reference.level_of_theory == labelled_by:
         return ""
-    said = "the data do not say what labelled them" if labelled_by == NOT_STATED else f"the data were labelled by {labelled_by}"
-    return f"{said}, the engine is {reference.level_of_theory}; choose the one that did (reference=…)"
+    if labelled_by != NOT_STATED:
+        return f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}; choose the one that did (reference=…)"
+    if _has_its_forces(reference, labelled_file, folder):
+        return ""
+    said = f"the data do not say what labelled them, and {reference.level_of_theory} does not find the forces of the first test structure"
+    return f"{said}; choose the engine that labelled them (reference=…), or name it (data.level_of_theory=…) before you train"
 
 
-def _has_its_forces(reference: Reference, labelled_file: Path) -> bool:
-    """Whether the engine finds the forces that the first structure of the file has."""
+def _has_its_forces(reference: Reference, labelled_file: Path, folder: Path) -> bool:
+    """Whether the engine finds the forces of the first structure of the file, where they are large enough to tell one from another.
+
+    It is asked in a process of its own, and its answer is kept.
+    """
     known = _first_structure(labelled_file) if labelled_file.is_file() else Atoms()
-    if "forces" not in labels(known):
+    forces = labels(known).get("forces", np.zeros((1, 3)))
+    if np.abs(forces).max() < _TELLING_FORCE:
         return False
+    kept = Journal(path=folder / f"labels-{sha256(reference.identity.encode()).hexdigest()[:12]}.jsonl")
     try:
-        found = labels(reference.label(geometry(known, info={})))["forces"]
-    except ReferenceEngineError:
+        ask = Labelling(engine=reference, n_processes=1, journal=kept, report=lambda done, total: None)
+        (found,) = ask.run([SinglePoints("the first test structure", (geometry(known, info={}),))]).structures
+    except Exception:  # noqa: BLE001  # engines raise what they like where they do not know an element
         return False
-    return bool(np.abs(found - labels(known)["forces"]).max() < _SAME_FORCE)
+    return bool(np.abs(labels(found)["forces"] - forces).max() < _SAME_FORCE)
 
 
 def _study(name: str, dynamics: Dynamics, trajectory: Trajectory, answer: Trajectory | str) -> Study:

@@ -74,15 +74,18 @@ def test_equal_structures_with_other_labels_are_told() -> None:
     same[-1] = attach(same[-1], **{**labels(structures[1])})
     assert contradictions(same, find_duplicates(same, tolerance=0.0)) == []
     (said,) = contradictions(wrong, find_duplicates(wrong, tolerance=0.0))
+    unknown = [attach(structures[1], energy=float("nan"), forces=None, stress=None), *wrong]
+    assert contradictions(unknown, find_duplicates(unknown, tolerance=0.0)) == [said]
     largest = 2 * np.abs(labels(structures[1])["forces"]).max()
     assert said == f"exact duplicates have labels that differ, by up to 0 eV and {largest:.3g} eV/Å"
 
 
-CRYSTALS = [bulk("Cu", cubic=True), bulk("Si", cubic=True), bulk("NaCl", "rocksalt", a=5.64)]
+CRYSTALS = [bulk("Mg", "hcp", a=3.209, c=5.211), bulk("Cu", cubic=True), bulk("Si", cubic=True), bulk("NaCl", "rocksalt", a=5.64)]
 
 
 @pytest.mark.parametrize("atoms", CRYSTALS, ids=lambda one: str(one.symbols))
 def test_forces_may_vanish_where_symmetry_says_so(atoms: Atoms) -> None:
+    atoms = Atoms(atoms.numbers, atoms.positions.round(4), cell=atoms.cell.array.round(4), pbc=True)
     symmetric = [attach(atoms, energy=energy, forces=np.zeros((len(atoms), 3)), stress=None) for energy in (0.0, 1.0)]
     check_labels(symmetric, "file", allow_missing=False)
     moved = symmetric[1].copy()

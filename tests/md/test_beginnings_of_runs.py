@@ -58,17 +58,23 @@ def test_what_is_fixed_is_not_moved(kind: type[NVE] | type[Langevin], repulsion:
         study.run_all(kind(**settings()), Springs(atoms, 1.0), repulsion, engine, **words, **more)
 
 
-def test_an_engine_that_finds_the_forces_of_the_data_is_the_one_that_labelled_them_whatever_it_is_called(tmp_path: Path) -> None:
-    atoms = bulk("Cu", cubic=True)
+def test_where_the_data_say_nothing_an_engine_that_finds_their_forces_is_the_one_that_labelled_them(tmp_path: Path) -> None:
+    still = EMT(n_processes=1).label(bulk("Cu", cubic=True))
+    atoms = still.copy()
     atoms.positions += 0.05 * np.random.default_rng(0).standard_normal((4, 3))
-    labelled = EMT(n_processes=1).label(atoms)
-    write(tmp_path / "test.extxyz", labelled)
-    assert study._is_foreign(EMT(n_processes=1), "not stated", tmp_path / "test.extxyz") == ""
+    for name, one in (("test.extxyz", EMT(n_processes=1).label(atoms)), ("still.extxyz", still)):
+        write(tmp_path / name, one)
     another = LennardJones(epsilon=0.4, sigma=2.3, onset=4.0, cutoff=5.0, n_processes=1)
-    assert "the data do not say what labelled them, the engine is Lennard-Jones" in study._is_foreign(
-        another, "not stated", tmp_path / "test.extxyz"
-    )
-    assert "labelled by DFT" in study._is_foreign(EMT(n_processes=1), "DFT", tmp_path / "missing.extxyz")
+    asked = {
+        (engine, name): study._is_foreign(engine, "not stated", tmp_path / name, tmp_path / "kept")
+        for engine in (EMT(n_processes=1), another)
+        for name in ("test.extxyz", "still.extxyz", "missing.extxyz")
+    }
+    assert [name for (_, name), reason in asked.items() if not reason] == ["test.extxyz"]
+    assert "the data do not say what labelled them, and Lennard-Jones" in asked[another, "test.extxyz"]
+    assert len(list((tmp_path / "kept").iterdir())) == 2  # answers of two engines
+    said = study._is_foreign(EMT(n_processes=1), "PBE", tmp_path / "test.extxyz", tmp_path / "kept")
+    assert said.startswith("the data were labelled by PBE, the engine is effective medium theory")
 
 
 def test_a_walker_keeps_the_spin_state_that_a_reference_engine_would_compute(tmp_path: Path) -> None:

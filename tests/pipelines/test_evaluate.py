@@ -193,7 +193,7 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     (simulation / "metrics.json").write_text(json.dumps({**run, "potential_md5": "of another"}))
     pipeline("report")(compose(["tracking=none"]), workspace)
     assert "drift" not in (printed := capsys.readouterr().out)
-    assert "left out what `nnpx simulate` found of an older potential" in printed
+    assert "left out what `nnpx simulate` found of another potential" in printed
 
 
 def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_path: Path) -> None:
