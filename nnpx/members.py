@@ -19,7 +19,7 @@ from nnpx.assembly import build_parts
 from nnpx.config import instantiate
 from nnpx.fitting import Report, Task, train_member
 from nnpx.potential import Potential
-from nnpx.processes import count_cores, environment
+from nnpx.processes import count_cores, end_pool, environment
 from nnpx.trainer.loop import Trainer
 from nnpx.trainer.state import Epoch
 
@@ -70,9 +70,7 @@ def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: 
                 failed.result()
             return [future.result() for future in futures]
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in (pool._processes or {}).values():  # a member that trains for hours must not outlive an error or Ctrl-C
-                process.terminate()
+            end_pool(pool)  # a member that trains for hours must not outlive an error or Ctrl-C
             raise
 
 

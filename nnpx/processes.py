@@ -5,6 +5,7 @@ import multiprocessing.connection
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
@@ -37,6 +38,15 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def end_pool(pool: ProcessPoolExecutor) -> None:
+    """Ends the processes of a pool, whatever they are at."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)  # which forgets them
+    for worker in workers:
+        worker.terminate()
+        worker.join()
 
 
 def _follow(sentinel: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any, final
 from nnpx.data.frames import record, restore
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.errors import DataError, ReferenceEngineError
-from nnpx.processes import ONE_THREAD, count_cores, end_with_parent, environment
+from nnpx.processes import ONE_THREAD, count_cores, end_pool, end_with_parent, environment
 
 
 @final
@@ -122,9 +122,7 @@ class Labelling:
                     do="Run the same command again: what is finished is kept. Fewer processes need less memory (reference.n_processes).",
                 ) from error
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                for process in (pool._processes or {}).values():  # a calculation of hours must not outlive the command
-                    process.terminate()
+                end_pool(pool)  # a calculation of hours must not outlive the command
                 raise
 
 

@@ -1,5 +1,6 @@
 """Labelling gives the same results however many processes work, survives a kill, and hides no failure."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -36,6 +37,8 @@ class Moody(Calculator):
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         time.sleep(self.delay_s)
+        if "NNPX_TEST_DONE" in os.environ:
+            Path(os.environ["NNPX_TEST_DONE"]).touch()
         if self.atoms.positions[0, 0] > 10:
             raise RuntimeError("the cycle did not converge")
         self.results = {"energy": float(np.sum(self.atoms.positions**2)), "forces": -2 * self.atoms.positions}
@@ -93,6 +96,20 @@ def test_half_written_line_is_cut_off_and_its_job_done_again(tmp_path: Path) -> 
     assert len(Journal(path=path).read()) == 4
     assert as_text(labelling(engine, tmp_path).run(jobs())) == as_text(whole)
     assert len(Journal(path=path).read()) == 5
+
+
+def test_a_command_that_is_ended_does_not_wait_for_what_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a batch system, which kills what is still there some seconds after SIGTERM."""
+    monkeypatch.setenv("NNPX_TEST_DONE", str(tmp_path / "done"))
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr("nnpx.data.labelling.wait", lambda *given, **how: (time.sleep(5), end(0, None)))
+    with pytest.raises(SystemExit):
+        labelling(moody(delay_s=15.0), tmp_path).run([SinglePoints("slow", (bulk("Cu"),))])
+    assert multiprocessing.active_children() == []
+    assert not (tmp_path / "done").exists()
 
 
 def test_one_failed_cycle_is_recorded_and_the_rest_kept(tmp_path: Path) -> None:
