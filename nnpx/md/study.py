@@ -2,28 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.io import read
-from ase.io.formats import UnknownFileTypeError
 from matplotlib.figure import Figure
 
 from nnpx import units
-from nnpx.data.frames import geometry, labels
-from nnpx.data.jobs import SinglePoints
-from nnpx.data.labelling import Journal, Labelling
-from nnpx.data.source import NOT_STATED
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ConfigError, DataError
+from nnpx.errors import ConfigError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.beside import Beside
 from nnpx.md.canonical import canonical_test
 from nnpx.md.identity import identity
+from nnpx.md.labelled_by import first_structure, is_foreign
 from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
 from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
 from nnpx.md.record import Joined, Record
@@ -40,8 +34,6 @@ from nnpx.tracking import Run
 FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
-#: eV/Å; forces of one structure that differ by less are of the same level of theory, if the largest of them is not below the other
-_SAME_FORCE, _TELLING_FORCE = 0.02, 0.3
 #: a metric: a number, or None where there is nothing to measure
 Metrics = dict[str, Any]
 
@@ -184,7 +176,7 @@ def run_all(
     """
     folder = workspace / FOLDER
     if isinstance(simulation, Replicas):
-        atoms = _first_structure(workspace / simulation.structure if simulation.structure else start)
+        atoms = first_structure(workspace / simulation.structure if simulation.structure else start)
         refuse_constraints(atoms, "md.structure")
         kept = folder / f"{simulation.name}-{identity(potential, simulation, atoms, seed, trusted=trusted)}"
         progress = watch(simulation.name, simulation.timestep_fs)
@@ -192,11 +184,11 @@ def run_all(
         return [ReplicaStudy(simulation.name, simulation, fates)]
     runs = simulation.runs()
     named = {name: dynamics.structure or simulation.structure for name, dynamics in runs.items()}
-    starts = {name: _first_structure(workspace / path if path else start) for name, path in named.items()}
+    starts = {name: first_structure(workspace / path if path else start) for name, path in named.items()}
     for name, dynamics in runs.items():
         _check(name, dynamics, starts[name])
     asked = {name for name, dynamics in runs.items() if dynamics.compare}
-    foreign = _is_foreign(reference, labelled_by, start, folder) if asked else ""
+    foreign = is_foreign(reference, labelled_by, start, folder) if asked else ""
     compared = {name: (runs[name], starts[name]) for name in runs if name in asked and not foreign}
     trajectories, joined = {}, Joined(file)
     with Beside(reference, compared, seed=seed, trusted=trusted, folder=folder) as beside:
@@ -206,36 +198,6 @@ def run_all(
             trajectories[name] = simulate(dynamics, atoms, calculator, seed=seed, name=name, record=record, progress=progress)
         answers = {name: beside.answer(name) if name in compared else foreign if name in asked else "" for name in runs}
     return [_study(name, dynamics, trajectories[name], answers[name]) for name, dynamics in runs.items()]
-
-
-def _is_foreign(reference: Reference, labelled_by: str, labelled_file: Path, folder: Path) -> str:
-    """Why the engine says nothing about this potential: another one has labelled its data."""
-    if reference.level_of_theory == labelled_by:
-        return ""
-    if labelled_by != NOT_STATED:
-        return f"the data were labelled by {labelled_by}, the engine is {reference.level_of_theory}; choose the one that did (reference=…)"
-    if _has_its_forces(reference, labelled_file, folder):
-        return ""
-    said = f"the data do not say what labelled them, and {reference.level_of_theory} does not find the forces of the first test structure"
-    return f"{said}; choose the engine that labelled them (reference=…), or name it (data.level_of_theory=…) before you train"
-
-
-def _has_its_forces(reference: Reference, labelled_file: Path, folder: Path) -> bool:
-    """Whether the engine finds the forces of the first structure of the file, where they are large enough to tell one from another.
-
-    It is asked in a process of its own, and its answer is kept.
-    """
-    known = _first_structure(labelled_file) if labelled_file.is_file() else Atoms()
-    forces = labels(known).get("forces", np.zeros((1, 3)))
-    if np.abs(forces).max() < _TELLING_FORCE:
-        return False
-    kept = Journal(path=folder / f"labels-{sha256(reference.identity.encode()).hexdigest()[:12]}.jsonl")
-    try:
-        ask = Labelling(engine=reference, n_processes=1, journal=kept, report=lambda done, total: None)
-        (found,) = ask.run([SinglePoints("the first test structure", (geometry(known, info={}),))]).structures
-    except Exception:  # noqa: BLE001  # engines raise what they like where they do not know an element
-        return False
-    return bool(np.abs(labels(found)["forces"] - forces).max() < _SAME_FORCE)
 
 
 def _study(name: str, dynamics: Dynamics, trajectory: Trajectory, answer: Trajectory | str) -> Study:
@@ -248,19 +210,6 @@ def start_file(prepared: Path) -> Path:
     """Where a simulation starts unless told otherwise: in the test set, or in the validation set where nothing is tested."""
     test = prepared / "test.extxyz"
     return prepared / "valid.extxyz" if test.is_file() and test.stat().st_size == 0 else test
-
-
-def _first_structure(path: Path) -> Atoms:
-    """The first structure of a file.
-
-    Raises:
-        DataError: if the file is missing or cannot be read.
-    """
-    try:
-        return read(path, index=0)
-    except (OSError, ValueError, IndexError, KeyError, UnknownFileTypeError) as problem:
-        do = "Run `nnpx prepare`, or correct md.structure."
-        raise DataError(str(path), expected="a structure to start from", found=f"{type(problem).__name__}: {problem}", do=do) from problem
 
 
 def _check(name: str, dynamics: Dynamics, start: Atoms) -> None:

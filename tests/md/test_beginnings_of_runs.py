@@ -17,6 +17,7 @@ from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
 from nnpx.md import study
 from nnpx.md.identity import identity
+from nnpx.md.labelled_by import is_foreign
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
 from nnpx.md.study import Study
@@ -66,14 +67,14 @@ def test_where_the_data_say_nothing_an_engine_that_finds_their_forces_is_the_one
         write(tmp_path / name, one)
     another = LennardJones(epsilon=0.4, sigma=2.3, onset=4.0, cutoff=5.0, n_processes=1)
     asked = {
-        (engine, name): study._is_foreign(engine, "not stated", tmp_path / name, tmp_path / "kept")
+        (engine, name): is_foreign(engine, "not stated", tmp_path / name, tmp_path / "kept")
         for engine in (EMT(n_processes=1), another)
         for name in ("test.extxyz", "still.extxyz", "missing.extxyz")
     }
     assert [name for (_, name), reason in asked.items() if not reason] == ["test.extxyz"]
     assert "the data do not say what labelled them, and Lennard-Jones" in asked[another, "test.extxyz"]
     assert len(list((tmp_path / "kept").iterdir())) == 2  # answers of two engines
-    said = study._is_foreign(EMT(n_processes=1), "PBE", tmp_path / "test.extxyz", tmp_path / "kept")
+    said = is_foreign(EMT(n_processes=1), "PBE", tmp_path / "test.extxyz", tmp_path / "kept")
     assert said.startswith("the data were labelled by PBE, the engine is effective medium theory")
 
 
