@@ -97,7 +97,7 @@ def detail_tables(found: Metrics) -> list[Table]:
 def evaluation_sections(header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture]) -> list[Section]:
     """The pages of an evaluation: what was trained, how wrong it is."""
     tables = [error_table(errors), *detail_tables(next(iter(errors.values()), {}))]
-    said = "" if "test" in errors else NO_TEST_SET
+    said = "" if "test" in errors or not errors else NO_TEST_SET
     return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn, text=said)]
 
 

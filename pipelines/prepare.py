@@ -13,6 +13,7 @@ from nnpx.data.checks import check_elements
 from nnpx.data.duplicates import find_duplicates
 from nnpx.data.frames import write
 from nnpx.data.reader import read_all
+from nnpx.data.source import NOT_STATED
 from nnpx.data.split import PARTS
 from nnpx.files import md5, read_json, write_json
 
@@ -37,7 +38,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         write(path, chosen[name])
     labels = read_json(workspace / "data" / "labels.json")
     card = describe(chosen, files, duplicates, reading.isolated)
-    card["level_of_theory"], card["n_failed"] = labels.get("level_of_theory", "not stated"), len(labels.get("failures", []))
+    card["level_of_theory"], card["n_failed"] = labels.get("level_of_theory", NOT_STATED), len(labels.get("failures", []))
     card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures, duplicates)
     write_json(folder / "card.json", {**card, "config": stamp, "source_md5": checksum})
     console.print(_table(card))

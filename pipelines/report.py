@@ -18,8 +18,9 @@ def main(config: DictConfig, workspace: Path) -> None:
     header = {**artifact.read_header(potential), "n_features": artifact.load(potential).members[0].descriptor.n_features}
     training = read_json(workspace / "models" / "training.json")
     files = {verb: reports / name / "metrics.json" for verb, name in (("evaluate", "evaluation"), ("simulate", "simulation"))}
-    evaluation, simulation = (of_potential(file, potential) for file in files.values())
-    older = [verb for verb, file in files.items() if file.is_file() and not of_potential(file, potential)]
+    found = {verb: of_potential(file, potential) for verb, file in files.items()}
+    evaluation, simulation = found["evaluate"], found["simulate"]
+    of_another = [verb for verb, file in files.items() if file.is_file() and not found[verb]]
     outcome = results.final_table(evaluation, simulation, training)
     drawn = [reports / "evaluation/figures" / f"{name}.svg" for name in results.ORDER if evaluation]
     errors_drawn = [picture(path) for path in drawn if path.is_file()]
@@ -34,7 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     write_page(page, config.name, [*sections, results.background(header)])
     console = Console()
     console.print(as_rich(outcome))
-    for verb in older:
+    for verb in of_another:
         console.print(f"report: left out what `nnpx {verb}` found of another potential; run it again", highlight=False, soft_wrap=True)
     console.print(f"report     {page.relative_to(workspace)}", highlight=False, soft_wrap=True)
     if run_id := training.get("run_id"):  # of a training that was remembered
