@@ -1,18 +1,24 @@
-"""Loops that are compiled, for sums that torch knows only with all their zeros."""
+"""Loops that are compiled: for sums that torch knows only with all their zeros, or only one operation after the other."""
 
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, cast, final
+from typing import Any, Final, TypeVar, cast, final
 
 import numba
 import numpy as np
 import torch
 from filelock import FileLock
+from torch import Tensor
 
-#: What is summed may be summed in the order of the processor's liking, the same in every call. Numba keeps what it compiled by the file of
-#: the loop: whoever changes this has to delete its caches, `__pycache__/*.nb*`.
-_HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}}
+#: What is summed may be summed in the order of the processor's liking, the same in every call; 1/0 is infinite, as in torch. Numba keeps
+#: what it compiled by the file of the loop: whoever changes this has to delete its caches, `__pycache__/*.nb*`.
+_HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+#: operations are known for as long as this is kept
+_LIBRARY: Final = torch.library.Library("nnpx", "FRAGMENT")
 
 
 @final
@@ -48,6 +54,26 @@ class Loop:
             quick = numba.njit(**_HOW)(self._code)
             quick.compile(types)
         return cast("Callable[..., None]", quick)
+
+
+def part_of_loop(function: _F) -> _F:
+    """A function that compiled loops of the same file call."""
+    return cast("_F", numba.njit(**_HOW)(inspect.unwrap(function)))
+
+
+def operation(schema: str, function: Callable[..., Tensor], shape: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function of tensors as an operation of torch's own kind, so that recordings, which see no Python, note it as one.
+
+    Args:
+        schema: its name and arguments, as torch writes them.
+        function: what it does, on a processor.
+        shape: a tensor of the shape that it gives, for whom that is enough.
+    """
+    name = schema.partition("(")[0]
+    _LIBRARY.define(schema)
+    _LIBRARY.impl(name, function, "CPU")
+    _LIBRARY.impl(name, shape, "Meta")
+    return cast("Callable[..., Tensor]", getattr(torch.ops.nnpx, name).default)
 
 
 def with_known_signature(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:

@@ -83,6 +83,16 @@ class Harmonics(nn.Module):
             columns.append(columns[-1].index_select(1, parent) * unit.index_select(1, axis))
         return torch.cat(columns, dim=1)
 
+    def as_terms(self, dtype: torch.dtype) -> tuple[Int[Tensor, "2 monomial"], Int[Tensor, "2 term"], Float[Tensor, " term"]]:
+        """The same as lists: by which monomial and axis each is found, the monomial and component of every summand, and its factor."""
+        component, monomial = self.matrix.T.nonzero().unbind(1)
+        steps, first = [torch.zeros(2, 1, dtype=torch.long)], 0
+        for degree in range(self.l_max):
+            parent, axis = self.get_buffer(f"parent{degree}"), self.get_buffer(f"axis{degree}")
+            steps.append(torch.stack([parent + first, axis]))
+            first = 1 if degree == 0 else first + 2 * degree + 1
+        return torch.cat(steps, 1), torch.stack([monomial, component]), self.matrix[monomial, component].to(dtype)
+
     def forward(self, unit: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge component"]:
         """Y_lm of unit vectors, in the order and normalisation of `harmonics`."""
         return self.monomials(unit) @ self.matrix

@@ -83,11 +83,16 @@ class LearnedDensity(nn.Module):
         self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "slot neighbor_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A of every atom."""
-        density = self._expanded(shells, of_neighbor)
+        return self.learned(self._expanded(shells, of_neighbor).transpose(0, 1), of_center)
+
+    def learned(
+        self, density: Float[Tensor, "component atom term"], of_center: Float[Tensor, "atom center_channel"]
+    ) -> Float[Tensor, "component atom density"]:
+        """A from the expanded density, whose terms are pairs of k and c."""
         n_center, n_terms = of_center.shape[1], density.shape[2]
         by_center = self.coefficients.unflatten(1, (n_center, n_terms)).transpose(1, 2).flatten(2)
         by_component = torch.cat([of_order.expand(2 * order + 1, -1, -1) for order, of_order in enumerate(by_center)])
-        learned = torch.bmm(density.transpose(0, 1), by_component).unflatten(2, (n_center, -1))
+        learned = torch.bmm(density, by_component).unflatten(2, (n_center, -1))
         moments: Tensor = (learned * of_center[None, :, :, None]).sum(2)
         return moments
 

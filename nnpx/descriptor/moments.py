@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
+from nnpx.descriptor.neighbor_sums import NeighborSums, linearised_by_sums
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -53,6 +54,7 @@ class Moments(Descriptor):
     ) -> None:
         super().__init__()
         self.expansion = Expansion(cutoff, radial, l_max)
+        self.sums = NeighborSums(radial, cutoff, self.expansion.harmonics)
         self.density = LearnedDensity(
             n_center_channels=n_channels,
             n_neighbor_channels=n_channels,
@@ -70,6 +72,13 @@ class Moments(Descriptor):
         shells = self.expansion(edges)
         features: Tensor = self.invariants(self.density(shells, chemistry, chemistry.index_select(0, shells.pairs.neighbor)))
         return features
+
+    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The same in loops over the pairs, on a processor."""
+        density = self.sums.expanded(edges, chemistry.index_select(0, edges.neighbor))
+        if density is None:
+            return super().linearised(edges, chemistry)
+        return linearised_by_sums([density], lambda expanded: self.invariants(self.density.learned(expanded, chemistry)))
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij by forward differentiation."""

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import by_center, slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta, block, gaunt
+from nnpx.descriptor.neighbor_sums import NeighborSums, linearised_by_sums
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.descriptor.symmetry_functions import angular_cutoff
 from nnpx.graph import Edges
@@ -68,6 +69,8 @@ class NEP(Descriptor):
         self.cutoff, self.radial, self.angular_cutoff = cutoff, radial, angular_cutoff(cutoff, angular_radius)
         self.n_radial, self.n_angular, self.l_max = n_radial, n_angular, l_max
         self.harmonics = Harmonics(l_max)
+        self.far_sums = NeighborSums(radial, cutoff, Harmonics(0))
+        self.near_sums = NeighborSums(radial, self.angular_cutoff, self.harmonics, squeeze=cutoff.radius / angular_radius)
         n_terms = radial.n_functions * n_channels
         start = torch.randn(n_channels, n_terms, n_radial + n_angular, generator=generator, dtype=torch.float64)
         self.coefficients = nn.Parameter(start / radial.n_functions**0.5)
@@ -77,17 +80,35 @@ class NEP(Descriptor):
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """q_n, then q_nl of every l, then q_n222."""
-        coefficients = by_center(chemistry, self.coefficients)
         far, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
         shells = self.radial(far.distance) * self.cutoff(far.distance)[:, None]
-        density = sum_of_outer_products(shells, chemistry[far.neighbor], edges.n_atoms).flatten(1)
-        distances = torch.bmm(density[:, None], coefficients[:, :, : self.n_radial])[:, 0]
-        moments = torch.bmm(self.density(near, chemistry), coefficients[:, :, self.n_radial :])
-        squares = moments.new_zeros(edges.n_atoms, self.l_max + 1, self.n_angular).index_add(1, self.angular_momentum, moments.square())
+        distances = sum_of_outer_products(shells, chemistry[far.neighbor], edges.n_atoms).flatten(1)
+        return self.features(distances[None], self.density(near, chemistry).transpose(0, 1), chemistry)
+
+    def features(
+        self,
+        far: Float[Tensor, "1 atom term"],
+        near: Float[Tensor, "component atom term"],
+        chemistry: Float[Tensor, "atom channel"],
+    ) -> Float[Tensor, "atom feature"]:
+        """The same from the expanded densities up to the cutoff and up to the angular radius, whose terms are pairs of k and c."""
+        coefficients = by_center(chemistry, self.coefficients)
+        distances = torch.bmm(far.transpose(0, 1), coefficients[:, :, : self.n_radial])[:, 0]
+        moments = torch.bmm(near.transpose(0, 1), coefficients[:, :, self.n_radial :])
+        n_atoms = len(moments)
+        squares = moments.new_zeros(n_atoms, self.l_max + 1, self.n_angular).index_add(1, self.angular_momentum, moments.square())
         quadrupole = moments[:, block(2)]
         both = (quadrupole[:, :, None] * quadrupole[:, None]).flatten(1, 2)
         cubes = (quadrupole * torch.matmul(self.coupling, both)).sum(1)
         return torch.cat([distances, squares[:, 1:].flatten(1), cubes], dim=1)
+
+    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The same in loops over the pairs, on a processor."""
+        of_neighbor = chemistry.index_select(0, edges.neighbor)
+        far, near = self.far_sums.expanded(edges, of_neighbor), self.near_sums.expanded(edges, of_neighbor)
+        if far is None or near is None:
+            return super().linearised(edges, chemistry)
+        return linearised_by_sums([far, near], lambda far, near: self.features(far, near, chemistry))
 
     def density(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom component term"]:
         """Σ_j Y_lm(r̂_ij) φ_k(r_ij r_c / r_a) f_c(r_ij) e_j of the edges within the angular radius r_a."""

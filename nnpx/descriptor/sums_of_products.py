@@ -7,6 +7,7 @@ terms are added one by one, to as many columns as the cache holds. The derivativ
 same terms: so is that of the derivative.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any, Final, final
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.descriptor.compiled import Loop, with_known_signature
+from nnpx.descriptor.compiled import Loop, operation, with_known_signature
 
 #: columns at a time: rows of this length lie in the cache while all terms are added
 _COLUMNS: Final = 256
@@ -146,19 +147,13 @@ def _side_by_side(rows: Tensor, dim: int | None, n: int) -> Float[Tensor, "row c
 
 
 def _evaluated(left: Tensor, right: Tensor, terms: Terms) -> Tensor:
-    _library()
-    sums: Tensor = torch.ops.nnpx.sums_of_products.default(left, right, terms.place, terms.coefficient, terms.n_rows[0])
-    return sums
+    return _summed()(left, right, terms.place, terms.coefficient, terms.n_rows[0])
 
 
 @cache
-def _library() -> torch.library.Library:
-    """An operation of torch's own kind, so that recordings, which see no Python, note it as one; known for as long as this is kept."""
-    library = torch.library.Library("nnpx", "FRAGMENT")
-    library.define("sums_of_products(Tensor left, Tensor right, Tensor place, Tensor coefficient, int n_rows) -> Tensor")
-    library.impl("sums_of_products", _on_processor, "CPU")
-    library.impl("sums_of_products", _shape, "Meta")
-    return library
+def _summed() -> Callable[..., Tensor]:
+    schema = "sums_of_products(Tensor left, Tensor right, Tensor place, Tensor coefficient, int n_rows) -> Tensor"
+    return operation(schema, _on_processor, _shape)
 
 
 def _on_processor(left: Tensor, right: Tensor, place: Tensor, coefficient: Tensor, n_rows: int) -> Tensor:

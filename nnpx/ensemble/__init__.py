@@ -111,20 +111,20 @@ class Ensemble(nn.Module):
         for members in [self.members] if self.shares_descriptor else [[member] for member in self.members]:
             chemistry, geometry, pull = members[0].linearised(graph, block.edges, block.species)
             scaled = members[:1] if self.shares_scales else members
-            standardised = torch.stack([member.standardised(geometry, block.species) for member in scaled])
-            widths = torch.stack([member.feature_std[block.species] for member in scaled])
+            standardised = _together([member.standardised(geometry, block.species) for member in scaled])
+            widths = _together([member.feature_std.index_select(0, block.species) for member in scaled])
             # every member reads a copy of its own: one backward pass finds the slopes of them all
-            copies = standardised.expand(len(members), -1, -1).clone().requires_grad_()
+            copies = standardised.expand(len(members), -1, -1).contiguous().requires_grad_()
             with torch.enable_grad():
                 learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, copies.unbind(), strict=True)]
                 energies = torch.stack([energy.double().T for energy, _ in learned])[..., : block.n_centers]
                 heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
                 slopes = gradients(heads.sum(0), copies, create_graph=False) / widths  # (head, member, atom, feature)
-            slopes = slopes.transpose(0, 1).flatten(0, 1) if spread else slopes.mean(1)
+            slopes = slopes.transpose(0, 1).flatten(0, 1) if spread or len(members) == 1 else slopes.mean(1)
             atomic.append(energies.detach().flatten(0, 1) + given)
             pulls.append(pull(slopes))
             noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))
-        of_learned = torch.cat(pulls) if spread else torch.stack(pulls).mean(0)
+        of_learned = torch.cat(pulls) if spread or len(pulls) == 1 else torch.stack(pulls).mean(0)
         return torch.cat(atomic), of_learned + pull_of_given, torch.cat(noises)
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
@@ -134,6 +134,11 @@ class Ensemble(nn.Module):
             energies = self.members[0].given(edges, block.species)[: block.n_centers]
             gradient = gradients(energies.sum(0, keepdim=True), edges.vector, create_graph=False)
         return energies.detach(), gradient
+
+
+def _together(tensors: list[Tensor]) -> Tensor:
+    """Stacked; one alone is not copied."""
+    return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
 
 
 def _same_scales(one: Potential, other: Potential) -> bool:

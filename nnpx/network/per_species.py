@@ -73,7 +73,7 @@ class PerSpecies(Network):
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone, by the network of its element."""
         on_processor = STACKED_IN_TRAINING if self.training else STACKED_IN_EVALUATION
-        if geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor):
+        if self.n_species == 1 or geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor):
             return self.stacked(geometry, species)
         return self.sorted_by_species(geometry, species)
 

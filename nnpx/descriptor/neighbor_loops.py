@@ -1,0 +1,279 @@
+"""The loops of `nnpx.descriptor.neighbor_sums`: over some atoms at once, neighbour by neighbour.
+
+Processors do the same to several numbers in one go; many short sums one after the other are what they are worst at. So a few atoms form a
+group, whose n-th neighbours are worked on together: every inner loop is over the atoms of the group, and writes one row. Neighbours are
+ordered by the first channel in which they weigh anything, so that with one channel per element each costs its own channel only.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from nnpx.descriptor.compiled import Loop, part_of_loop
+
+#: atoms of a group: their moments stay in the nearest cache
+_ATOMS: Final = 32
+
+#: (edge, 3), (edge,), (edge, channel), (atom + 1,): vector, distance, weight, and where the pairs of each atom begin
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: (piece, 6, wave), (3,), (2, monomial), (2, term), (term,): table, its reach, steps of the monomials, places and factors of the harmonics
+Shapes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: of one neighbour each: its pair or −1, 1/r, r̂ (axis, atom), monomials of r̂, φ f_c, their slopes; weights (channel, atom)
+Slot = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+@Loop
+def add_pairs(sums: np.ndarray, pairs: Pairs, shapes: Shapes) -> None:
+    """B of every atom into sums (component, atom, wave · channel)."""
+    n_channels, n_monomials, n_waves = pairs[2].shape[1], shapes[2].shape[1], shapes[0].shape[2]
+    one, other = _slot(sums, n_channels, n_monomials, n_waves), _slot(sums, n_channels, n_monomials, n_waves)
+    density = np.empty((n_channels, n_monomials, n_waves, _ATOMS), sums.dtype)
+    moments = np.empty((n_channels, n_monomials, n_waves, _ATOMS), sums.dtype)
+    place, bounds = _places(pairs)
+    for first in range(0, len(pairs[3]) - 1, _ATOMS):
+        n_atoms, n_slots = _arrange(first, pairs, shapes[1], place, bounds)
+        density[:] = 0.0
+        for slot in range(0, n_slots, 2):
+            _fill(one, place[slot], n_atoms, pairs, shapes)
+            _fill(other, place[slot + 1], n_atoms, pairs, shapes)
+            for channel in range(n_channels):
+                if bounds[0, channel] <= slot < bounds[1, channel]:
+                    _add(one, other, channel, n_atoms, density[channel])
+        _to_components(density, shapes, n_atoms, moments)
+        _transpose(moments, first, n_atoms, sums)
+
+
+@Loop
+def pull_at_pairs(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, shapes: Shapes) -> None:
+    """Σ (∂V/∂B_i) (∂B_i/∂r_ij) into pulls (energy, edge, 3), from the gradients ∂V/∂B (energy, component, atom, wave · channel)."""
+    n_energies, n_channels, n_monomials, n_waves = len(pulls), pairs[2].shape[1], shapes[2].shape[1], shapes[0].shape[2]
+    near = _slot(pulls, n_channels, n_monomials, n_waves)
+    density = np.empty((n_energies, n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
+    moments = np.zeros((n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
+    back = np.empty((n_monomials + 6, _ATOMS), pulls.dtype)
+    place, bounds = _places(pairs)
+    pulls[:] = 0.0
+    for first in range(0, len(pairs[3]) - 1, _ATOMS):
+        n_atoms, n_slots = _arrange(first, pairs, shapes[1], place, bounds)
+        for energy in range(n_energies):
+            _transpose_back(gradient[energy], first, n_atoms, moments)
+            _to_monomials(moments, shapes, n_atoms, density[energy])
+        for slot in range(n_slots):
+            _fill(near, place[slot], n_atoms, pairs, shapes)
+            for energy in range(n_energies):
+                back[:] = 0.0
+                for channel in range(n_channels):
+                    if bounds[0, channel] <= slot < bounds[1, channel]:
+                        _tug(density[energy, channel], near, channel, n_atoms, back)
+                _turn(near, shapes[2], n_atoms, back, pulls[energy])
+
+
+@part_of_loop
+def _slot(like: np.ndarray, n_channels: int, n_monomials: int, n_waves: int) -> Slot:
+    return (
+        np.empty(_ATOMS, np.int64),
+        np.empty(_ATOMS, like.dtype),
+        np.empty((3, _ATOMS), like.dtype),
+        np.empty((n_monomials, _ATOMS), like.dtype),
+        np.empty((n_waves, _ATOMS), like.dtype),
+        np.empty((n_waves, _ATOMS), like.dtype),
+        np.empty((n_channels, _ATOMS), like.dtype),
+    )
+
+
+@part_of_loop
+def _places(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """Room for the pair of every neighbour of a group, and for the first and last of each channel."""
+    start, n_channels = pairs[3], pairs[2].shape[1]
+    most = 0
+    for atom in range(len(start) - 1):
+        most = max(most, start[atom + 1] - start[atom])
+    return np.empty(((most + 1) * n_channels + 1, _ATOMS), np.int64), np.empty((2, n_channels), np.int64)
+
+
+@part_of_loop
+def _arrange(first: int, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bounds: np.ndarray) -> tuple[int, int]:
+    """Neighbours within the radius, by their first channel: how many atoms, in eights, and neighbours there are, these in twos."""
+    _, distance, weight, start = pairs
+    n_channels, radius = weight.shape[1], reach[2]
+    n_own = min(_ATOMS, len(start) - 1 - first)
+    begin = 0
+    bounds[0], bounds[1] = len(place), 0
+    for channel in range(n_channels):
+        end = begin
+        for atom in range(n_own):
+            slot = begin
+            for pair in range(start[first + atom], start[first + atom + 1]):
+                is_new = weight[pair, channel] != 0.0 and distance[pair] < radius
+                for before in range(channel):
+                    is_new = is_new and weight[pair, before] == 0.0
+                if is_new:
+                    if slot >= end:
+                        place[slot] = -1
+                        end = slot + 1
+                    place[slot, atom] = pair
+                    slot += 1
+                    for other in range(channel, n_channels):
+                        if weight[pair, other] != 0.0:
+                            bounds[0, other] = min(bounds[0, other], begin)
+                            bounds[1, other] = max(bounds[1, other], slot)
+        if (end - begin) % 2 == 1:
+            place[end] = -1
+            end += 1
+        begin = end
+    return (n_own + 7) // 8 * 8, begin
+
+
+@part_of_loop
+def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, shapes: Shapes) -> None:
+    """All there is to say of one neighbour of each atom; where there is none, its weight is 0."""
+    vector, distance, weight, _ = pairs
+    table, reach, steps, _, _ = shapes
+    which, inverse, unit, monomials, waves, slopes, weights = near
+    number = unit.dtype.type
+    for atom in range(n_atoms):
+        pair = place[atom]
+        which[atom] = pair
+        is_there = pair >= 0
+        length = distance[pair] if is_there else reach[2]
+        inverse[atom] = number(1) / length
+        for axis in range(3):
+            unit[axis, atom] = vector[pair, axis] * inverse[atom] if is_there else number(0)
+        for channel in range(len(weights)):
+            weights[channel, atom] = weight[pair, channel] if is_there else number(0)
+        position = (length - reach[1]) * reach[0]
+        piece = min(max(int(position), 0), len(table) - 1)
+        t, c = position - number(piece), table[piece]
+        for k in range(len(waves)):
+            value = c[5, k]
+            slope = value
+            value = value * t + c[4, k]
+            slope = slope * t + value
+            value = value * t + c[3, k]
+            slope = slope * t + value
+            value = value * t + c[2, k]
+            slope = slope * t + value
+            value = value * t + c[1, k]
+            slopes[k, atom] = (slope * t + value) * reach[0]
+            waves[k, atom] = value * t + c[0, k]
+    monomials[0, :n_atoms] = 1.0
+    for m in range(1, len(monomials)):
+        lower, factor, to = monomials[steps[0, m]], unit[steps[1, m]], monomials[m]
+        for atom in range(n_atoms):
+            to[atom] = lower[atom] * factor[atom]
+
+
+@part_of_loop
+def _add(one: Slot, other: Slot, channel: int, n_atoms: int, density: np.ndarray) -> None:
+    """All products of a monomial and a wave, of two neighbours."""
+    for k in range(len(one[4])):
+        p, q, v, w = one[4][k], other[4][k], one[6][channel], other[6][channel]
+        for atom in range(n_atoms):
+            one[5][0, atom] = p[atom] * v[atom]
+        for atom in range(n_atoms):
+            other[5][0, atom] = q[atom] * w[atom]
+        p, q = one[5][0], other[5][0]
+        for m in range(len(density)):
+            x, y, to = one[3][m], other[3][m], density[m, k]
+            for atom in range(n_atoms):
+                to[atom] += x[atom] * p[atom] + y[atom] * q[atom]
+
+
+@part_of_loop
+def _tug(density: np.ndarray, near: Slot, channel: int, n_atoms: int, back: np.ndarray) -> None:
+    """What pulls at the monomials and, in the last row, at r, by one channel."""
+    _, _, _, monomials, waves, slopes, weights = near
+    weight, along, by_wave, by_slope = weights[channel], back[-1], back[-2], back[-3]
+    for m in range(len(monomials)):
+        row, to = monomials[m], back[m]
+        by_wave[:n_atoms] = 0.0
+        by_slope[:n_atoms] = 0.0
+        for k in range(0, len(waves), 4):
+            a, b, c, d = density[m, k], density[m, k + 1], density[m, k + 2], density[m, k + 3]
+            p, q, r, s = waves[k], waves[k + 1], waves[k + 2], waves[k + 3]
+            for atom in range(n_atoms):
+                by_wave[atom] += a[atom] * p[atom] + b[atom] * q[atom] + c[atom] * r[atom] + d[atom] * s[atom]
+            p, q, r, s = slopes[k], slopes[k + 1], slopes[k + 2], slopes[k + 3]
+            for atom in range(n_atoms):
+                by_slope[atom] += a[atom] * p[atom] + b[atom] * q[atom] + c[atom] * r[atom] + d[atom] * s[atom]
+        for atom in range(n_atoms):
+            to[atom] += weight[atom] * by_wave[atom]
+        for atom in range(n_atoms):
+            along[atom] += weight[atom] * row[atom] * by_slope[atom]
+
+
+@part_of_loop
+def _turn(near: Slot, steps: np.ndarray, n_atoms: int, back: np.ndarray, pulls: np.ndarray) -> None:
+    """From the monomials back to r̂, and from r̂ and r to the vector: what points along r̂ does not turn it."""
+    which, inverse, unit, monomials, _, _, _ = near
+    along, turning = back[-1], back[-4:-1]
+    turning[:] = 0.0
+    for m in range(len(monomials) - 1, 0, -1):
+        own, lower, factor = back[m], monomials[steps[0, m]], unit[steps[1, m]]
+        to = turning[steps[1, m]]
+        for atom in range(n_atoms):
+            to[atom] += own[atom] * lower[atom]
+        to = back[steps[0, m]]
+        for atom in range(n_atoms):
+            to[atom] += own[atom] * factor[atom]
+    for atom in range(n_atoms):
+        pair = which[atom]
+        if pair >= 0:
+            x, y, z = unit[0, atom], unit[1, atom], unit[2, atom]
+            a, b, c = turning[0, atom] * inverse[atom], turning[1, atom] * inverse[atom], turning[2, atom] * inverse[atom]
+            outward = along[atom] - (x * a + y * b + z * c)
+            pulls[pair, 0] = a + x * outward
+            pulls[pair, 1] = b + y * outward
+            pulls[pair, 2] = c + z * outward
+
+
+@part_of_loop
+def _to_components(density: np.ndarray, shapes: Shapes, n_atoms: int, moments: np.ndarray) -> None:
+    """From monomials to harmonics."""
+    place, factors = shapes[3], shapes[4]
+    moments[:] = 0.0
+    for channel in range(len(density)):
+        for term in range(len(factors)):
+            factor = factors[term]
+            for k in range(density.shape[2]):
+                own, to = density[channel, place[0, term], k], moments[channel, place[1, term], k]
+                for atom in range(n_atoms):
+                    to[atom] += factor * own[atom]
+
+
+@part_of_loop
+def _to_monomials(moments: np.ndarray, shapes: Shapes, n_atoms: int, density: np.ndarray) -> None:
+    """And back: the gradient in the monomials."""
+    place, factors = shapes[3], shapes[4]
+    density[:] = 0.0
+    for channel in range(len(density)):
+        for term in range(len(factors)):
+            factor = factors[term]
+            for k in range(density.shape[2]):
+                own, to = moments[channel, place[1, term], k], density[channel, place[0, term], k]
+                for atom in range(n_atoms):
+                    to[atom] += factor * own[atom]
+
+
+@part_of_loop
+def _transpose(moments: np.ndarray, first: int, n_atoms: int, sums: np.ndarray) -> None:
+    """The moments of a group into the sums of all atoms."""
+    n_channels = len(moments)
+    for channel in range(n_channels):
+        for component in range(moments.shape[1]):
+            for wave in range(sums.shape[2] // n_channels):
+                own, column = moments[channel, component, wave], wave * n_channels + channel
+                for atom in range(min(n_atoms, sums.shape[1] - first)):
+                    sums[component, first + atom, column] = own[atom]
+
+
+@part_of_loop
+def _transpose_back(gradient: np.ndarray, first: int, n_atoms: int, moments: np.ndarray) -> None:
+    """The gradients of a group out of those of all atoms."""
+    n_channels = len(moments)
+    for channel in range(n_channels):
+        for component in range(moments.shape[1]):
+            for wave in range(gradient.shape[2] // n_channels):
+                own, column = moments[channel, component, wave], wave * n_channels + channel
+                for atom in range(min(n_atoms, gradient.shape[1] - first)):
+                    own[atom] = gradient[component, first + atom, column]

@@ -1,0 +1,123 @@
+"""Neighbour densities in one pass: from the vectors of an atom's pairs to its moments, and from what pulls at these back to the pairs.
+
+As operations of torch an expanded density writes dozens of numbers per pair to memory and reads them again, many times over. The loops
+here take one atom after the other, whose pairs stay in the nearest cache, and radial functions from a table. They are for what is
+evaluated, not for what is trained: their derivative is written out, and has none itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nnpx.cutoff import Cutoff
+from nnpx.derivatives import gradients_of
+from nnpx.descriptor import Pull
+from nnpx.descriptor.compiled import operation
+from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.neighbor_loops import add_pairs, pull_at_pairs
+from nnpx.descriptor.tabulated import in_float64, reach, tabulate
+from nnpx.graph import Edges
+from nnpx.radial import Radial
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """The expanded density of every atom, and how energies that depend on it pull at the edges."""
+
+    sums: Float[Tensor, "component atom term"]  #: B; terms are pairs of k and c
+    pull: Pull  #: from ∂V/∂B of several energies to ∂V/∂r_ij
+
+
+@final
+class NeighborSums:
+    """B_i = Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij) of every atom, for evaluation on a processor.
+
+    Args:
+        radial: φ_k, of the distance times `squeeze`.
+        cutoff: f_c, with its radius.
+        harmonics: Y_lm.
+        squeeze: by which distances are multiplied for φ_k.
+    """
+
+    def __init__(self, radial: Radial, cutoff: Cutoff, harmonics: Harmonics, *, squeeze: float = 1.0) -> None:
+        self._radial, self._cutoff, self._harmonics, self._squeeze = radial, cutoff, harmonics, squeeze
+        self._shapes: dict[torch.dtype, list[Tensor] | None] = {}
+
+    def shapes(self, dtype: torch.dtype) -> list[Tensor] | None:
+        """φ_k f_c as a table and where it reaches, and Y_lm from monomials; None where φ_k or f_c is trained or not smooth enough."""
+        if dtype not in self._shapes:
+            is_fixed = not any(True for module in (self._radial, self._cutoff) for _ in module.parameters())
+            table = self._tabulated(dtype) if is_fixed else None
+            self._shapes[dtype] = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
+        return self._shapes[dtype]
+
+    def _tabulated(self, dtype: torch.dtype) -> Tensor | None:
+        radial, cutoff = in_float64(self._radial), in_float64(self._cutoff)
+        return tabulate(lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None], self._cutoff.radius, dtype)
+
+    def expanded(self, edges: Edges, weight: Float[Tensor, "edge channel"]) -> Expanded | None:
+        """B of the pairs; None where they are not on a processor, or have no `shapes`."""
+        shapes = self.shapes(edges.vector.dtype) if edges.vector.device.type == "cpu" else None
+        if shapes is None:
+            return None
+        start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
+        pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), start]
+        sums = operation_of_sums()(pairs, shapes, self._radial.n_functions)
+        return Expanded(sums, lambda gradients: operation_of_pulls()(gradients, pairs, shapes))
+
+
+def linearised_by_sums(densities: Sequence[Expanded], features: Callable[..., Tensor]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+    """Features of one or several densities, and how energies that depend on them pull at the edges."""
+    variables = tuple(density.sums.requires_grad_() for density in densities)
+    with torch.enable_grad():
+        values = features(*variables)
+
+    def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
+        gradients = gradients_of(values, variables, slopes)
+        return reduce(torch.add, (density.pull(gradient) for density, gradient in zip(densities, gradients, strict=True)))
+
+    return values.detach(), pull
+
+
+@cache
+def operation_of_sums() -> Callable[..., Tensor]:
+    """B of pairs (vector, distance, weight, start of every atom's), from the shapes of φ_k f_c and Y_lm."""
+    return operation("neighbor_sums(Tensor[] pairs, Tensor[] shapes, int n_functions) -> Tensor", _sums, _room_for_sums)
+
+
+@cache
+def operation_of_pulls() -> Callable[..., Tensor]:
+    """∂V/∂r_ij of several energies from their ∂V/∂B."""
+    return operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] shapes) -> Tensor", _pulls, _room_for_pulls)
+
+
+def _room_for_sums(pairs: list[Tensor], shapes: list[Tensor], n_functions: int) -> Tensor:
+    vector, _, weight, start = pairs
+    n_components = shapes[2].shape[1]  # as many as monomials
+    return vector.new_empty(n_components, len(start) - 1, n_functions * weight.shape[1])
+
+
+def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], shapes: list[Tensor]) -> Tensor:
+    return gradient.new_empty(len(gradient), len(pairs[0]), 3)
+
+
+def _sums(pairs: list[Tensor], shapes: list[Tensor], n_functions: int) -> Tensor:
+    sums = _room_for_sums(pairs, shapes, n_functions)
+    add_pairs(sums.numpy(), _arrays(pairs), _arrays(shapes))
+    return sums
+
+
+def _pulls(gradient: Tensor, pairs: list[Tensor], shapes: list[Tensor]) -> Tensor:
+    pulls = _room_for_pulls(gradient, pairs, shapes)
+    pull_at_pairs(pulls.numpy(), gradient.contiguous().numpy(), _arrays(pairs), _arrays(shapes))
+    return pulls
+
+
+def _arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.contiguous().numpy() for tensor in tensors)

@@ -1,0 +1,97 @@
+"""Functions of the distance as tables: what costs the same however involved they are."""
+
+import copy
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import jvp
+
+#: largest error of a table, as a part of the largest value of its function, and the most pieces to reach it with
+TOLERANCE: Final = {torch.float32: 1e-8, torch.float64: 1e-12}
+MOST_PIECES: Final = 4096
+_FEWEST_PIECES: Final = 32
+#: where tables begin and end, as a part of the radius: not at 0, where a derivative may be 0 / 0, and within the cutoff's last kink
+_BEGIN: Final = 0.01
+_END: Final = 1.0 - 1e-9
+#: functions are filled up to a multiple of so many, with zeros
+AT_A_TIME: Final = 4
+
+#: several functions of each distance
+Functions = Callable[[Float[Tensor, " edge"]], Float[Tensor, "edge function"]]
+
+
+def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[Tensor, "piece 6 function"] | None:
+    """Polynomials of fifth degree on equal intervals, which join with their first two derivatives.
+
+        f(r) = Σ_p c_sp t^p,   r = r_0 + (s + t) h,   0 ≤ t < 1        r_0 and 1/h: see `reach`
+
+    So the energy of a table has continuous forces, which are its exact gradient, and a continuous Hessian.
+
+    Args:
+        functions: f, which can be differentiated forward twice and take float64.
+        radius: up to where, Å.
+        dtype: precision in which the table is read, and to which there are enough pieces.
+
+    Returns:
+        c; None where functions are not smooth enough, as one with a kink.
+    """
+    pieces = _FEWEST_PIECES
+    while pieces <= MOST_PIECES:
+        try:
+            table, error = _with(pieces, functions, radius)
+        except RuntimeError:  # a function of somebody's own that has no derivative of this kind
+            return None
+        if error <= TOLERANCE[dtype]:
+            filled = torch.nn.functional.pad(table, (0, -table.shape[2] % AT_A_TIME))
+            return filled.to(dtype).contiguous()
+        pieces *= 2
+    return None
+
+
+def reach(table: Float[Tensor, "piece 6 function"], radius: float) -> Float[Tensor, " 3"]:
+    """1/h (1/Å), r_0 and the radius (Å); closer than r_0 the first piece goes on."""
+    return table.new_tensor([len(table) / ((_END - _BEGIN) * radius), _BEGIN * radius, radius])
+
+
+def in_float64(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy whose numbers are in float64."""
+    return copy.deepcopy(module).double()
+
+
+def _with(pieces: int, functions: Functions, radius: float) -> tuple[Float[Tensor, "piece 6 function"], float]:
+    """So many pieces, and their largest error between the ends."""
+    width = (_END - _BEGIN) * radius / pieces
+    ends = _BEGIN * radius + width * torch.arange(pieces + 1, dtype=torch.float64)
+    table = _pieces(*_derivatives(functions, ends), width)
+    inner = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
+    found = (table[:, None] * (inner[:, None] ** torch.arange(6))[None, :, :, None]).sum(2)
+    expected = functions((ends[:-1, None] + inner * width).flatten()).view_as(found)
+    height = expected.abs().amax((0, 1))
+    error = ((found - expected).abs().amax((0, 1)) / torch.where(height > 0, height, 1.0)).amax()
+    return table, float(error.nan_to_num(nan=torch.inf))
+
+
+def _derivatives(functions: Functions, at: Float[Tensor, " end"]) -> tuple[Tensor, Tensor, Tensor]:
+    """f, f′ and f″."""
+
+    def first(distance: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = jvp(functions, (distance,), (torch.ones_like(distance),))[:2]
+        return value, slope
+
+    (value, slope), (_, curvature) = jvp(first, (at,), (torch.ones_like(at),))[:2]
+    return value.detach(), slope.detach(), curvature.detach()
+
+
+def _pieces(value: Tensor, slope: Tensor, curvature: Tensor, width: float) -> Float[Tensor, "piece 6 function"]:
+    """Hermite's polynomials of fifth degree in t."""
+    start, slope, bend = value[:-1], slope * width, curvature * width**2
+    steps = value.diff(dim=0) - slope[:-1] - bend[:-1] / 2
+    turns = slope.diff(dim=0) - bend[:-1]
+    bends = bend.diff(dim=0)
+    cubic = 10 * steps - 4 * turns + bends / 2
+    quartic = -15 * steps + 7 * turns - bends
+    quintic = 6 * steps - 3 * turns + bends / 2
+    return torch.stack([start, slope[:-1], bend[:-1] / 2, cubic, quartic, quintic], 1)
