@@ -1,7 +1,9 @@
 """Loops that are compiled: for sums that torch knows only with all their zeros, or only one operation after the other."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast, final
 
@@ -74,6 +76,25 @@ def operation(schema: str, function: Callable[..., Tensor], shape: Callable[...,
     _LIBRARY.impl(name, function, "CPU")
     _LIBRARY.impl(name, shape, "Meta")
     return cast("Callable[..., Tensor]", getattr(torch.ops.nnpx, name).default)
+
+
+#: whether loops are used where torch has operations for the same
+_MAY_USE_LOOPS: Final = ContextVar("_MAY_USE_LOOPS", default=True)
+
+
+@contextmanager
+def without_loops() -> Iterator[None]:
+    """Within, what torch has operations for is left to it: another compiler joins these, and cannot look into a loop."""
+    token = _MAY_USE_LOOPS.set(False)
+    try:
+        yield
+    finally:
+        _MAY_USE_LOOPS.reset(token)
+
+
+def may_use_loops() -> bool:
+    """Whether this is not `without_loops`."""
+    return _MAY_USE_LOOPS.get()
 
 
 def with_known_signature(function: type[torch.autograd.Function]) -> type[torch.autograd.Function]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from nnpx.cutoff import Cutoff
 from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Pull
-from nnpx.descriptor.compiled import operation
+from nnpx.descriptor.compiled import may_use_loops, operation
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import add_pairs, pull_at_pairs
 from nnpx.descriptor.tabulated import in_float64, reach, tabulate
@@ -62,8 +62,8 @@ class NeighborSums:
         return tabulate(lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None], self._cutoff.radius, dtype)
 
     def expanded(self, edges: Edges, weight: Float[Tensor, "edge channel"]) -> Expanded | None:
-        """B of the pairs; None where they are not on a processor, or have no `shapes`."""
-        shapes = self.shapes(edges.vector.dtype) if edges.vector.device.type == "cpu" else None
+        """B of the pairs; None where loops are not to be used, on a GPU, or without `shapes`."""
+        shapes = self.shapes(edges.vector.dtype) if may_use_loops() and edges.vector.device.type == "cpu" else None
         if shapes is None:
             return None
         start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Final, final
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cuda_graph import RecordingError, captures
+from nnpx.descriptor.compiled import without_loops
 from nnpx.ensemble import Ensemble
 from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
@@ -66,7 +68,8 @@ class Recorded:
         positions = torch.from_numpy(np.concatenate([atoms.positions for atoms in molecules]))
         noise = torch.randn(positions.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         others = [(positions + STEP * noise).to(device), (STRETCH * positions).to(device)]
-        self._play: Function = record(evaluate, positions.to(device), truth=truth, others=others, dtype=dtype, compiled=compiled)
+        with without_loops() if compiled else nullcontext():
+            self._play: Function = record(evaluate, positions.to(device), truth=truth, others=others, dtype=dtype, compiled=compiled)
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
         """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""

@@ -12,6 +12,7 @@ from nnpx.cutoff.cosine import Cosine
 from nnpx.cutoff.polynomial import Polynomial
 from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Descriptor
+from nnpx.descriptor.compiled import without_loops
 from nnpx.descriptor.harmonics import Harmonics, harmonics
 from nnpx.descriptor.neighbor_sums import NeighborSums, operation_of_pulls, operation_of_sums
 from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate
@@ -110,6 +111,13 @@ def test_a_descriptor_is_linearised_as_without_loops(option):
     torch.testing.assert_close(features, usual, rtol=1e-11, atol=1e-11)
     slopes = torch.randn(2, *features.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     torch.testing.assert_close(pull(slopes), usual_pull(slopes), rtol=1e-9, atol=1e-9)
+
+
+def test_without_loops_torch_has_its_own():
+    loops = NeighborSums(Bessel(n_functions=3, smoothness=0.0, cutoff_radius=RADIUS), Cosine(radius=RADIUS), Harmonics(2))
+    with without_loops():
+        assert loops.expanded(pairs(), weights(pairs(), "one")) is None
+    assert loops.expanded(pairs(), weights(pairs(), "one")) is not None
 
 
 class Learned(Radial):
