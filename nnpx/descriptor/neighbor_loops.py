@@ -11,14 +11,14 @@ import numpy as np
 
 from nnpx.descriptor.compiled import Loop, part_of_loop
 
-#: atoms of a group: their moments stay in the nearest cache
+#: atoms of a group, a multiple of eight: their moments stay in the nearest cache
 _ATOMS: Final = 32
 
 #: (edge, 3), (edge,), (edge, channel), (atom + 1,): vector, distance, weight, and where the pairs of each atom begin
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 #: (piece, 6, wave), (3,), (2, monomial), (2, term), (term,): table, its reach, steps of the monomials, places and factors of the harmonics
 Shapes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-#: of one neighbour each: its pair or −1, 1/r, r̂ (axis, atom), monomials of r̂, φ f_c, their slopes; weights (channel, atom)
+#: of one neighbour of every atom of a group: its pair or −1, 1/r, r̂ (axis, atom), monomials of r̂, φ f_c, their slopes, weights
 Slot = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -50,7 +50,7 @@ def pull_at_pairs(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, shapes:
     near = _slot(pulls, n_channels, n_monomials, n_waves)
     density = np.empty((n_energies, n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
     moments = np.zeros((n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
-    back = np.empty((n_monomials + 6, _ATOMS), pulls.dtype)
+    back = np.empty((n_monomials + 4, _ATOMS), pulls.dtype)  # of the monomials, of r̂, of r; those of r̂ are free until the end
     place, bounds = _places(pairs)
     pulls[:] = 0.0
     for first in range(0, len(pairs[3]) - 1, _ATOMS):
@@ -83,7 +83,7 @@ def _slot(like: np.ndarray, n_channels: int, n_monomials: int, n_waves: int) -> 
 
 @part_of_loop
 def _places(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Room for the pair of every neighbour of a group, and for the first and last of each channel."""
+    """Room for the pair of every neighbour of a group, filled up to twos in each channel, and for where each channel begins and ends."""
     start, n_channels = pairs[3], pairs[2].shape[1]
     most = 0
     for atom in range(len(start) - 1):
@@ -95,7 +95,7 @@ def _places(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
 def _arrange(first: int, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bounds: np.ndarray) -> tuple[int, int]:
     """Neighbours within the radius, by their first channel: how many atoms, in eights, and neighbours there are, these in twos."""
     _, distance, weight, start = pairs
-    n_channels, radius = weight.shape[1], reach[2]
+    n_channels, radius = weight.shape[1], reach[2]  # what is at no distance at all, NaN, is no far neighbour
     n_own = min(_ATOMS, len(start) - 1 - first)
     begin = 0
     bounds[0], bounds[1] = len(place), 0
@@ -104,24 +104,31 @@ def _arrange(first: int, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bou
         for atom in range(n_own):
             slot = begin
             for pair in range(start[first + atom], start[first + atom + 1]):
-                is_new = weight[pair, channel] != 0.0 and distance[pair] < radius
-                for before in range(channel):
-                    is_new = is_new and weight[pair, before] == 0.0
-                if is_new:
-                    if slot >= end:
-                        place[slot] = -1
-                        end = slot + 1
-                    place[slot, atom] = pair
-                    slot += 1
-                    for other in range(channel, n_channels):
-                        if weight[pair, other] != 0.0:
-                            bounds[0, other] = min(bounds[0, other], begin)
-                            bounds[1, other] = max(bounds[1, other], slot)
+                if weight[pair, channel] == 0.0 or radius <= distance[pair] < np.inf or _is_in_another(weight[pair], channel):
+                    continue
+                if slot >= end:
+                    place[slot] = -1
+                    end = slot + 1
+                place[slot, atom] = pair
+                slot += 1
+                for other in range(channel, n_channels):
+                    if weight[pair, other] != 0.0:
+                        bounds[0, other] = min(bounds[0, other], begin)
+                        bounds[1, other] = max(bounds[1, other], slot)
         if (end - begin) % 2 == 1:
             place[end] = -1
             end += 1
         begin = end
     return (n_own + 7) // 8 * 8, begin
+
+
+@part_of_loop
+def _is_in_another(weight: np.ndarray, channel: int) -> bool:
+    """Whether the neighbour weighs anything in a channel before."""
+    for before in range(channel):  # noqa: SIM110  # Numba takes no `any`
+        if weight[before] != 0.0:
+            return True
+    return False
 
 
 @part_of_loop
@@ -142,7 +149,7 @@ def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, shapes: Sha
         for channel in range(len(weights)):
             weights[channel, atom] = weight[pair, channel] if is_there else number(0)
         position = (length - reach[1]) * reach[0]
-        piece = min(max(int(position), 0), len(table) - 1)
+        piece = min(int(position), len(table) - 1) if position > 0.0 else 0  # closer than the table, and NaN, in the first
         t, c = position - number(piece), table[piece]
         for k in range(len(waves)):
             value = c[5, k]
@@ -165,18 +172,20 @@ def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, shapes: Sha
 
 @part_of_loop
 def _add(one: Slot, other: Slot, channel: int, n_atoms: int, density: np.ndarray) -> None:
-    """All products of a monomial and a wave, of two neighbours."""
-    for k in range(len(one[4])):
-        p, q, v, w = one[4][k], other[4][k], one[6][channel], other[6][channel]
+    """All products of a monomial and a wave, of two neighbours; the slopes, of no use here, make room for weighted waves."""
+    _, _, _, monomials, waves, room, weights = one
+    _, _, _, other_monomials, other_waves, other_room, other_weights = other
+    weight, other_weight, weighted, other_weighted = weights[channel], other_weights[channel], room[0], other_room[0]
+    for k in range(len(waves)):
+        wave, other_wave = waves[k], other_waves[k]
         for atom in range(n_atoms):
-            one[5][0, atom] = p[atom] * v[atom]
+            weighted[atom] = wave[atom] * weight[atom]
         for atom in range(n_atoms):
-            other[5][0, atom] = q[atom] * w[atom]
-        p, q = one[5][0], other[5][0]
+            other_weighted[atom] = other_wave[atom] * other_weight[atom]
         for m in range(len(density)):
-            x, y, to = one[3][m], other[3][m], density[m, k]
+            row, other_row, to = monomials[m], other_monomials[m], density[m, k]
             for atom in range(n_atoms):
-                to[atom] += x[atom] * p[atom] + y[atom] * q[atom]
+                to[atom] += row[atom] * weighted[atom] + other_row[atom] * other_weighted[atom]
 
 
 @part_of_loop
@@ -188,7 +197,7 @@ def _tug(density: np.ndarray, near: Slot, channel: int, n_atoms: int, back: np.n
         row, to = monomials[m], back[m]
         by_wave[:n_atoms] = 0.0
         by_slope[:n_atoms] = 0.0
-        for k in range(0, len(waves), 4):
+        for k in range(0, len(waves), 4):  # of which tables hold a multiple: `nnpx.descriptor.tabulated.AT_A_TIME`
             a, b, c, d = density[m, k], density[m, k + 1], density[m, k + 2], density[m, k + 3]
             p, q, r, s = waves[k], waves[k + 1], waves[k + 2], waves[k + 3]
             for atom in range(n_atoms):

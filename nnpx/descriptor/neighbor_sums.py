@@ -1,14 +1,14 @@
 """Neighbour densities in one pass: from the vectors of an atom's pairs to its moments, and from what pulls at these back to the pairs.
 
 As operations of torch an expanded density writes dozens of numbers per pair to memory and reads them again, many times over. The loops
-here take one atom after the other, whose pairs stay in the nearest cache, and radial functions from a table. They are for what is
-evaluated, not for what is trained: their derivative is written out, and has none itself.
+here take some atoms at a time, which stay in the nearest cache, and radial functions from a table. They are for what is evaluated, not for
+what is trained: their derivative is written out, and has none itself.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, reduce
-from typing import final
+from functools import reduce
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class Expanded:
 class NeighborSums:
     """B_i = Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij) of every atom, for evaluation on a processor.
 
+    A distance that is NaN or infinite has a B that is NaN.
+
     Args:
         radial: φ_k, of the distance times `squeeze`.
         cutoff: f_c, with its radius.
@@ -47,15 +49,18 @@ class NeighborSums:
 
     def __init__(self, radial: Radial, cutoff: Cutoff, harmonics: Harmonics, *, squeeze: float = 1.0) -> None:
         self._radial, self._cutoff, self._harmonics, self._squeeze = radial, cutoff, harmonics, squeeze
-        self._shapes: dict[torch.dtype, list[Tensor] | None] = {}
+        self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
 
     def shapes(self, dtype: torch.dtype) -> list[Tensor] | None:
         """φ_k f_c as a table and where it reaches, and Y_lm from monomials; None where φ_k or f_c is trained or not smooth enough."""
-        if dtype not in self._shapes:
-            is_fixed = not any(True for module in (self._radial, self._cutoff) for _ in module.parameters())
+        modules = (self._radial, self._cutoff)
+        made_of = (self._cutoff.radius, [(one.data_ptr(), one._version) for module in modules for one in module.buffers()])
+        if dtype not in self._kept or self._kept[dtype][0] != made_of:
+            is_fixed = not any(True for module in modules for _ in module.parameters())
             table = self._tabulated(dtype) if is_fixed else None
-            self._shapes[dtype] = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
-        return self._shapes[dtype]
+            shapes = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
+            self._kept[dtype] = (made_of, shapes)
+        return self._kept[dtype][1]
 
     def _tabulated(self, dtype: torch.dtype) -> Tensor | None:
         radial, cutoff = in_float64(self._radial), in_float64(self._cutoff)
@@ -68,13 +73,13 @@ class NeighborSums:
             return None
         start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
         pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), start]
-        sums = operation_of_sums()(pairs, shapes, self._radial.n_functions)
-        return Expanded(sums, lambda gradients: operation_of_pulls()(gradients, pairs, shapes))
+        sums = SUMS(pairs, shapes, self._radial.n_functions)
+        return Expanded(sums, lambda gradients: PULLS(gradients, pairs, shapes))
 
 
 def linearised_by_sums(densities: Sequence[Expanded], features: Callable[..., Tensor]) -> tuple[Float[Tensor, "atom feature"], Pull]:
     """Features of one or several densities, and how energies that depend on them pull at the edges."""
-    variables = tuple(density.sums.requires_grad_() for density in densities)
+    variables = tuple(density.sums.detach().requires_grad_() for density in densities)
     with torch.enable_grad():
         values = features(*variables)
 
@@ -83,18 +88,6 @@ def linearised_by_sums(densities: Sequence[Expanded], features: Callable[..., Te
         return reduce(torch.add, (density.pull(gradient) for density, gradient in zip(densities, gradients, strict=True)))
 
     return values.detach(), pull
-
-
-@cache
-def operation_of_sums() -> Callable[..., Tensor]:
-    """B of pairs (vector, distance, weight, start of every atom's), from the shapes of φ_k f_c and Y_lm."""
-    return operation("neighbor_sums(Tensor[] pairs, Tensor[] shapes, int n_functions) -> Tensor", _sums, _room_for_sums)
-
-
-@cache
-def operation_of_pulls() -> Callable[..., Tensor]:
-    """∂V/∂r_ij of several energies from their ∂V/∂B."""
-    return operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] shapes) -> Tensor", _pulls, _room_for_pulls)
 
 
 def _room_for_sums(pairs: list[Tensor], shapes: list[Tensor], n_functions: int) -> Tensor:
@@ -121,3 +114,9 @@ def _pulls(gradient: Tensor, pairs: list[Tensor], shapes: list[Tensor]) -> Tenso
 
 def _arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
     return tuple(tensor.contiguous().numpy() for tensor in tensors)
+
+
+#: B of pairs (vector, distance, weight, start of every atom's), from the shapes of φ_k f_c and Y_lm
+SUMS: Final = operation("neighbor_sums(Tensor[] pairs, Tensor[] shapes, int n_functions) -> Tensor", _sums, _room_for_sums)
+#: ∂V/∂r_ij of several energies from their ∂V/∂B
+PULLS: Final = operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] shapes) -> Tensor", _pulls, _room_for_pulls)

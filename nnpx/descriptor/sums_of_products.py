@@ -7,9 +7,8 @@ terms are added one by one, to as many columns as the cache holds. The derivativ
 same terms: so is that of the derivative.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -147,13 +146,7 @@ def _side_by_side(rows: Tensor, dim: int | None, n: int) -> Float[Tensor, "row c
 
 
 def _evaluated(left: Tensor, right: Tensor, terms: Terms) -> Tensor:
-    return _summed()(left, right, terms.place, terms.coefficient, terms.n_rows[0])
-
-
-@cache
-def _summed() -> Callable[..., Tensor]:
-    schema = "sums_of_products(Tensor left, Tensor right, Tensor place, Tensor coefficient, int n_rows) -> Tensor"
-    return operation(schema, _on_processor, _shape)
+    return _SUMS(left, right, terms.place, terms.coefficient, terms.n_rows[0])
 
 
 def _on_processor(left: Tensor, right: Tensor, place: Tensor, coefficient: Tensor, n_rows: int) -> Tensor:
@@ -165,6 +158,11 @@ def _on_processor(left: Tensor, right: Tensor, place: Tensor, coefficient: Tenso
 
 def _shape(left: Tensor, right: Tensor, place: Tensor, coefficient: Tensor, n_rows: int) -> Tensor:
     return left.new_empty(n_rows, left.shape[1])
+
+
+_SUMS: Final = operation(
+    "sums_of_products(Tensor left, Tensor right, Tensor place, Tensor coefficient, int n_rows) -> Tensor", _on_processor, _shape
+)
 
 
 @Loop

@@ -16,7 +16,7 @@ _FEWEST_PIECES: Final = 32
 #: where tables begin and end, as a part of the radius: not at 0, where a derivative may be 0 / 0, and within the cutoff's last kink
 _BEGIN: Final = 0.01
 _END: Final = 1.0 - 1e-9
-#: functions are filled up to a multiple of so many, with zeros
+#: functions are filled up to a multiple of so many, with zeros: as loops take them together
 AT_A_TIME: Final = 4
 
 #: several functions of each distance
@@ -36,13 +36,13 @@ def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[T
         dtype: precision in which the table is read, and to which there are enough pieces.
 
     Returns:
-        c; None where functions are not smooth enough, as one with a kink.
+        c; None where functions are not smooth enough, as one with a kink, or have no such derivatives.
     """
     pieces = _FEWEST_PIECES
     while pieces <= MOST_PIECES:
         try:
             table, error = _with(pieces, functions, radius)
-        except RuntimeError:  # a function of somebody's own that has no derivative of this kind
+        except Exception:  # noqa: BLE001  # a function of somebody's own, which torch's transformations do not suit in one way or another
             return None
         if error <= TOLERANCE[dtype]:
             filled = torch.nn.functional.pad(table, (0, -table.shape[2] % AT_A_TIME))

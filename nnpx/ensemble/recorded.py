@@ -73,8 +73,6 @@ class Recorded:
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
         """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""
-        if not bool(positions.isfinite().all()):  # an atom at infinity has no neighbours, and finite forces
-            return None
         *values, closest = self._play(positions)
         prediction = Prediction(*values)
         return prediction if float(closest) >= TOO_CLOSE and bool(prediction.forces.isfinite().all()) else None

@@ -1,6 +1,9 @@
 """Neighbour densities in loops, against the same in operations of torch; the tables that they read, against the functions."""
 
 import math
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -14,10 +17,10 @@ from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.compiled import without_loops
 from nnpx.descriptor.harmonics import Harmonics, harmonics
-from nnpx.descriptor.neighbor_sums import NeighborSums, operation_of_pulls, operation_of_sums
+from nnpx.descriptor.neighbor_sums import PULLS, SUMS, NeighborSums
 from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate
 from nnpx.graph import Edges
-from nnpx.neighbors import graph_from_atoms
+from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
 from nnpx.radial import Radial
 from nnpx.radial.bessel import Bessel
 from nnpx.radial.chebyshev import Chebyshev
@@ -28,13 +31,14 @@ N_ATOMS = 45
 
 
 def pairs(dtype: torch.dtype = torch.float64) -> Edges:
-    """Between one and nine neighbours, none for some atoms, and a quarter of them beyond the cutoff."""
+    """Up to nine neighbours, one of them as close as any may come, and a quarter beyond the cutoff."""
     generator = torch.Generator().manual_seed(1)
     counts = torch.randint(10, (N_ATOMS,), generator=generator)
     counts[::11] = 0
     center = torch.arange(N_ATOMS).repeat_interleave(counts)
     unit = nn.functional.normalize(torch.randn(len(center), 3, generator=generator, dtype=torch.float64))
     distance = 0.8 + 4.3 * torch.rand(len(center), generator=generator, dtype=torch.float64)
+    distance[3] = TOO_CLOSE
     vector = (unit * distance[:, None]).to(dtype)
     neighbor = torch.randint(N_ATOMS, (len(center),), generator=generator)
     return Edges(center, neighbor, torch.zeros_like(vector), vector, torch.linalg.vector_norm(vector, dim=1), N_ATOMS)
@@ -84,6 +88,53 @@ def test_atoms_without_neighbors_have_nothing():
     assert density.pull(torch.ones(1, *density.sums.shape, dtype=torch.float64)).shape == (1, 0, 3)
 
 
+@pytest.mark.parametrize("nowhere", [torch.nan, torch.inf])
+def test_a_pair_that_is_nowhere_makes_a_density_that_is_none(nowhere):
+    edges = pairs()
+    broken = edges.moved(edges.vector.index_put((torch.tensor([5]),), torch.tensor(nowhere, dtype=torch.float64)))
+    loops = NeighborSums(Bessel(n_functions=3, smoothness=0.0, cutoff_radius=RADIUS), Cosine(radius=RADIUS), Harmonics(2))
+    density = loops.expanded(broken, weights(broken, "dense"))
+    assert density is not None
+    atom = int(edges.center[5])
+    assert density.sums[:, atom].isnan().any()
+    assert density.pull(density.sums[None])[0, edges.center == atom].isnan().any()
+    assert density.sums[:, edges.center[edges.center != atom]].isfinite().all()
+
+
+def test_a_table_is_made_anew_when_its_functions_change():
+    radial, edges = Bessel(n_functions=3, smoothness=0.0, cutoff_radius=RADIUS), pairs()
+    loops = NeighborSums(radial, Cosine(radius=RADIUS), Harmonics(2))
+    before = loops.expanded(edges, weights(edges, "dense"))
+    radial.height *= 1.5
+    after = loops.expanded(edges, weights(edges, "dense"))
+    assert before is not None
+    assert after is not None
+    torch.testing.assert_close(after.sums, 1.5 * before.sums, rtol=1e-9, atol=1e-9)
+
+
+def test_no_loop_reaches_beyond_its_arrays(tmp_path):
+    """Odd numbers of neighbours in a channel for each atom take most room; Numba checks the bounds when it is told to."""
+    code = f"""
+import torch
+from nnpx.cutoff.cosine import Cosine
+from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.neighbor_sums import NeighborSums
+from nnpx.graph import Edges
+from nnpx.radial.bessel import Bessel
+n, most = 37, 5
+center = torch.arange(n).repeat_interleave(most)
+vector = torch.nn.functional.normalize(torch.randn(len(center), 3, dtype=torch.float64))
+edges = Edges(center, center, torch.zeros_like(vector), vector, torch.linalg.vector_norm(vector, dim=1), n)
+weight = torch.eye(n, dtype=torch.float64)[center]
+radial, cutoff = Bessel(n_functions=6, smoothness=0.0, cutoff_radius={RADIUS}), Cosine(radius={RADIUS})
+density = NeighborSums(radial, cutoff, Harmonics(3)).expanded(edges, weight)
+assert density.pull(density.sums[None]).isfinite().all()
+"""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_operations_say_the_shapes_of_what_they_give():
     edges = pairs()
     weight = weights(edges, "onehot")
@@ -95,8 +146,8 @@ def test_operations_say_the_shapes_of_what_they_give():
     of_pairs, shapes = (
         [one.to("meta") for one in several] for several in ((edges.vector, edges.distance, weight, start), loops.shapes(torch.float64))
     )
-    assert operation_of_sums()(of_pairs, shapes, 6).shape == sums.shape
-    assert operation_of_pulls()(sums[None].to("meta"), of_pairs, shapes).shape == pulls.shape
+    assert SUMS(of_pairs, shapes, 6).shape == sums.shape
+    assert PULLS(sums[None].to("meta"), of_pairs, shapes).shape == pulls.shape
 
 
 @pytest.mark.parametrize("option", ["moments", "nep"])
