@@ -11,9 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, final
 
-from nnpx.errors import ConfigError
 from nnpx.flags import FLAGS
-from nnpx.option_files import OVERLAY, SEPARATE_GROUPS, find, groups_in, read
+from nnpx.option_files import OVERLAY, SEPARATE_GROUPS, content_of, groups_in, read_if_possible
 
 #: the words that a command takes first
 SECOND_WORDS: Final = {"completion": ("bash", "zsh", "fish"), "config": ("show", "validate", "diff", "schema", "explain")}
@@ -73,7 +72,7 @@ class _Line:
         self.groups = {group: options for group, options in known.items() if SEPARATE_GROUPS.get(group, before[0]) == before[0]}
         self.chosen = [word.partition("=")[::2] for word in before if "=" in word]
         params = Path(given.get("--params", ""))
-        self.composed = _content(params) if params.is_file() else None
+        self.composed = read_if_possible(params) if params.is_file() else None
 
     def words(self, word: str) -> Iterator[str]:
         """Every word that may stand in place of this one."""
@@ -122,10 +121,10 @@ class _Line:
         if self.composed is not None:
             roots = [self.composed]
         elif not path:
-            root = _content(self.folders[0] / "config.yaml")
+            root = read_if_possible(self.folders[0] / "config.yaml")
             roots = [{**root, **{group: {"": None} for group in self.groups if group != OVERLAY}}]
         else:
-            roots = [{path[0]: self.option(path[0], one)} for one in self.options(path[0])]
+            roots = [{path[0]: content_of(self.folders, path[0], one)} for one in self.options(path[0])]
         for name in path:
             roots = [inner for root in roots if isinstance(inner := root.get(name), Mapping)]
         return roots
@@ -135,35 +134,12 @@ class _Line:
         chosen = [option.split(",") for name, option in self.chosen if name == group]
         if chosen:
             return chosen[-1]
-        defaults = _defaults(_content(self.folders[0] / "config.yaml"))
+        defaults = _defaults(read_if_possible(self.folders[0] / "config.yaml"))
         if group == OVERLAY:
             return [defaults.get(group, "")]
         for experiment in self.options(OVERLAY):
-            defaults.update(_defaults(self.option(OVERLAY, experiment)))
+            defaults.update(_defaults(content_of(self.folders, OVERLAY, experiment)))
         return [defaults.get(group, "")]
-
-    def option(self, group: str, name: str) -> dict[str, Any]:
-        """What the file of an option holds, above the options that it builds on or holds."""
-        path = find(self.folders, group, name) if name else None
-        content = _content(path) if path is not None else {}
-        found: dict[str, Any] = {}
-        for base in content.get("defaults") or []:
-            if isinstance(base, str) and base not in ("_self_", name):
-                found.update(self.option(group, base))
-            for entry, option in base.items() if isinstance(base, dict) else ():
-                noun, _, place = str(entry).lstrip("/").partition("@")
-                if place:
-                    found[place] = self.option(noun, str(option))
-        return {**found, **content}
-
-
-def _content(path: Path) -> dict[str, Any]:
-    """A YAML file; empty if it is none, because a completion never fails."""
-    try:
-        content = read(path)
-    except (ConfigError, OSError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _defaults(content: Mapping[str, Any]) -> dict[str, str]:

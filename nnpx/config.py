@@ -26,6 +26,7 @@ from nnpx.guard import guard_hydra, guard_values, guarded
 from nnpx.interpolations import resolve
 from nnpx.option_files import check_folder
 from nnpx.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
+from nnpx.places import with_places
 from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
 from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
 from nnpx.targets import suggest, trust
@@ -213,7 +214,7 @@ def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
 
 def _problems(config: DictConfig, trusted: Sequence[str], folders: Sequence[Path]) -> list[ConfigError]:
     content = plain(config)
-    return [name_file(problem, content, folders) for problem in check_root(content, trusted)]
+    return [name_file(problem, content, folders) for problem in with_places(check_root(content, trusted), content, folders)]
 
 
 def folders_of(config_dir: Path | None) -> list[Path]:

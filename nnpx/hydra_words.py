@@ -77,11 +77,11 @@ def in_words(error: Exception) -> ConfigError:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException | HydraException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     where = getattr(cause, "full_key", None) or "configuration"
-    do = "Correct the command line or the YAML file that it comes from."
-    if "Could not override" in str(cause) and ".yaml" not in str(cause):
-        do += " A file that overrides the options of an experiment begins with the line `# @package _global_`."
     return ConfigError(
-        str(where), expected="a configuration that composes", found=lines[0].rstrip(".") if lines else type(error).__name__, do=do
+        str(where),
+        expected="a configuration that composes",
+        found=lines[0].rstrip(".") if lines else type(error).__name__,
+        do="Correct the command line or the YAML file that it comes from.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -81,6 +82,31 @@ def read(path: Path) -> Any:
         raise syntax_error(error, path) from error
 
 
+def read_if_possible(path: Path) -> dict[str, Any]:
+    """What a YAML file of keys holds; nothing where it is none, for what must not fail."""
+    try:
+        found = read(path)
+    except (ConfigError, OSError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def content_of(folders: Sequence[Path], group: str, name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the file of an option holds, above the options that it builds on or holds; `above` are those that it is read for."""
+    path = find(folders, group, name) if name and f"{group}/{name}" not in above else None
+    own = read_if_possible(path) if path is not None else {}
+    defaults, above = own.get("defaults"), (*above, f"{group}/{name}")
+    found: dict[str, Any] = {}
+    for base in defaults if isinstance(defaults, list) else ():
+        if isinstance(base, str) and base not in ("_self_", name):
+            found.update(content_of(folders, group, base, above))
+        for entry, option in base.items() if isinstance(base, dict) else ():
+            noun, _, place = str(entry).lstrip("/").partition("@")
+            if place:
+                found[place] = content_of(folders, noun, str(option), above)
+    return {**found, **own}
+
+
 def syntax_error(error: Exception, path: Path | None = None) -> ConfigError:
     """An error of YAML in words: the line, what stands there, what to do."""
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -109,9 +135,10 @@ def problems_in(folders: Sequence[Path], group: str, option: str, groups: Mappin
         found = "an empty file" if content is None else "a list" if isinstance(content, list) else "a single word"
         return [ConfigError(where, expected=expected, found=found, do="Write it as `key: value`, one a line.")]
     problems = []
-    if group == OVERLAY and not _has_header(path):
+    if group == OVERLAY and (line := _line_of_header(path)) != 1:
         do = f"Begin the file with it: without, its keys would not reach the {OVERLAY}."
-        problems.append(ConfigError(where, expected=f"`{_HEADER}` in its first line", found="none", do=do))
+        found = f"it in line {line}, where Hydra does not look" if line else "none"
+        problems.append(ConfigError(where, expected=f"`{_HEADER}` in its first line", found=found, do=do))
     defaults = content.get("defaults", [])
     if not isinstance(defaults, list):
         do = "Write `defaults:` and below it `- name`, one a line."
@@ -220,13 +247,11 @@ def _bases(
         yield problem, (target, name)
 
 
-def _has_header(path: Path) -> bool:
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
-        if line.strip() and not line.lstrip().startswith("#"):
-            return False
-        if re.fullmatch(r"#\s*@package\s+_global_\s*", line.strip()):
-            return True
-    return False
+def _line_of_header(path: Path) -> int:
+    """The line with the header among the comments that open a file, empty ones not counted; 0 without one."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    comments = takewhile(lambda line: line.startswith("#"), lines)
+    return next((number for number, line in enumerate(comments, 1) if re.fullmatch(r"#\s*@package\s+_global_", line)), 0)
 
 
 @final

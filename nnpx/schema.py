@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Union, final, get_args, get_origin, get_type_hints
 
-import yaml
 from annotated_types import Ge, Len, Lt
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnpx.annotations import check_value, describe, show
 from nnpx.errors import ConfigError
-from nnpx.resolvers import conf_dir
 from nnpx.targets import load, locate, suggest
 from nnpx.wiring import WIRED
 
@@ -104,7 +102,7 @@ def check_root(config: Mapping[str, Any], trusted: Sequence[str]) -> list[Config
             problems.append(ConfigError(key, expected=_expected_at_root(key), found=show(config[key]), do=do))
         else:
             problems += _check_noun(key, config[key], trusted)
-    return _with_places(problems, config)
+    return problems
 
 
 def check_node(
@@ -184,9 +182,19 @@ def _check_field(annotation: Any, value: Any, path: str, trusted: Sequence[str])
         return check_value(annotation, value), []
     except ValueError:
         choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
-        do = (suggest(value, choices) if isinstance(value, str) else "") or f"Change {path}."
+        do = (suggest(value, choices) if isinstance(value, str) else "") or _as_list(annotation, value, path) or f"Change {path}."
         found = "an infinite number or NaN" if isinstance(value, float) and not abs(value) < float("inf") else show(value)
         return value, [ConfigError(path, expected=describe(annotation), found=found, do=do)]
+
+
+def _as_list(annotation: Any, value: Any, path: str) -> str:
+    """What to write where a list of one was meant, or nothing."""
+    try:
+        check_value(annotation, [value])
+    except ValueError:
+        return ""
+    is_one = not isinstance(value, list | Mapping)
+    return f"Write {path}=[{value if isinstance(value, str) else show(value)}]." if is_one else ""
 
 
 def _check_noun(noun: str, node: Mapping[str, Any], trusted: Sequence[str]) -> list[ConfigError]:
@@ -237,51 +245,13 @@ def _built(value: Any, wired: Mapping[str, Any]) -> Any:
     return [_built(item, wired) for item in value] if isinstance(value, list) else value
 
 
-def _meant(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    return suggest(word, known, cutoff).removeprefix("Did you mean ").removesuffix("?")
+def _meant(word: str, known: Sequence[str]) -> str:
+    return suggest(word, known).removeprefix("Did you mean ").removesuffix("?")
 
 
 def _unknown(path: str, key: str, known: Sequence[str], owner: str) -> ConfigError:
     expected = f"one of the keys of {owner} ({', '.join(known)})" if known else f"no keys: {owner} has none"
     return UnknownKeyError(path, expected=expected, found=key, do=suggest(key, known) or f"Remove {path}.")
-
-
-def _with_places(problems: Sequence[ConfigError], config: Mapping[str, Any]) -> list[ConfigError]:
-    """Unknown keys that no neighbour resembles get the place where the experiment has a key of this name."""
-    wrong = {problem.where for problem in problems if isinstance(problem, UnknownKeyError)}
-    right = [path for path in paths_in(config) if not any(f"{path}.".startswith(f"{other}.") for other in wrong)]
-    told = []
-    for problem in problems:
-        elsewhere = isinstance(problem, UnknownKeyError) and problem.do == f"Remove {problem.where}."
-        hint = (suggest_place(_innermost(problem.where, config), right) or _other_options(problem.where)) if elsewhere else ""
-        told.append(UnknownKeyError(problem.where, expected=problem.expected, found=problem.found, do=hint) if hint else problem)
-    return told
-
-
-def _other_options(path: str) -> str:
-    """The shipped options of a noun that have a key which the chosen one lacks."""
-    noun, _, key = path.partition(".")
-    files = sorted((conf_dir() / noun).glob("*.yaml"))
-    found = [f"{noun}={file.stem}" for file in files if key in yaml.safe_load(file.read_text(encoding="utf-8"))]
-    return f"{key} belongs to {' and '.join(found)}: add {'one of them' if found[1:] else 'it'}." if found else ""
-
-
-def _innermost(path: str, config: Mapping[str, Any]) -> str:
-    """The last of the values below a key: of md.nve, where only md.nve.duration_ps was given, that one."""
-    value: Any = config
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return paths_in(value, f"{path}.")[-1] if isinstance(value, Mapping) and value else path
-
-
-def suggest_place(path: str, known: Sequence[str]) -> str:
-    """`Did you mean data.split.n_train?` for data.n_train, or nothing; the places in one noun before those in others."""
-    noun, key = path.partition(".")[0], path.rpartition(".")[2]
-    names = {other.rpartition(".")[2] for other in known}
-    meant = key if key in names else _meant(key, sorted(names), cutoff=0.8)
-    found = [other for other in known if other.rpartition(".")[2] == meant and not meant.startswith("_")]
-    near = [other for other in found if other.startswith(f"{noun}.")] or found
-    return f"Did you mean {' or '.join(near)}?" if near else ""
 
 
 def paths_in(config: Mapping[str, Any], prefix: str = "") -> list[str]:

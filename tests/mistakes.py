@@ -30,6 +30,7 @@ FILES: dict[str, str | bytes] = {
     "descriptor/open.yaml": ACSF.replace("kind: narrow ", "kind: ??? "),
     "descriptor/quoted.yaml": ACSF.replace("angular_radius: 4.5", 'angular_radius: "4.5"'),
     "experiment/headless.yaml": "seed: 3\n",
+    "experiment/late_header.yaml": f"# mine/experiment/late_header.yaml\n{GLOBAL}defaults: [{{override /ensemble: single}}]\n",
     "experiment/unknown_group.yaml": f"{GLOBAL}defaults: [{{override /descriptr: acsf}}]\n",
     "experiment/unknown_option.yaml": f"{GLOBAL}defaults: [{{override /descriptor: acfs}}]\n",
     "experiment/no_override.yaml": f"{GLOBAL}defaults: [{{/descriptor: acsf_narrow}}]\n",
@@ -190,6 +191,11 @@ MISTAKES: dict[tuple[str, ...], str] = {
     ),
     ("train", *MINE, "experiment=headless"): (
         "mine/experiment/headless.yaml: expected `# @package _global_` in its first line, found none. "
+        "Begin the file with it: without, its keys would not reach the experiment."
+    ),
+    ("train", *MINE, "experiment=late_header"): (
+        "mine/experiment/late_header.yaml: expected `# @package _global_` in its first line, "
+        "found it in line 2, where Hydra does not look. "
         "Begin the file with it: without, its keys would not reach the experiment."
     ),
     ("train", *MINE, "experiment=unknown_group"): (

@@ -68,7 +68,7 @@ EXACT = {
     "+descriptor.numbers=[1]": (
         "descriptor.numbers: expected no value, it follows from other choices, found [1]. Remove descriptor.numbers."
     ),
-    "network.hidden=64": "network.hidden: expected a list of whole numbers ≥ 1 (1 or more), found 64. Change network.hidden.",
+    "network.hidden=64": "network.hidden: expected a list of whole numbers ≥ 1 (1 or more), found 64. Write network.hidden=[64].",
     "network.hidden=[64,a]": 'network.hidden: expected a list of whole numbers ≥ 1 (1 or more), found [64, "a"]. Change network.hidden.',
     "network.hidden=[]": "network.hidden: expected a list of whole numbers ≥ 1 (1 or more), found []. Change network.hidden.",
     "network.dropout=2": "network.dropout: expected a number ≥ 0 and ≤ 1 or null, found 2. Change network.dropout.",

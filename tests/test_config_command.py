@@ -245,10 +245,6 @@ def test_a_group_is_explained_with_its_options_and_references(project, run):
 def test_an_option_is_explained_by_its_own_keys(project, run):
     assert "descriptor.angular: " in run("config", "explain", "descriptor=acsf_narrow")[1]
     assert "a whole number ≥ 2" in run("config", "explain", "descriptor.angular.n_widths", "descriptor=acsf_narrow")[1]
-    assert (
-        "Say `nnpx config explain descriptor.angular.n_widths descriptor=acsf_narrow`."
-        in run("config", "explain", "descriptor.angular.n_widths")[2]
-    )
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def nnpx(tmp_path, monkeypatch, capsys):
 def test_a_key_of_another_option_names_the_options_that_have_it(nnpx):
     code, _, said = nnpx("check", "data.path=mine.extxyz")
     assert code == 2
-    assert said.endswith("found path. path belongs to data=extxyz and data=unlabelled: add one of them.\n")
+    assert said.endswith("found path. path belongs to data=extxyz and data=unlabelled: choose one of them.\n")
 
 
 def test_an_experiment_without_its_first_line_is_told_which(nnpx):
@@ -36,7 +36,7 @@ def test_an_experiment_without_its_first_line_is_told_which(nnpx):
     assert nnpx("check", "--config-dir", "options", "experiment=small")[0] == 0
     own.write_text("# mine\n# @package _global_\ndefaults:\n  - override /ensemble: single\nname: small\n")
     code, _, said = nnpx("check", "--config-dir", "options", "experiment=small")
-    assert (code, "begins with the line `# @package _global_`" in said) == (2, True)
+    assert (code, "found it in line 2, where Hydra does not look" in said) == (2, True)
 
 
 def test_completion_has_help(nnpx):

@@ -106,7 +106,7 @@ def _schema(options: Namespace) -> int:
 
 def _explain(options: Namespace) -> int:
     from nnpx.config import compose, folders_of, validate
-    from nnpx.inspection.explain import explain
+    from nnpx.inspection.explain import explain, only_option
     from nnpx.inspection.origins import origins
     from nnpx.schema import plain
 
@@ -117,9 +117,13 @@ def _explain(options: Namespace) -> int:
     if "=" in key:  # `descriptor=acsf` means the group with this option
         overrides.append(key)
         key = key.partition("=")[0]
-    config = compose(overrides, options.config_dir)
-    validate(config, config_dir=options.config_dir)
     folders = folders_of(options.config_dir)
+    config = compose(overrides, options.config_dir)
+    is_chosen = any(word.startswith(f"{key.partition('.')[0]}=") for word in overrides)
+    if not is_chosen and (option := only_option(key, plain(config), folders)):
+        overrides.append(option)
+        config = compose(overrides, options.config_dir)
+    validate(config, config_dir=options.config_dir)
     lines = explain(key, plain(config), origins(overrides, options.config_dir, folders), folders)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0

@@ -11,7 +11,8 @@ from nnpx.errors import ConfigError
 from nnpx.inspection.docstrings import argument, links, summary, unit
 from nnpx.inspection.origins import Origins
 from nnpx.inspection.yaml_lines import headline, lines_of
-from nnpx.schema import NOUNS, SCALARS, is_node, parameters_of, paths_in, suggest_place
+from nnpx.places import options_with, suggest_place
+from nnpx.schema import NOUNS, SCALARS, is_node, parameters_of, paths_in
 from nnpx.targets import locate, suggest
 
 _MARGIN: Final = 10
@@ -36,8 +37,15 @@ def explain(path: str, config: Mapping[str, Any], origins: Origins, folders: Seq
     """
     place = _find(path, config, folders)
     option = origins.options.get(path)
-    lines = list(_group(place, option, origins, folders) if option is not None else _key(place, origins, folders))
-    return lines + (list(_keys_of(place, origins)) if is_node(place.value) else [])
+    if option is not None:
+        return list(_group(place, option, origins, folders))
+    return [*_key(place, origins, folders), *(_keys_of(place, origins) if is_node(place.value) else ())]
+
+
+def only_option(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> str:
+    """The one option that has a key which the chosen one has not: `data=extxyz` for data.level_of_theory; nothing otherwise."""
+    others = options_with(path, folders) if path not in paths_in(config) else []
+    return f"{path.partition('.')[0]}={others[0]}" if len(others) == 1 else ""
 
 
 def _find(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> Place:
@@ -62,9 +70,10 @@ def _inner(annotation: Any) -> Any:
 
 
 def _group(place: Place, option: Path, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
-    """A noun: what it is, which option is chosen, and which there are."""
+    """A noun: what it is, which option is chosen with which keys, and which there are."""
     yield f"{place.path}: {summary(signatures.docstring(f'nnpx.{place.path}')) or headline(option)}"
     yield _row("chosen", f"{option.stem}, {origins.of_choice(place.path)}")
+    yield from _keys_of(place, origins)
     files = {path.stem: path for folder in folders for path in sorted(folder.glob(f"{place.path}/*.yaml"))}
     width = max(len(name) for name in files)
     for number, (name, path) in enumerate(files.items()):
@@ -119,8 +128,7 @@ def _row(label: str, text: str) -> str:
 
 
 def _unknown(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> ConfigError:
-    noun, _, key = path.partition(".")
-    others = [file.stem for folder in folders for file in sorted(folder.glob(f"{noun}/*.yaml")) if key in lines_of(file)]
+    noun, others = path.partition(".")[0], options_with(path, folders)
     if others:
         do = f"Say `nnpx config explain {path} {noun}={others[0]}`."
         raise ConfigError(path, expected=f"a key of the option of {noun} that is chosen", found=f"one of {noun}={', '.join(others)}", do=do)
