@@ -90,7 +90,7 @@ class Harmonics(nn.Module):
         for degree in range(self.l_max):
             parent, axis = self.get_buffer(f"parent{degree}"), self.get_buffer(f"axis{degree}")
             steps.append(torch.stack([parent + first, axis]))
-            first = 1 if degree == 0 else first + 2 * degree + 1
+            first += 2 * degree + 1  # parents are numbered within their degree
         return torch.cat(steps, 1), torch.stack([monomial, component]), self.matrix[monomial, component].to(dtype)
 
     def forward(self, unit: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge component"]:

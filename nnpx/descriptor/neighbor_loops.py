@@ -16,37 +16,38 @@ _ATOMS: Final = 32
 
 #: (edge, 3), (edge,), (edge, channel), (atom + 1,): vector, distance, weight, and where the pairs of each atom begin
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-#: (piece, 6, wave), (3,), (2, monomial), (2, term), (term,): table, its reach, steps of the monomials, places and factors of the harmonics
-Shapes = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: (piece, 6, wave), (3,), (2, monomial), (2, term), (term,): table of φ_k f_c, which are the waves, its reach, steps of the monomials,
+#: places and factors of the harmonics
+Basis = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 #: of one neighbour of every atom of a group: its pair or −1, 1/r, r̂ (axis, atom), monomials of r̂, φ f_c, their slopes, weights
 Slot = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @Loop
-def add_pairs(sums: np.ndarray, pairs: Pairs, shapes: Shapes) -> None:
+def expand(sums: np.ndarray, pairs: Pairs, basis: Basis) -> None:
     """B of every atom into sums (component, atom, wave · channel)."""
-    n_channels, n_monomials, n_waves = pairs[2].shape[1], shapes[2].shape[1], shapes[0].shape[2]
+    n_channels, n_monomials, n_waves = pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
     one, other = _slot(sums, n_channels, n_monomials, n_waves), _slot(sums, n_channels, n_monomials, n_waves)
     density = np.empty((n_channels, n_monomials, n_waves, _ATOMS), sums.dtype)
     moments = np.empty((n_channels, n_monomials, n_waves, _ATOMS), sums.dtype)
     place, bounds = _places(pairs)
     for first in range(0, len(pairs[3]) - 1, _ATOMS):
-        n_atoms, n_slots = _arrange(first, pairs, shapes[1], place, bounds)
+        n_atoms, n_slots = _arrange(first, pairs, basis[1], place, bounds)
         density[:] = 0.0
         for slot in range(0, n_slots, 2):
-            _fill(one, place[slot], n_atoms, pairs, shapes)
-            _fill(other, place[slot + 1], n_atoms, pairs, shapes)
+            _fill(one, place[slot], n_atoms, pairs, basis)
+            _fill(other, place[slot + 1], n_atoms, pairs, basis)
             for channel in range(n_channels):
                 if bounds[0, channel] <= slot < bounds[1, channel]:
                     _add(one, other, channel, n_atoms, density[channel])
-        _to_components(density, shapes, n_atoms, moments)
+        _mix(density, basis[3], basis[4], n_atoms, moments)
         _transpose(moments, first, n_atoms, sums)
 
 
 @Loop
-def pull_at_pairs(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, shapes: Shapes) -> None:
+def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basis) -> None:
     """Σ (∂V/∂B_i) (∂B_i/∂r_ij) into pulls (energy, edge, 3), from the gradients ∂V/∂B (energy, component, atom, wave · channel)."""
-    n_energies, n_channels, n_monomials, n_waves = len(pulls), pairs[2].shape[1], shapes[2].shape[1], shapes[0].shape[2]
+    n_energies, n_channels, n_monomials, n_waves = len(pulls), pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
     near = _slot(pulls, n_channels, n_monomials, n_waves)
     density = np.empty((n_energies, n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
     moments = np.zeros((n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
@@ -54,18 +55,18 @@ def pull_at_pairs(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, shapes:
     place, bounds = _places(pairs)
     pulls[:] = 0.0
     for first in range(0, len(pairs[3]) - 1, _ATOMS):
-        n_atoms, n_slots = _arrange(first, pairs, shapes[1], place, bounds)
+        n_atoms, n_slots = _arrange(first, pairs, basis[1], place, bounds)
         for energy in range(n_energies):
             _transpose_back(gradient[energy], first, n_atoms, moments)
-            _to_monomials(moments, shapes, n_atoms, density[energy])
+            _mix(moments, basis[3][::-1], basis[4], n_atoms, density[energy])
         for slot in range(n_slots):
-            _fill(near, place[slot], n_atoms, pairs, shapes)
+            _fill(near, place[slot], n_atoms, pairs, basis)
             for energy in range(n_energies):
                 back[:] = 0.0
                 for channel in range(n_channels):
                     if bounds[0, channel] <= slot < bounds[1, channel]:
                         _tug(density[energy, channel], near, channel, n_atoms, back)
-                _turn(near, shapes[2], n_atoms, back, pulls[energy])
+                _turn(near, basis[2], n_atoms, back, pulls[energy])
 
 
 @part_of_loop
@@ -125,17 +126,17 @@ def _arrange(first: int, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bou
 @part_of_loop
 def _is_in_another(weight: np.ndarray, channel: int) -> bool:
     """Whether the neighbour weighs anything in a channel before."""
-    for before in range(channel):  # noqa: SIM110  # Numba takes no `any`
+    for before in range(channel):  # noqa: SIM110  # Numba knows no generators
         if weight[before] != 0.0:
             return True
     return False
 
 
 @part_of_loop
-def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, shapes: Shapes) -> None:
+def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, basis: Basis) -> None:
     """All there is to say of one neighbour of each atom; where there is none, its weight is 0."""
     vector, distance, weight, _ = pairs
-    table, reach, steps, _, _ = shapes
+    table, reach, steps, _, _ = basis
     which, inverse, unit, monomials, waves, slopes, weights = near
     number = unit.dtype.type
     for atom in range(n_atoms):
@@ -237,29 +238,14 @@ def _turn(near: Slot, steps: np.ndarray, n_atoms: int, back: np.ndarray, pulls: 
 
 
 @part_of_loop
-def _to_components(density: np.ndarray, shapes: Shapes, n_atoms: int, moments: np.ndarray) -> None:
-    """From monomials to harmonics."""
-    place, factors = shapes[3], shapes[4]
-    moments[:] = 0.0
-    for channel in range(len(density)):
+def _mix(given: np.ndarray, place: np.ndarray, factors: np.ndarray, n_atoms: int, outcome: np.ndarray) -> None:
+    """From monomials to harmonics, and gradients of these back to monomials: from the first to the second place of every term."""
+    outcome[:] = 0.0
+    for channel in range(len(given)):
         for term in range(len(factors)):
             factor = factors[term]
-            for k in range(density.shape[2]):
-                own, to = density[channel, place[0, term], k], moments[channel, place[1, term], k]
-                for atom in range(n_atoms):
-                    to[atom] += factor * own[atom]
-
-
-@part_of_loop
-def _to_monomials(moments: np.ndarray, shapes: Shapes, n_atoms: int, density: np.ndarray) -> None:
-    """And back: the gradient in the monomials."""
-    place, factors = shapes[3], shapes[4]
-    density[:] = 0.0
-    for channel in range(len(density)):
-        for term in range(len(factors)):
-            factor = factors[term]
-            for k in range(density.shape[2]):
-                own, to = moments[channel, place[1, term], k], density[channel, place[0, term], k]
+            for k in range(given.shape[2]):
+                own, to = given[channel, place[0, term], k], outcome[channel, place[1, term], k]
                 for atom in range(n_atoms):
                     to[atom] += factor * own[atom]
 

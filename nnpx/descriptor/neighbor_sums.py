@@ -20,7 +20,7 @@ from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Pull
 from nnpx.descriptor.compiled import may_use_loops, operation
 from nnpx.descriptor.harmonics import Harmonics
-from nnpx.descriptor.neighbor_loops import add_pairs, pull_at_pairs
+from nnpx.descriptor.neighbor_loops import expand, pull_back
 from nnpx.descriptor.tabulated import in_float64, reach, tabulate
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -51,15 +51,15 @@ class NeighborSums:
         self._radial, self._cutoff, self._harmonics, self._squeeze = radial, cutoff, harmonics, squeeze
         self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
 
-    def shapes(self, dtype: torch.dtype) -> list[Tensor] | None:
+    def basis(self, dtype: torch.dtype) -> list[Tensor] | None:
         """φ_k f_c as a table and where it reaches, and Y_lm from monomials; None where φ_k or f_c is trained or not smooth enough."""
         modules = (self._radial, self._cutoff)
         made_of = (self._cutoff.radius, [(one.data_ptr(), one._version) for module in modules for one in module.buffers()])
         if dtype not in self._kept or self._kept[dtype][0] != made_of:
             is_fixed = not any(True for module in modules for _ in module.parameters())
             table = self._tabulated(dtype) if is_fixed else None
-            shapes = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
-            self._kept[dtype] = (made_of, shapes)
+            basis = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
+            self._kept[dtype] = (made_of, basis)
         return self._kept[dtype][1]
 
     def _tabulated(self, dtype: torch.dtype) -> Tensor | None:
@@ -67,14 +67,14 @@ class NeighborSums:
         return tabulate(lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None], self._cutoff.radius, dtype)
 
     def expanded(self, edges: Edges, weight: Float[Tensor, "edge channel"]) -> Expanded | None:
-        """B of the pairs; None where loops are not to be used, on a GPU, or without `shapes`."""
-        shapes = self.shapes(edges.vector.dtype) if may_use_loops() and edges.vector.device.type == "cpu" else None
-        if shapes is None:
+        """B of the pairs; None where loops are not to be used, on a GPU, or without `basis`."""
+        basis = self.basis(edges.vector.dtype) if may_use_loops() and edges.vector.device.type == "cpu" else None
+        if basis is None:
             return None
         start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
         pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), start]
-        sums = SUMS(pairs, shapes, self._radial.n_functions)
-        return Expanded(sums, lambda gradients: PULLS(gradients, pairs, shapes))
+        sums = SUMS(pairs, basis, self._radial.n_functions)
+        return Expanded(sums, lambda gradients: PULLS(gradients, pairs, basis))
 
 
 def linearised_by_sums(densities: Sequence[Expanded], features: Callable[..., Tensor]) -> tuple[Float[Tensor, "atom feature"], Pull]:
@@ -90,25 +90,25 @@ def linearised_by_sums(densities: Sequence[Expanded], features: Callable[..., Te
     return values.detach(), pull
 
 
-def _room_for_sums(pairs: list[Tensor], shapes: list[Tensor], n_functions: int) -> Tensor:
+def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
     vector, _, weight, start = pairs
-    n_components = shapes[2].shape[1]  # as many as monomials
+    n_components = basis[2].shape[1]  # as many as monomials
     return vector.new_empty(n_components, len(start) - 1, n_functions * weight.shape[1])
 
 
-def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], shapes: list[Tensor]) -> Tensor:
+def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
     return gradient.new_empty(len(gradient), len(pairs[0]), 3)
 
 
-def _sums(pairs: list[Tensor], shapes: list[Tensor], n_functions: int) -> Tensor:
-    sums = _room_for_sums(pairs, shapes, n_functions)
-    add_pairs(sums.numpy(), _arrays(pairs), _arrays(shapes))
+def _sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
+    sums = _room_for_sums(pairs, basis, n_functions)
+    expand(sums.numpy(), _arrays(pairs), _arrays(basis))
     return sums
 
 
-def _pulls(gradient: Tensor, pairs: list[Tensor], shapes: list[Tensor]) -> Tensor:
-    pulls = _room_for_pulls(gradient, pairs, shapes)
-    pull_at_pairs(pulls.numpy(), gradient.contiguous().numpy(), _arrays(pairs), _arrays(shapes))
+def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
+    pulls = _room_for_pulls(gradient, pairs, basis)
+    pull_back(pulls.numpy(), gradient.contiguous().numpy(), _arrays(pairs), _arrays(basis))
     return pulls
 
 
@@ -116,7 +116,7 @@ def _arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
     return tuple(tensor.contiguous().numpy() for tensor in tensors)
 
 
-#: B of pairs (vector, distance, weight, start of every atom's), from the shapes of φ_k f_c and Y_lm
-SUMS: Final = operation("neighbor_sums(Tensor[] pairs, Tensor[] shapes, int n_functions) -> Tensor", _sums, _room_for_sums)
+#: B of pairs (vector, distance, weight, start of every atom's), from the basis of φ_k f_c and Y_lm
+SUMS: Final = operation("neighbor_sums(Tensor[] pairs, Tensor[] basis, int n_functions) -> Tensor", _sums, _room_for_sums)
 #: ∂V/∂r_ij of several energies from their ∂V/∂B
-PULLS: Final = operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] shapes) -> Tensor", _pulls, _room_for_pulls)
+PULLS: Final = operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)

@@ -143,11 +143,11 @@ def test_operations_say_the_shapes_of_what_they_give():
     assert density is not None
     sums, pulls = density.sums, density.pull(density.sums[None])
     start = torch.zeros(N_ATOMS + 1)
-    of_pairs, shapes = (
-        [one.to("meta") for one in several] for several in ((edges.vector, edges.distance, weight, start), loops.shapes(torch.float64))
+    of_pairs, basis = (
+        [one.to("meta") for one in several] for several in ((edges.vector, edges.distance, weight, start), loops.basis(torch.float64))
     )
-    assert SUMS(of_pairs, shapes, 6).shape == sums.shape
-    assert PULLS(sums[None].to("meta"), of_pairs, shapes).shape == pulls.shape
+    assert SUMS(of_pairs, basis, 6).shape == sums.shape
+    assert PULLS(sums[None].to("meta"), of_pairs, basis).shape == pulls.shape
 
 
 @pytest.mark.parametrize("option", ["moments", "nep"])
