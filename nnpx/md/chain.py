@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.special import exprel
 
 from nnpx import units
-from nnpx.md.momenta import pressure
+from nnpx.md.momenta import potential_energy, pressure
 
 #: weights of three steps that make one of the fourth order (Yoshida 1990, doi:10.1016/0375-9601(90)90092-3)
 _WEIGHT: Final = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))
@@ -94,7 +94,7 @@ class NoseHooverChain(MolecularDynamics):  # type: ignore[misc]  # ASE is not ty
     def conserved_energy(self) -> float:
         """V + E_kin + what the bath holds, eV."""
         bath = chain_energy(self.chain, self.chain_masses, heat=self.heat, thermal=self.thermal)
-        return float(self.atoms.get_potential_energy() + self.atoms.get_kinetic_energy()) + bath
+        return potential_energy(self.atoms) + float(self.atoms.get_kinetic_energy()) + bath
 
     def _bathed(self, momenta: Float[np.ndarray, "atom 3"], time: float) -> Float[np.ndarray, "atom 3"]:
         twice_kinetic = float((momenta**2 / self.masses).sum())
@@ -158,7 +158,7 @@ class IsotropicMTK(MolecularDynamics):  # type: ignore[misc]  # ASE is not typed
         of_cell = 0.5 * self.cell_momentum**2 / self.cell_mass + self.target * float(atoms.get_volume())
         baths = chain_energy(self.chain, self.chain_masses, heat=self.heat, thermal=self.thermal)
         baths += chain_energy(self.cell_chain, self.cell_chain_masses, heat=self.thermal, thermal=self.thermal)
-        return float(atoms.get_potential_energy() + atoms.get_kinetic_energy()) + of_cell + baths
+        return potential_energy(atoms) + float(atoms.get_kinetic_energy()) + of_cell + baths
 
     def _bathe(self, time: float) -> None:
         twice = 2.0 * float(self.atoms.get_kinetic_energy())

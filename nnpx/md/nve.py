@@ -8,7 +8,7 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from nnpx.md import Dynamics
-from nnpx.md.momenta import remove_rigid_motion
+from nnpx.md.momenta import potential_energy, remove_rigid_motion
 
 
 @final
@@ -35,4 +35,4 @@ class NVE(Dynamics):
 
     def conserved_energy(self, integrator: MolecularDynamics) -> float:
         """V + E_kin."""
-        return float(integrator.atoms.get_potential_energy() + integrator.atoms.get_kinetic_energy())
+        return potential_energy(integrator.atoms) + float(integrator.atoms.get_kinetic_energy())

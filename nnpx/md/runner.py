@@ -13,7 +13,7 @@ from ase.md.md import MolecularDynamics
 from nnpx import units
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md import Dynamics
-from nnpx.md.momenta import pressure
+from nnpx.md.momenta import potential_energy, pressure
 from nnpx.md.record import Record
 from nnpx.md.trajectory import Trajectory, first_structure, from_samples
 from nnpx.md.walker import Walker, start_walker
@@ -52,6 +52,7 @@ def simulate(
         target_K=dynamics.temperature_K,
         timestep_fs=dynamics.timestep_fs,
         name=name,
+        equilibration_steps=dynamics.equilibration_steps,
     )
     walker = record.resume() or fresh
     walker.atoms.calc = calculator
@@ -141,7 +142,7 @@ class _Recorder:
         numbers = {
             "time_ps": self._time_ps(step),
             "positions": atoms.positions,
-            "potential": float(atoms.get_potential_energy()),
+            "potential": potential_energy(atoms),
             "kinetic": float(atoms.get_kinetic_energy()),
             "energy_std": spread,
             "velocities": atoms.get_velocities(),
@@ -174,6 +175,5 @@ class _Recorder:
             frame.info["energy_std"] = energy_std
         if self.dynamics.moves_cell:
             frame.info["pressure_GPa"] = pressure(self.atoms) / units.GPa
-        energy, forces = float(self.atoms.get_potential_energy()), self.atoms.get_forces()
-        frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
+        frame.calc = SinglePointCalculator(frame, energy=potential_energy(self.atoms), forces=self.atoms.get_forces())
         self.record.append(frame)

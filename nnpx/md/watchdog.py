@@ -1,5 +1,6 @@
 """The bounds beyond which a trajectory means nothing."""
 
+from dataclasses import dataclass
 from typing import Annotated, final
 
 import numpy as np
@@ -41,9 +42,24 @@ class Watchdog:
         self.max_force = max_force
         self.max_temperature_ratio = max_temperature_ratio
 
-    def guard(self, atoms: Atoms, *, bond_factor: float, target_K: float, timestep_fs: float, name: str) -> "Guard":
-        """The bounds applied to the trajectory `name` that starts at `atoms`."""
-        return Guard(self, atoms, bonds=find_bonds(atoms, bond_factor), target_K=target_K, timestep_fs=timestep_fs, name=name)
+    def guard(
+        self, atoms: Atoms, *, bond_factor: float, target_K: float, timestep_fs: float, name: str, equilibration_steps: int = 0
+    ) -> "Guard":
+        """The bounds applied to the trajectory `name` that starts at `atoms`, whose first steps are not sampled."""
+        clock = _Clock(timestep_fs, equilibration_steps)
+        return Guard(self, atoms, bonds=find_bonds(atoms, bond_factor), target_K=target_K, clock=clock, name=name)
+
+
+@dataclass(frozen=True)
+class _Clock:
+    timestep_fs: float
+    equilibration_steps: int
+
+    def reads(self, step: int) -> str:
+        """Time counts from the end of the equilibration, as in every file."""
+        phase = "equilibration, step" if step < self.equilibration_steps else "step"
+        since = step if step < self.equilibration_steps else step - self.equilibration_steps
+        return f"{phase} {since} ({since * self.timestep_fs / 1000:.4f} ps)"
 
 
 @final
@@ -53,9 +69,9 @@ class Guard:
     Every method raises a `SimulationError` that names step, atoms, elements and distances.
     """
 
-    def __init__(self, bounds: Watchdog, atoms: Atoms, *, bonds: Bonds, target_K: float, timestep_fs: float, name: str) -> None:
+    def __init__(self, bounds: Watchdog, atoms: Atoms, *, bonds: Bonds, target_K: float, clock: _Clock, name: str) -> None:
         self._bounds, self._bonds, self._name = bounds, bonds, name
-        self._target_K, self._timestep_fs = target_K, timestep_fs
+        self._target_K, self._clock = target_K, clock
         self._lengths = bonds.lengths(atoms.positions, atoms.cell.array)
 
     def forces(self, step: int, atoms: Atoms, forces: Float[np.ndarray, "atom 3"]) -> None:
@@ -66,6 +82,7 @@ class Guard:
         worst = int(np.argmax(np.where(np.isfinite(size), size, np.inf)))
         self._stop(
             step,
+            "max_force",
             f"forces below {self._bounds.max_force:g} eV/Å",
             f"{size[worst]:.4g} eV/Å on {_atom(atoms, worst)}, whose nearest neighbours are {_surroundings(atoms, worst)}",
         )
@@ -78,7 +95,7 @@ class Guard:
         if len(distance) and distance.min() < bounds.min_distance:
             pair = int(np.argmin(distance))
             found = f"{_atom(atoms, int(i[pair]))} and {_atom(atoms, int(j[pair]))} at {distance[pair]:.3f} Å"
-            self._stop(step, f"no two atoms closer than {bounds.min_distance:g} Å", found)
+            self._stop(step, "min_distance", f"no two atoms closer than {bounds.min_distance:g} Å", found)
         if bounds.max_bond_change is not None and len(self._lengths):
             self._bond_lengths(step, atoms, bounds.max_bond_change)
         if bounds.max_isolation is not None and len(atoms) > 1:
@@ -86,7 +103,7 @@ class Guard:
             if len(alone):
                 one = int(alone[0])
                 found = f"{_atom(atoms, one)} alone; its nearest neighbours are {_surroundings(atoms, one)}"
-                self._stop(step, f"every atom within {bounds.max_isolation:g} Å of another", found)
+                self._stop(step, "max_isolation", f"every atom within {bounds.max_isolation:g} Å of another", found)
 
     def temperature(self, step: int, atoms: Atoms, degrees_of_freedom: int) -> None:
         """At every sample: the temperature has not run away."""
@@ -95,7 +112,7 @@ class Guard:
         if now > limit:
             fastest = int(np.argmax((atoms.get_momenta() ** 2).sum(1) / atoms.get_masses()))
             found = f"{now:.0f} K; the fastest is {_atom(atoms, fastest)}, nearest to {_surroundings(atoms, fastest)}"
-            self._stop(step, f"a temperature below {limit:.0f} K", found)
+            self._stop(step, "max_temperature_ratio", f"a temperature below {limit:.0f} K", found)
 
     def failed(self, step: int, atoms: Atoms, reason: Exception) -> SimulationError:
         """The error for a potential that refuses the structure."""
@@ -109,18 +126,19 @@ class Guard:
         if stretch[worst] > limit:
             pair = " and ".join(_atom(atoms, int(ends[worst])) for ends in (self._bonds.first, self._bonds.second))
             found = f"{pair} at {lengths[worst]:.3f} Å, {self._lengths[worst]:.3f} Å at the start"
-            self._stop(step, f"no bond stretched by more than {limit:g} Å", found)
+            self._stop(step, "max_bond_change", f"no bond stretched by more than {limit:g} Å", found)
 
-    def _stop(self, step: int, expected: str, found: str) -> None:
-        raise self._error(step, expected, found)
+    def _stop(self, step: int, bound: str, expected: str, found: str) -> None:
+        key = f"{bound} of its watchdog, md.watchdog.{bound}, or md.nve.watchdog.{bound} of several runs"
+        raise self._error(step, expected, found, f" If the bound is too strict for this system, change {key}.")
 
-    def _error(self, step: int, expected: str, found: str) -> SimulationError:
+    def _error(self, step: int, expected: str, found: str, advice: str = "") -> SimulationError:
         return SimulationError(
-            f"step {step} ({step * self._timestep_fs / 1000:.4f} ps) of {self._name}",
+            f"{self._clock.reads(step)} of {self._name}",
             expected=expected,
             found=found,
             do="Add structures like the last one of reports/simulation/trajectory.extxyz to the training data, or lower the time step or "
-            "the temperature; if the bound is too strict for this system, raise it (md.watchdog, or md.nve.watchdog of several runs).",
+            f"the temperature.{advice}",
         )
 
 

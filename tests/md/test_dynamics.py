@@ -1,18 +1,22 @@
 """The equations of motion against mechanics and statistical mechanics."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.calculators.calculator import all_changes
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 from md_systems import Springs, watchdog
 
 from nnpx import units
+from nnpx.md import Dynamics
 from nnpx.md.langevin import Langevin
 from nnpx.md.momenta import draw_momenta, internal_degrees_of_freedom, remove_rigid_motion
+from nnpx.md.nose_hoover import NoseHoover
 from nnpx.md.nve import NVE
 from nnpx.md.observables import conservation, mean
 from nnpx.md.trajectory import Trajectory
@@ -34,6 +38,27 @@ def test_total_energy_of_copper_does_not_drift(run: Run) -> None:
     found = conservation(trajectory)
     assert abs(found.drift.value) < max(0.05, 3 * found.drift.error)
     assert found.fluctuation < 0.05 * 1.5 * 300 * units.K / units.meV
+
+
+class Smeared(Springs):
+    """The free energy belongs to the forces; the energy is extrapolated to no smearing, and not conserved."""
+
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012  ASE's interface
+
+    def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results["free_energy"] = self.results["energy"]
+        self.results["energy"] *= 1.5
+
+
+@pytest.mark.parametrize("dynamics", [NVE, NoseHoover])
+def test_what_is_conserved_with_smeared_occupations_is_the_free_energy(run: Run, dynamics: type[Dynamics]) -> None:
+    atoms = Atoms("Ar8", 4.0 * np.argwhere(np.ones((2, 2, 2))).astype(float))
+    chain = {"thermostat_fs": 50.0, "chain_length": 3} if dynamics is NoseHoover else {}
+    how: dict[str, Any] = {"duration_ps": 1.0, "temperature_K": 300.0, **chain}
+    plain, smeared = (run(dynamics, atoms, kind(atoms, 1.0), **how) for kind in (Springs, Smeared))
+    np.testing.assert_array_equal(smeared.potential, plain.potential)
+    np.testing.assert_array_equal(smeared.conserved, plain.conserved)
 
 
 def test_langevin_holds_the_temperature_of_a_harmonic_solid(run: Run) -> None:

@@ -1,5 +1,6 @@
 """A simulation that explodes stops, says where, and keeps what it has."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nnpx.errors import GeometryError, SimulationError
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
 from nnpx.md.trajectory import Trajectory
+from nnpx.md.watchdog import Watchdog
 
 Run = Callable[..., Trajectory]
 
@@ -86,6 +88,19 @@ def test_a_force_above_the_bound_is_named(run: Run, argon: Atoms) -> None:
 def test_a_runaway_temperature_is_named(run: Run, argon: Atoms) -> None:
     found = message(run, argon, Pull((0, 3), 0.5), watchdog=watchdog(max_temperature_ratio=5.0))
     assert "a temperature below 5 K" in found
+
+
+def test_the_advice_is_a_key_that_exists(run: Run, argon: Atoms) -> None:
+    found = message(run, argon, Pull((0, 3), 50.0), watchdog=watchdog(max_force=40.0))
+    assert "md.watchdog.max_force" in found
+    assert "max_force" in inspect.signature(Watchdog).parameters
+
+
+@pytest.mark.parametrize(("after", "clock"), [(7, "equilibration, step 7 (0.0035 ps)"), (27, "step 7 (0.0035 ps)")])
+def test_time_counts_from_the_end_of_the_equilibration(run: Run, argon: Atoms, after: int, clock: str) -> None:
+    """Production begins at step 20, whose forces are known from the equilibration."""
+    found = message(run, argon, Pull((0, 3), 0.0, fault="nan", after=after), equilibration_ps=0.01)
+    assert found.startswith(f"{clock} of test")
 
 
 def test_a_structure_that_the_potential_refuses_is_named(run: Run, argon: Atoms) -> None:
