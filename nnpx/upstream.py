@@ -40,7 +40,7 @@ _WRITES: Final[dict[str, tuple[str, ...]]] = {
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
 _TOWARDS_A_POTENTIAL: Final = ("check", "label", "prepare", "train", "learn")
-#: verbs that change the data of a workspace, or train on them; `learn` trains on a copy
+#: verbs that change the data of a workspace, or train on them, all the time; `learn` does at its beginning and at its end
 _WITH_DATA: Final = ("label", "prepare", "train")
 #: verbs that train here and now
 _TRAIN: Final = ("train", "learn")
@@ -89,7 +89,7 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
     if verb in _NEED_A_POTENTIAL and not (workspace / _POTENTIAL).is_file():
         raise ArtifactError(str(_POTENTIAL), expected="a trained potential", found="no such file", do="Run `nnpx train` first.")
     check_writable([verb], workspace)
-    with alone_with_data(verb, workspace):
+    with alone_if_with_data(verb, workspace):
         due: list[str] = []
         for earlier in BEFORE.get(verb, ()):
             if due or not is_current(earlier, config, workspace):
@@ -99,15 +99,19 @@ def run(verb: str, config: DictConfig, workspace: Path, pipeline: Callable[[str]
             pipeline(one)(config, workspace)
 
 
-def alone_with_data(verb: str, workspace: Path) -> AbstractContextManager[None]:
-    """While a verb changes the data of a workspace, or trains on them, no other one does.
+def alone_with_data(workspace: Path, waits: Callable[[], None] | None = None) -> AbstractContextManager[None]:
+    """Inside the block no other command changes the data of a workspace, or trains on them.
 
     Raises:
-        ConfigError: if one does.
+        ConfigError: if one does, and there is nothing to be called when it waits.
     """
-    if verb not in _WITH_DATA:
-        return nullcontext()
-    return alone(workspace / ".nnpx" / "data", on="the data of this folder", do="Wait for it, or work in a folder of its own.")
+    folder, do = workspace / ".nnpx" / "data", "Wait for it, or work in a folder of its own."
+    return alone(folder, on="the data of this folder", do=do, waits=waits)
+
+
+def alone_if_with_data(verb: str, workspace: Path) -> AbstractContextManager[None]:
+    """The same for a verb that does so from its beginning to its end."""
+    return alone_with_data(workspace) if verb in _WITH_DATA else nullcontext()
 
 
 def check_same_data(words: Sequence[str], config: DictConfig, workspace: Path) -> None:

@@ -39,7 +39,7 @@ def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -
     if alone:
         upstream.check_watched(verb, config, workspace)
         upstream.check_writable([verb], workspace)
-        with upstream.alone_with_data(verb, workspace):
+        with upstream.alone_if_with_data(verb, workspace):
             _pipeline(verb)(config, workspace)
     else:
         upstream.run(verb, config, workspace, _pipeline)

@@ -1,5 +1,7 @@
 """Learns from its own mistakes: walkers find what the ensemble does not know, the reference labels it, until it is enough."""
 
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,6 +13,7 @@ from nnpx.learning.remembering import Memory
 from nnpx.learning.rounds import FOLDER, Loop
 from nnpx.learning.view import View, table_of
 from nnpx.locks import alone
+from nnpx.upstream import alone_with_data
 from nnpx.verbs import run_verb
 
 
@@ -23,16 +26,19 @@ def main(config: DictConfig, workspace: Path) -> None:
 def _learn(config: DictConfig, workspace: Path, console: Console) -> None:
     view = View(console)
     loop = Loop(config, workspace, view)
+    data_alone = partial(alone_with_data, workspace, lambda: console.print("learn: waits for the command that works on data/ to end"))
     if not loop.has_data:
         run_verb("prepare", config, workspace, alone=False)
-    loop.claim()
+    with nullcontext() if loop.has_data else data_alone():
+        loop.claim()
     tracker = instantiate(config.tracking, workspace=workspace)
     memory = Memory(tracker, loop)
     with memory.run as run:
         memory.begin(workspace)
         with view:
             rows, verdict = loop.run(memory.tell)
-        potential = publish(loop.place(len(rows)), workspace, run.id)
+        with data_alone():
+            potential = publish(loop.place(len(rows)), workspace, run.id)
         memory.conclude(potential, verdict)
     if not console.is_terminal:
         console.print(table_of(rows))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,30 @@ def test_the_same_file_is_the_same_in_every_folder_that_borrows_it(tmp_path: Pat
 
 
 def test_one_verb_at_a_time_works_with_the_data_of_a_folder(tmp_path: Path) -> None:
-    with upstream.alone_with_data("train", tmp_path):
+    with upstream.alone_if_with_data("train", tmp_path):
         for other in ("label", "prepare", "train"):
-            with pytest.raises(ConfigError, match="no other command on the data of this folder"), upstream.alone_with_data(other, tmp_path):
-                pass
-        with upstream.alone_with_data("evaluate", tmp_path):
+            with pytest.raises(ConfigError, match="no other command on the data of this folder"):
+                upstream.alone_if_with_data(other, tmp_path).__enter__()
+        with upstream.alone_if_with_data("evaluate", tmp_path):
             pass
-    with upstream.alone_with_data("train", tmp_path):
+    with upstream.alone_if_with_data("train", tmp_path):
         pass
+
+
+def test_what_cannot_be_repeated_waits_for_the_data_and_says_so(tmp_path: Path) -> None:
+    """A loop that ends after hours while something trains on the data that it is about to replace."""
+    waits, done = threading.Event(), threading.Event()
+
+    def conclude() -> None:
+        with upstream.alone_with_data(tmp_path, waits.set):
+            done.set()
+
+    with upstream.alone_if_with_data("train", tmp_path):
+        other = threading.Thread(target=conclude, daemon=True)
+        other.start()
+        assert waits.wait(30)
+        assert not done.is_set()
+    assert done.wait(30)
 
 
 def test_dvc_is_not_asked_to_work_with_files_that_it_does_not_watch(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from nnpx.learning.journal import Journal
 from nnpx.learning.publishing import publish
 from nnpx.learning.ways import read_frames
 from nnpx.md.batched import Walkers
-from nnpx.upstream import is_current
+from nnpx.upstream import alone_with_data, is_current
 from nnpx.verbs import run_verb
 
 PHASES = ["walkers", "selected", "labels", "data", "version", "potential", "report"]
@@ -254,6 +255,19 @@ def test_what_a_loop_leaves_is_not_taken_for_the_data_of_the_experiment(finished
         assert not is_current("prepare", config(), project)
         run_verb("prepare", config(), project, alone=True)
         assert all((project / "data/prepared" / name).read_text() == (project / "learn/round_00/data" / name).read_text() for name in files)
+
+
+def test_a_loop_that_ends_waits_for_what_works_on_the_data(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    project, said = tmp_path / "project", ""
+    shutil.copytree(finished, project)
+    ending = threading.Thread(target=run_verb, args=("learn", config(), project), kwargs={"alone": True}, daemon=True)
+    with alone_with_data(project):
+        ending.start()
+        while "waits for the command" not in said and ending.is_alive():
+            said += capsys.readouterr().out
+        assert not (project / "models/potential.nnpx").exists()
+    ending.join(60)
+    assert (project / "models/potential.nnpx").is_file()
 
 
 def test_a_structure_that_has_failed_is_not_chosen_again(finished: Path, tmp_path: Path) -> None:
