@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final, final
 
@@ -12,8 +13,9 @@ from annotated_types import Ge, Gt
 
 from nnpx.provenance import git_state, version
 from nnpx.tracking import PARENT_VARIABLE, Run, Status, Tracker
-from nnpx.tracking.delivery import PATIENCE_S, Delivery, alone, identify, is_offline, offline_id, say_silence
+from nnpx.tracking.delivery import PATIENCE_S, Delivery, alone, identify, is_offline, offline_id, replay, say_silence
 from nnpx.tracking.journal import FOLDER, Journal
+from nnpx.tracking.pulse import Pulse, dead
 from nnpx.tracking.records import Record, param_batches
 from nnpx.tracking.store import Refused, Store, Unreachable, store_uri
 from nnpx.wiring import Wired
@@ -53,9 +55,11 @@ class MLflow(Tracker):
         self.flush_every_s, self.retry_every_s = flush_every_s, retry_every_s
 
     def prepare(self) -> None:
-        """Create or upgrade the database and the experiment; where that fails, runs are kept in files."""
+        """Create or upgrade the database and the experiment; where that fails, runs are kept in files. Runs that were killed are closed."""
         try:
             self.store.prepare()
+            with suppress(OSError):  # another process delivers, or the disk takes nothing: next time
+                self._close_what_was_killed()
         except (Unreachable, Refused) as problem:
             say_silence(self.store, self.journals, problem)
 
@@ -115,7 +119,18 @@ class MLflow(Tracker):
             delivery.go_offline(silence, first)
         elif journal.path.is_file():
             delivery.deliver(PATIENCE_S)  # what came before comes first
-        return _Remembered(delivery, self.flush_every_s, closed)
+        return _Remembered(delivery, self.flush_every_s, None if closed else Pulse(self.journals, journal.run_id))
+
+    def _close_what_was_killed(self) -> None:
+        """Runs whose processes are gone, as of when they were last heard of; one that the store does not have needs no end."""
+        for run_id, last_s in dead(self.journals):
+            with suppress(Refused):
+                real_id, journal = self.real_id(run_id), Journal(self.journals, run_id)
+                if journal.path.is_file():
+                    with alone(self.journals, PATIENCE_S):
+                        replay(self.store, journal)
+                if self.store.is_running(real_id):
+                    self.store.apply(real_id, {"do": "finish", "status": "KILLED", "time": round(1000 * last_s)})
 
     def _standard_tags(self) -> dict[str, str]:
         git = git_state(self.workspace)
@@ -127,10 +142,10 @@ class MLflow(Tracker):
 
 @final
 class _Remembered(Run):
-    """A run in an MLflow store. `closed`: it had finished before, and its end and status stay as they are."""
+    """A run in an MLflow store. One that had finished before has no pulse, and its end and status stay as they are."""
 
-    def __init__(self, delivery: Delivery, flush_every_s: float, closed: bool) -> None:
-        self.id, self._delivery, self._closed = delivery.run_id, delivery, closed
+    def __init__(self, delivery: Delivery, flush_every_s: float, pulse: Pulse | None) -> None:
+        self.id, self._delivery, self._pulse = delivery.run_id, delivery, pulse
         self._flush_every_s, self._last_flush = flush_every_s, time.monotonic()
         self._clock = time.time_ns() - time.monotonic_ns()
         self._metrics: list[list[str | float | int]] = []
@@ -160,15 +175,19 @@ class _Remembered(Run):
 
     def flush(self) -> None:
         self._last_flush = time.monotonic()
+        if self._pulse is not None:
+            self._pulse.beat()
         ready, self._metrics = self._metrics, []
         for first in range(0, len(ready), METRICS_PER_BATCH):
             self._delivery.send({"do": "metrics", "metrics": ready[first : first + METRICS_PER_BATCH]})
 
     def finish(self, status: Status = "FINISHED") -> None:
         self.flush()
-        if not self._closed:
+        if self._pulse is not None:
             self._delivery.send({"do": "finish", "status": status, "time": self._now_ms()})
         self._delivery.last_chance()
+        if self._pulse is not None:
+            self._pulse.end()
 
     def _now_ms(self) -> int:
         """Milliseconds since 1970 by a clock that never jumps: MLflow draws a curve in the order of its times."""

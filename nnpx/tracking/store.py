@@ -127,6 +127,10 @@ class Store:
         if run.info.lifecycle_stage != "active":
             raise Refused(f"run {run_id} was deleted")
 
+    def is_running(self, run_id: str) -> bool:
+        """Whether nobody has said yet how the run ended."""
+        return self.ask(lambda: bool(self.client.get_run(run_id).info.status == "RUNNING"))
+
     def reopen(self, run_id: str) -> bool:
         """Whether the run had finished; one that had failed or was killed is set running again."""
 

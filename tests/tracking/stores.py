@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from nnpx.tracking import MLflow
 
@@ -71,7 +72,7 @@ class FakeClient:
 
     def get_run(self, run_id: str) -> SimpleNamespace:
         if run_id not in self.runs:
-            raise MlflowException(f"no run {run_id}", error_code=6)  # RESOURCE_DOES_NOT_EXIST
+            raise MlflowException(f"no run {run_id}", error_code=RESOURCE_DOES_NOT_EXIST)
         return self.runs[run_id]
 
     def update_run(self, run_id: str, status: str) -> None:

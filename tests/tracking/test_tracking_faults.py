@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_once_and_the_run_goes_on_from_memory(tmp_path: Path
     track.store.__dict__["client"] = client
     run = track.start("run", parent=None, tags={})
     folder = tmp_path / ".nnpx" / "tracking"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{run.id}.jsonl").symlink_to("/dev/full")
     client.fails = silent
     for step in range(4):
