@@ -74,6 +74,11 @@ class Comparison:
     forces_noise: Float[np.ndarray, "atom 3"]  #: standard deviation of the labels around the truth, eV/Å
     novelty: Mapping[str, Float[np.ndarray, " atom"]]  #: what is known of how foreign each atom is: see `nnpx.extrapolation.novelty`
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it by name, for a file; what is known of how foreign atoms are begins with `novelty_`."""
+        known = {name: np.asarray(value) for name, value in vars(self).items() if name != "novelty"}
+        return {**known, **{f"novelty_{name}": values for name, values in self.novelty.items()}}
+
     @property
     def n_atoms(self) -> Int[np.ndarray, " structure"]:
         """Atoms of each structure."""

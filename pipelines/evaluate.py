@@ -36,7 +36,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     errors = measured(compared)
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)
-    np.savez(out / "predictions.npz", **{f"{part}_{key}": np.asarray(v) for part, one in compared.items() for key, v in vars(one).items()})
+    np.savez(out / "predictions.npz", **{f"{part}_{key}": array for part, one in compared.items() for key, array in one.arrays().items()})
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2), POTENTIAL: files.md5(potential)}
     (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

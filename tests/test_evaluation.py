@@ -154,3 +154,13 @@ def test_the_error_bar_of_a_label_adds_to_a_predicted_noise() -> None:
     noise = compare(graph, predicted, NUMBERS, [""] * 3).energy_noise
     assert np.isnan(noise[0])
     assert noise[1:] == pytest.approx([0.4, 0.5])
+
+
+def test_everything_is_an_array_in_a_file_that_needs_no_pickle(tmp_path):
+    made = replace(comparison(waters(2), ["a", ""]), novelty={"mahalanobis": np.arange(6.0)})
+    np.savez(tmp_path / "predictions.npz", **made.arrays())
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as kept:
+        assert kept["groups"].tolist() == ["a", ""]
+        np.testing.assert_array_equal(kept["novelty_mahalanobis"], np.arange(6.0))
+        np.testing.assert_array_equal(kept["forces"], made.forces)
+        assert {len(kept[name]) for name in kept} == {2, 6}

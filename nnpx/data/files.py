@@ -97,8 +97,17 @@ def _check_frames(path: Path) -> None:
             if short < n_atoms:
                 found = f"the end of the file after {short}" if len(widths) < n_atoms else f"line {line_number + 2 + short} cut off"
                 raise _broken(path, frame, line_number, f"{n_atoms} atoms", found)
+            if _ends_early(block[1:]):
+                do = "Repair or remove this frame; if the number is complete, end its line as the others end."
+                raise _broken(path, frame, line_number + n_atoms + 1, "a complete number", "the end of the file within the last one", do=do)
             line_number += n_atoms + 1
             frame += 1
+
+
+def _ends_early(lines: list[str]) -> bool:
+    """Whether the last number, which no end of line follows, has fewer decimals than that of any other line."""
+    n_decimals = [len("".join(line.split()[-1:]).partition(".")[2]) for line in lines]
+    return len(lines) > 1 and not lines[-1].endswith("\n") and n_decimals[-1] < min(n_decimals[:-1])
 
 
 def _unknown(path: Path) -> DataError:
@@ -110,5 +119,5 @@ def _unknown(path: Path) -> DataError:
     )
 
 
-def _broken(path: Path, frame: int, line: int, expected: str, found: str) -> DataError:
-    return DataError(f"frame {frame} of {path} (line {line})", expected=expected, found=found, do="Repair or remove this frame.")
+def _broken(path: Path, frame: int, line: int, expected: str, found: str, *, do: str = "Repair or remove this frame.") -> DataError:
+    return DataError(f"frame {frame} of {path} (line {line})", expected=expected, found=found, do=do)

@@ -96,6 +96,7 @@ def test_the_errors_are_those_of_the_potential_on_the_test_set(workspace: Path) 
     predictions = np.load(workspace / "reports" / "evaluation" / "predictions.npz")
     assert predictions["test_forces"].shape == (24, 3)
     assert predictions["test_groups"].tolist()[:2] == ["hot", "cold"]
+    assert all(len(predictions[name]) for name in predictions)  # which reads every one, and nothing that is pickled can be read
 
 
 def test_the_report_has_every_figure_and_asks_the_network_for_nothing(workspace: Path) -> None:

@@ -1,0 +1,94 @@
+"""Files that are none, or not whole, are told by name and place."""
+
+from pathlib import Path
+
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.io import write
+
+from nnpx.data import frames
+from nnpx.data.files import open_structures
+from nnpx.data.reader import read
+from nnpx.errors import DataError
+
+
+def labelled(seed: int) -> Atoms:
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.05, seed=seed)
+    atoms.calc = EMT()
+    atoms.get_stress()
+    atoms.get_forces()
+    return atoms
+
+
+def test_unknown_file(tmp_path: Path) -> None:
+    (tmp_path / "other.extxyz").touch()
+    with pytest.raises(DataError, match=r"found nothing of that name.*other\.extxyz"):
+        read(tmp_path / "a.extxyz")
+
+
+def test_a_name_that_is_nearly_right_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    for name in ("a.txt", "b.txt", "c.txt", "d.txt", "e.txt", "frames.xyz"):
+        (tmp_path / name).write_text("")
+    with pytest.raises(DataError, match=r"nothing of that name.*Files there: frames.xyz\.$"):
+        open_structures(tmp_path / "frame.xyz")
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "frames.xyz").write_text("")
+    with pytest.raises(DataError, match=r"found a folder.*frames.xyz"):
+        open_structures(tmp_path)
+
+
+def test_an_element_that_there_is_not_is_named(tmp_path: Path) -> None:
+    (tmp_path / "frames.xyz").write_text("1\n\nQq 0 0 0\n")
+    with pytest.raises(DataError, match=r"Qq.*an element that there is not"):
+        open_structures(tmp_path / "frames.xyz")
+
+
+def test_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.extxyz").touch()
+    with pytest.raises(DataError, match="found an empty file"):
+        read(tmp_path / "a.extxyz")
+
+
+def test_unknown_format(tmp_path: Path) -> None:
+    (tmp_path / "a.docx").write_bytes(b"\x00\x01\x02 nothing")
+    with pytest.raises(DataError, match="expected a format that ASE reads"):
+        read(tmp_path / "a.docx")
+
+
+@pytest.mark.parametrize("cut", [5, 60], ids=["in the last line", "between lines"])
+def test_truncated_extxyz_names_the_frame(tmp_path: Path, cut: int) -> None:
+    text = frames.text(labelled(0)) + frames.text(labelled(1)).rstrip("\n")
+    lines = text.splitlines()
+    damaged = "\n".join(lines[:-1]) if cut == 60 else text[: text.rindex(" ")]
+    (tmp_path / "a.extxyz").write_text(damaged)
+    with pytest.raises(DataError, match=r"frame 1 of .*a\.extxyz \(line 7\): expected 4 atoms"):
+        read(tmp_path / "a.extxyz")
+
+
+def test_a_file_that_ends_within_a_number_is_no_file_that_lacks_its_last_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "water.xyz"
+    complete = "3\n\nO 0 0 0.119\nH 0 0.76 -0.477\nH 0 -0.76 -0.477"
+    path.write_text(complete)
+    assert len(open_structures(path)) == 1
+    path.write_text(complete[:-1])
+    with pytest.raises(DataError, match=r"frame 0 of .*water.xyz \(line 5\): expected a complete number"):
+        open_structures(path)
+
+
+def test_blank_line_between_frames_is_not_the_end(tmp_path: Path) -> None:
+    (tmp_path / "a.extxyz").write_text(frames.text(labelled(0)) + "\n" + frames.text(labelled(1)))
+    with pytest.raises(DataError, match="a blank line between frames"):
+        read(tmp_path / "a.extxyz")
+
+
+def test_damaged_binary_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.traj", [labelled(0), labelled(1)])
+    content = (tmp_path / "a.traj").read_bytes()
+    (tmp_path / "a.traj").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="a complete file of the format traj"):
+        read(tmp_path / "a.traj")
