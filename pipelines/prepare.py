@@ -9,7 +9,7 @@ from rich.table import Table
 
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.card import describe, remarks, rows
-from nnpx.data.checks import check_elements
+from nnpx.data.checks import check_elements, check_energies
 from nnpx.data.duplicates import find_duplicates
 from nnpx.data.frames import write
 from nnpx.data.reader import read_all
@@ -34,6 +34,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     parts = source.split(reading.structures, duplicates, config.seed)
     chosen = {name: [reading.structures[index] for index in getattr(parts, name)] for name in PARTS}
     check_elements(chosen)
+    check_energies(chosen)
     for name, path in files.items():
         write(path, chosen[name])
     labels = read_json(workspace / "data" / "labels.json")

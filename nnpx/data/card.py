@@ -1,7 +1,7 @@
 """The card of a data set: what it is, in numbers that do not change unless the data do."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +93,7 @@ def ranges(structures: Sequence[Atoms]) -> dict[str, Any]:
 
 def remarks(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
     """What is allowed and yet suspicious: signs and units of stress and forces, and labels that contradict each other."""
-    said = [*contradictions(structures, duplicates), *not_the_slope(structures)]
+    said = [*contradictions(structures, duplicates), *not_the_slope(structures), *_unseen_states(structures)]
     size = ranges(structures)
     if size["force_rms"] is not None and not 1e-3 < size["force_rms"] < 30:
         said.append(f"forces have a root mean square of {size['force_rms']:.3g} eV/Å: are they in eV/Å?")
@@ -106,6 +106,20 @@ def remarks(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
         if volume.std() > 0.01 * volume.mean() and np.corrcoef(volume, tension)[0, 1] < -0.5:
             said.append("stress falls where the cell expands: the sign is opposite to ASE's; give it as a virial or change it")
     return said
+
+
+def _unseen_states(structures: Sequence[Atoms]) -> Iterator[str]:
+    """Charges and spins that tell structures of the same atoms apart, and that no potential of elements and positions sees."""
+    for name in ("charge", "total_charge", "spin", "multiplicity"):
+        states: dict[str, set[float]] = {}
+        for atoms in structures:
+            stated = atoms.info.get(name, 0.0 if "charge" in name else None)
+            if isinstance(stated, int | float | np.number):
+                states.setdefault(atoms.get_chemical_formula(), set()).add(float(stated))
+        for formula, values in states.items():
+            if len(values) > 1:
+                of = ", ".join(f"{value:g}" for value in sorted(values))
+                yield f"info['{name}'] of {formula} is {of}: a potential sees elements and positions only, and averages over them"
 
 
 def rows(card: Mapping[str, Any]) -> dict[str, str]:

@@ -93,6 +93,22 @@ def check_elements(parts: dict[str, list[Atoms]]) -> None:
             )
 
 
+def check_energies(parts: dict[str, list[Atoms]]) -> None:
+    """Every part can be judged by an energy, also where structures may lack it.
+
+    Raises:
+        DataError: no structure of a part has one.
+    """
+    for name, part in parts.items():
+        if part and not any(np.isfinite(labels(atoms).get("energy", np.nan)) for atoms in part):
+            raise DataError(
+                f"split into train, valid and test: {name}",
+                expected="at least one structure with an energy",
+                found=f"none among {len(part)}",
+                do=f"Enlarge {name} (data.split), change seed, or give it a file of its own (data.path_valid, data.path_test).",
+            )
+
+
 def _check_cell(atoms: Atoms, where: str) -> None:
     volume = float(np.linalg.det(np.asarray(atoms.cell.complete())))
     vectors = np.asarray(atoms.cell)[atoms.pbc]

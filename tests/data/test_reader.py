@@ -14,7 +14,7 @@ from ase.db import connect
 from ase.io import write
 
 from nnpx.data import frames
-from nnpx.data.checks import check_elements, check_geometry, check_labels
+from nnpx.data.checks import check_elements, check_energies, check_geometry, check_labels
 from nnpx.data.reader import read, read_all, read_isolated
 from nnpx.errors import DataError, GeometryError
 
@@ -231,3 +231,14 @@ def test_validation_without_an_element() -> None:
         check_elements({"train": [water, ethanol], "valid": [water], "test": []})
     with pytest.raises(DataError, match=r"train: expected the elements of valid .* found no structure with C"):
         check_elements({"train": [water], "valid": [ethanol], "test": []})
+
+
+def test_a_part_that_no_energy_judges() -> None:
+    with_one, without = labelled(0), labelled(1)
+    del without.calc.results["energy"]
+    check_energies({"train": [with_one, without], "valid": [without, with_one], "test": []})
+    with pytest.raises(DataError, match=r"valid: expected at least one structure with an energy, found none among 2"):
+        check_energies({"train": [with_one], "valid": [without, without], "test": [with_one]})
+    without.calc.results["energy"] = np.nan
+    with pytest.raises(DataError, match="test: expected at least one"):
+        check_energies({"train": [with_one], "valid": [with_one], "test": [without]})

@@ -142,3 +142,14 @@ def test_stress_with_the_wrong_sign_is_remarked() -> None:
     for atoms in crystals:
         atoms.calc.results["stress"] = -atoms.calc.results["stress"]
     assert not any("opposite to ASE" in line for line in remarks(crystals, Duplicates([], [])))
+
+
+def test_charges_that_no_potential_sees_are_remarked() -> None:
+    """One charge for each kind of molecule is no trouble; two for the same atoms are."""
+    radical, water = (Atoms(formula, positions=np.eye(3)[: len(Atoms(formula))]) for formula in ("OH", "OH2"))
+    for atoms in (radical, water):
+        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((len(atoms), 3)))
+    anion = radical.copy()
+    anion.calc, anion.info["charge"] = SinglePointCalculator(anion, energy=1.0, forces=np.zeros((2, 3))), -1
+    assert not any("charge" in line for line in remarks([anion, water], Duplicates([], [])))
+    assert any(line.startswith("info['charge'] of HO is -1, 0:") for line in remarks([anion, water, radical], Duplicates([], [])))
