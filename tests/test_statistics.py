@@ -63,3 +63,13 @@ def test_rounding_errors_are_not_blown_up(unit):
     for features in (equal, rounded):
         widths = scales_of(described(features), 0.3).feature_std
         torch.testing.assert_close(widths, torch.full((len(NUMBERS), 3), 0.3 * unit, dtype=torch.float64), rtol=1e-6, atol=0.0)
+
+
+def test_what_a_shift_explains_does_not_widen_the_energies(features):
+    """Without forces the scale is the spread of the energies around the mean energy of an atom."""
+    graph = described(features)
+    spread = torch.tensor([0.3, -0.3], dtype=torch.float64).repeat(10)
+    bare = graph.with_(energy=5.0 * 9 + spread, forces=torch.full_like(graph.forces, torch.nan))
+    scales = measure_scales(bare, numbers=NUMBERS, isolated_atoms=dict.fromkeys(NUMBERS, 0.0), feature_floor=0.1)
+    assert scales.energy_shift == pytest.approx(5.0)
+    assert scales.energy_scale == pytest.approx(0.1)

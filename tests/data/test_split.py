@@ -67,6 +67,12 @@ def test_groups_stay_whole() -> None:
     assert not groups[1] & groups[2]
 
 
+def test_groups_that_are_all_too_large_still_give_one_to_each_part() -> None:
+    """15 of 150 are wanted and 50 are too many, but none would be too few."""
+    parts = ByGroup(n_train=None, n_valid=0.1, n_test=0.1, valid_groups=[], test_groups=[])(structures(3, 50), NONE, 0)
+    assert (len(parts.train), len(parts.valid), len(parts.test)) == (50, 50, 50)
+
+
 def test_named_groups_are_tested() -> None:
     made = structures()
     parts = by_group(test_groups=["md_4"])(made, NONE, 1)
