@@ -6,6 +6,7 @@ list[ase.Atoms] ─ neighbors ─▶ AtomicGraph ─ edges() ─▶ r_ij ─ des
 forces = −∂V/∂positions        stress = (1/volume) ∂V/∂strain
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
-from nnpx.descriptor import Descriptor, Pull
+from nnpx.descriptor import Descriptor, Expanded, Gradients
 from nnpx.descriptor.stored import linearised_features, stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network
@@ -117,12 +118,15 @@ class Potential(nn.Module):
         return energy
 
     def linearised(
-        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]
-    ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Pull]:
-        """Chemistry and geometry, and how energies that depend on the geometry pull at the edges."""
+        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"], expanded: Expanded | None
+    ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
+        """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in what was expanded, else in the edges."""
         chemistry = self.embedding(species).detach()
+        if expanded is not None:
+            return chemistry, *self.descriptor.linearised_in(expanded, chemistry)
         stored = graph.has_stored_features()
-        return chemistry, *(linearised_features(graph, edges) if stored else self.descriptor.linearised(edges, chemistry))
+        geometry, pull = linearised_features(graph, edges) if stored else self.descriptor.linearised(edges, chemistry)
+        return chemistry, geometry, lambda slopes: (pull(slopes),)
 
     def forward(self, graph: AtomicGraph) -> Prediction:
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor, Pull
+from nnpx.descriptor import Descriptor, Expanded
 from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
-from nnpx.descriptor.neighbor_sums import NeighborSums, linearised_by_sums
+from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -73,12 +73,19 @@ class Moments(Descriptor):
         features: Tensor = self.invariants(self.density(shells, chemistry, chemistry.index_select(0, shells.pairs.neighbor)))
         return features
 
-    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
-        """The same in loops over the pairs, on a processor."""
-        density = self.sums.expanded(edges, chemistry.index_select(0, edges.neighbor))
-        if density is None:
-            return super().linearised(edges, chemistry)
-        return linearised_by_sums([density], lambda expanded: self.invariants(self.density.learned(expanded, chemistry)))
+    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
+        """B, in loops over the pairs, on a processor."""
+        return self.sums.expanded(edges, chemistry.index_select(0, edges.neighbor))
+
+    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
+        """The features from B."""
+        (density,) = densities
+        features: Tensor = self.invariants(self.density.learned(density, chemistry))
+        return features
+
+    def expands_like(self, other: Descriptor) -> bool:
+        """Whether radial functions, cutoff and harmonics are the same; coefficients may be others."""
+        return isinstance(other, Moments) and self.sums.equals(other.sums)
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij by forward differentiation."""

@@ -5,8 +5,6 @@ here take some atoms at a time, which stay in the nearest cache, and radial func
 what is trained: their derivative is written out, and has none itself.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Final, final
 
@@ -16,22 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.derivatives import gradients_of
-from nnpx.descriptor import Pull
+from nnpx.descriptor import Expanded
 from nnpx.descriptor.compiled import may_use_loops, operation
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import expand, pull_back
-from nnpx.descriptor.tabulated import in_float64, reach, tabulate
+from nnpx.descriptor.tabulated import Functions, in_float64, reach, tabulate
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 
-
-@dataclass(frozen=True)
-class Expanded:
-    """The expanded density of every atom, and how energies that depend on it pull at the edges."""
-
-    sums: Float[Tensor, "component atom term"]  #: B; terms are pairs of k and c
-    pull: Pull  #: from ∂V/∂B of several energies to ∂V/∂r_ij
+#: distances at which functions are compared
+_SOME: Final = 64
 
 
 @final
@@ -57,37 +49,42 @@ class NeighborSums:
         made_of = (self._cutoff.radius, [(one.data_ptr(), one._version) for module in modules for one in module.buffers()])
         if dtype not in self._kept or self._kept[dtype][0] != made_of:
             is_fixed = not any(True for module in modules for _ in module.parameters())
-            table = self._tabulated(dtype) if is_fixed else None
+            table = tabulate(self._functions(), self._cutoff.radius, dtype) if is_fixed else None
             basis = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
             self._kept[dtype] = (made_of, basis)
         return self._kept[dtype][1]
 
-    def _tabulated(self, dtype: torch.dtype) -> Tensor | None:
-        radial, cutoff = in_float64(self._radial), in_float64(self._cutoff)
-        return tabulate(lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None], self._cutoff.radius, dtype)
-
     def expanded(self, edges: Edges, weight: Float[Tensor, "edge channel"]) -> Expanded | None:
-        """B of the pairs; None where loops are not to be used, on a GPU, or without `basis`."""
+        """B of the pairs, whose terms are pairs of k and c; None where loops are not to be used, on a GPU, or without `basis`."""
         basis = self.basis(edges.vector.dtype) if may_use_loops() and edges.vector.device.type == "cpu" else None
         if basis is None:
             return None
         start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
         pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), start]
         sums = SUMS(pairs, basis, self._radial.n_functions)
-        return Expanded(sums, lambda gradients: PULLS(gradients, pairs, basis))
+        return Expanded((sums,), lambda gradients: PULLS(gradients[0], pairs, basis))
+
+    def equals(self, other: "NeighborSums") -> bool:
+        """Whether these are the same functions, as far as some distances tell."""
+        are_alike = self._cutoff.radius == other._cutoff.radius and self._harmonics.l_max == other._harmonics.l_max
+        return are_alike and torch.equal(self._at_some_distances(), other._at_some_distances())
+
+    def _at_some_distances(self) -> Float[Tensor, "edge function"]:
+        return self._functions()(self._cutoff.radius * torch.linspace(0.1, 0.9, _SOME, dtype=torch.float64)).detach()
+
+    def _functions(self) -> Functions:
+        """φ_k f_c in float64."""
+        radial, cutoff = in_float64(self._radial), in_float64(self._cutoff)
+        return lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None]
 
 
-def linearised_by_sums(densities: Sequence[Expanded], features: Callable[..., Tensor]) -> tuple[Float[Tensor, "atom feature"], Pull]:
-    """Features of one or several densities, and how energies that depend on them pull at the edges."""
-    variables = tuple(density.sums.detach().requires_grad_() for density in densities)
-    with torch.enable_grad():
-        values = features(*variables)
-
-    def pull(slopes: Float[Tensor, "energy atom feature"]) -> Float[Tensor, "energy edge 3"]:
-        gradients = gradients_of(values, variables, slopes)
-        return reduce(torch.add, (density.pull(gradient) for density, gradient in zip(densities, gradients, strict=True)))
-
-    return values.detach(), pull
+def side_by_side(*densities: Expanded | None) -> Expanded | None:
+    """Several as one; None if one is missing."""
+    known = [one for one in densities if one is not None]
+    if len(known) < len(densities):
+        return None
+    sums = tuple(own for one in known for own in one.sums)
+    return Expanded(sums, lambda gradients: reduce(torch.add, (one.pull((own,)) for one, own in zip(known, gradients, strict=True))))
 
 
 def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:

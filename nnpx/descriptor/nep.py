@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor, Pull
+from nnpx.descriptor import Descriptor, Expanded
 from nnpx.descriptor.density import by_center, slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta, block, gaunt
-from nnpx.descriptor.neighbor_sums import NeighborSums, linearised_by_sums
+from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.descriptor.symmetry_functions import angular_cutoff
 from nnpx.graph import Edges
@@ -83,15 +83,11 @@ class NEP(Descriptor):
         far, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
         shells = self.radial(far.distance) * self.cutoff(far.distance)[:, None]
         distances = sum_of_outer_products(shells, chemistry[far.neighbor], edges.n_atoms).flatten(1)
-        return self.features(distances[None], self.density(near, chemistry).transpose(0, 1), chemistry)
+        return self.of_expanded(distances[None], self.density(near, chemistry).transpose(0, 1), chemistry=chemistry)
 
-    def features(
-        self,
-        far: Float[Tensor, "1 atom term"],
-        near: Float[Tensor, "component atom term"],
-        chemistry: Float[Tensor, "atom channel"],
-    ) -> Float[Tensor, "atom feature"]:
-        """The same from the expanded densities up to the cutoff and up to the angular radius, whose terms are pairs of k and c."""
+    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
+        """The same from the expanded densities, whose terms are pairs of k and c."""
+        far, near = densities
         coefficients = by_center(chemistry, self.coefficients)
         distances = torch.bmm(far.transpose(0, 1), coefficients[:, :, : self.n_radial])[:, 0]
         moments = torch.bmm(near.transpose(0, 1), coefficients[:, :, self.n_radial :])
@@ -102,13 +98,14 @@ class NEP(Descriptor):
         cubes = (quadrupole * torch.matmul(self.coupling, both)).sum(1)
         return torch.cat([distances, squares[:, 1:].flatten(1), cubes], dim=1)
 
-    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
-        """The same in loops over the pairs, on a processor."""
+    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
+        """The expanded densities up to the cutoff and up to the angular radius, in loops over the pairs, on a processor."""
         of_neighbor = chemistry.index_select(0, edges.neighbor)
-        far, near = self.far_sums.expanded(edges, of_neighbor), self.near_sums.expanded(edges, of_neighbor)
-        if far is None or near is None:
-            return super().linearised(edges, chemistry)
-        return linearised_by_sums([far, near], lambda far, near: self.features(far, near, chemistry))
+        return side_by_side(self.far_sums.expanded(edges, of_neighbor), self.near_sums.expanded(edges, of_neighbor))
+
+    def expands_like(self, other: Descriptor) -> bool:
+        """Whether radial functions, cutoffs and harmonics are the same; coefficients may be others."""
+        return isinstance(other, NEP) and self.far_sums.equals(other.far_sums) and self.near_sums.equals(other.near_sums)
 
     def density(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom component term"]:
         """Σ_j Y_lm(r̂_ij) φ_k(r_ij r_c / r_a) f_c(r_ij) e_j of the edges within the angular radius r_a."""

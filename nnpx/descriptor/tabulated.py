@@ -57,8 +57,8 @@ def reach(table: Float[Tensor, "piece 6 function"], radius: float) -> Float[Tens
 
 
 def in_float64(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy whose numbers are in float64."""
-    return copy.deepcopy(module).double()
+    """A copy whose numbers are in float64, on the processor."""
+    return copy.deepcopy(module).double().cpu()
 
 
 def _with(pieces: int, functions: Functions, radius: float) -> tuple[Float[Tensor, "piece 6 function"], float]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
+from nnpx.descriptor import Expanded
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential
@@ -45,7 +46,7 @@ class Ensemble(nn.Module):
 
     Lakshminarayanan et al. 2017, arXiv:1612.01474. Where a potential has several heads, each of them is a member. The variance of the
     labels' noise is the mean of what the potentials say of it, and no part of σ. Where the descriptor has no trained parameters all
-    potentials share its evaluation.
+    potentials share its evaluation; where it begins with an expansion into which nothing trained enters, they share that.
 
     Args:
         members: at least one potential; all know the same elements.
@@ -68,6 +69,7 @@ class Ensemble(nn.Module):
         self.cutoff_radius = members[0].cutoff_radius
         self.n_members = sum(member.n_heads for member in members)
         self.shares_descriptor = all(is_fixed(member.embedding, member.descriptor) for member in members)
+        self.shares_expansion = all(_expands_alike(member, members[0]) for member in members[1:])
         self.shares_scales = all(_same_scales(member, members[0]) for member in members)
 
     @property
@@ -104,12 +106,13 @@ class Ensemble(nn.Module):
             ∂V_m/∂r_ij = Σ_f (∂V_m/∂G_if) (∂G_if/∂r_ij) + ∂V_given/∂r_ij
 
         The gradients are those of every member, or without `spread` their mean. The second factor costs most and is the same for all
-        members that share the descriptor.
+        members that share the descriptor, and half of it for those that share its expansion.
         """
         given, pull_of_given = self._given(block)
-        atomic, pulls, noises = [], [], []
+        expanded = self._expanded(graph, block)
+        atomic, found, noises = [], [], []
         for members in [self.members] if self.shares_descriptor else [[member] for member in self.members]:
-            chemistry, geometry, pull = members[0].linearised(graph, block.edges, block.species)
+            chemistry, geometry, gradients_by = members[0].linearised(graph, block.edges, block.species, expanded)
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])
             widths = _together([member.feature_std.index_select(0, block.species) for member in scaled])
@@ -122,10 +125,18 @@ class Ensemble(nn.Module):
                 slopes = gradients(heads.sum(0), copies, create_graph=False) / widths  # (head, member, atom, feature)
             slopes = slopes.transpose(0, 1).flatten(0, 1) if spread or len(members) == 1 else slopes.mean(1)
             atomic.append(energies.detach().flatten(0, 1) + given)
-            pulls.append(pull(slopes))
+            found.append(gradients_by(slopes))
             noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))
-        of_learned = torch.cat(pulls) if spread or len(pulls) == 1 else torch.stack(pulls).mean(0)
-        return torch.cat(atomic), of_learned + pull_of_given, torch.cat(noises)
+        joint = tuple(torch.cat(by) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
+        pulls = joint[0] if expanded is None else expanded.pull(joint)
+        return torch.cat(atomic), pulls + pull_of_given, torch.cat(noises)
+
+    def _expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
+        """What all members share of their descriptors."""
+        if graph.has_stored_features() or not self.shares_expansion:
+            return None
+        first = self.members[0]
+        return first.descriptor.expanded(block.edges, first.embedding(block.species).detach())
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
         """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
@@ -139,6 +150,12 @@ class Ensemble(nn.Module):
 def _together(tensors: list[Tensor]) -> Tensor:
     """Stacked; one alone is not copied."""
     return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
+
+
+def _expands_alike(one: Potential, other: Potential) -> bool:
+    """Whether what one expands is what the other would."""
+    every = torch.arange(len(one.numbers), device=one.feature_mean.device)
+    return torch.equal(one.embedding(every), other.embedding(every)) and one.descriptor.expands_like(other.descriptor)
 
 
 def _same_scales(one: Potential, other: Potential) -> bool:

@@ -1,0 +1,72 @@
+"""Members that have learned different things from the same expanded densities expand them once."""
+
+from typing import Any
+
+import pytest
+import torch
+from small import CONFIG, NUMBERS, carbons, ethanols, graph_of
+
+from nnpx.assembly import build_parts
+from nnpx.config import compose
+from nnpx.descriptor import neighbor_sums
+from nnpx.descriptor.compiled import without_loops
+from nnpx.ensemble import Ensemble
+from nnpx.graph import AtomicGraph
+from nnpx.potential import Potential
+from nnpx.schema import plain
+from nnpx.statistics import measure_scales
+
+
+def member(graph: AtomicGraph, option: str, seed: int, *changed: str) -> Potential:
+    """A potential of random weights with the descriptor of an experiment."""
+    whole = plain(compose([f"experiment={option}", *changed]))
+    config: dict[str, Any] = {**CONFIG, **{name: whole[name] for name in ("cutoff", "radial", "descriptor", "species_embedding")}}
+    parts = build_parts(config, numbers=NUMBERS, seed=seed)
+    described = graph.with_(features=parts.descriptor(graph.edges(), parts.embedding(graph.species)).detach())
+    return parts.potential(measure_scales(described, numbers=NUMBERS, isolated_atoms={}, feature_floor=1e-3)).double().eval()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passes over the pairs, as they happen."""
+    passes: list[str] = []
+
+    def counting(name: str, operation: Any) -> Any:
+        return lambda *words: (passes.append(name), operation(*words))[1]
+
+    for name in ("SUMS", "PULLS"):
+        monkeypatch.setattr(neighbor_sums, name, counting(name, getattr(neighbor_sums, name)))
+    return passes
+
+
+@pytest.mark.parametrize("option", ["moments", "nep"])
+@pytest.mark.parametrize("spread", [True, False])
+@pytest.mark.parametrize("structures", [ethanols(2), carbons(2)], ids=["ethanol", "carbon"])
+def test_what_is_shared_changes_nothing(option: str, spread: bool, structures: list[Any], counted: list[str]) -> None:
+    graph = graph_of(structures)
+    members = [member(graph, option, seed) for seed in range(3)]
+    ensemble = Ensemble(members)
+    assert ensemble.shares_expansion
+    found = ensemble(graph, spread=spread)
+    n_densities = 1 if option == "moments" else 2
+    assert [counted.count(name) for name in ("SUMS", "PULLS")] == [n_densities, n_densities]
+    with without_loops():
+        expected = ensemble(graph, spread=spread)
+    for name in ("energy", "forces", "stress", "energy_std", "forces_std"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-10, equal_nan=True)
+    alone = torch.stack([Ensemble([one])(graph).forces for one in members])
+    torch.testing.assert_close(found.forces, alone.mean(0), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["radial.n_functions=5", "cutoff.radius=4.5", "descriptor.l_max=2", "species_embedding=learned", "cutoff=cosine", "experiment=nep"],
+)
+def test_members_that_expand_differently_share_nothing(changed: str) -> None:
+    graph = graph_of(ethanols(2))
+    option, words = ("nep", []) if changed.startswith("experiment") else ("moments", [changed])
+    members = [member(graph, "moments", 0, *(words if "embedding" in changed else [])), member(graph, option, 1, *words)]
+    ensemble = Ensemble(members)
+    assert not ensemble.shares_expansion
+    alone = torch.stack([Ensemble([one])(graph).forces for one in members])
+    torch.testing.assert_close(ensemble(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
