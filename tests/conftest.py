@@ -3,7 +3,8 @@
 import importlib
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -66,3 +67,17 @@ def workspace(tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPa
         monkeypatch.delenv(name, raising=False)
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return tmp_path
+
+
+@pytest.fixture
+def nnpx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in an empty folder; returns exit code, output and errors."""
+    from nnpx import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nnpx", *words])
+        return cli.main(), *capfd.readouterr()
+
+    return run

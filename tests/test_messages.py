@@ -1,26 +1,12 @@
 """What a first mistake is answered with."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from nnpx import cli
 from nnpx.trainer.progress import progress_bars, watcher
 from nnpx.trainer.state import Epoch
-
-
-@pytest.fixture
-def nnpx(tmp_path, monkeypatch, capsys):
-    """Runs the command in an empty folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["nnpx", *words])
-        return cli.main(), *capsys.readouterr()
-
-    return run
 
 
 def test_a_key_of_another_option_names_the_options_that_have_it(nnpx):

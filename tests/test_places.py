@@ -1,25 +1,11 @@
 """A key that the chosen options do not take is told where it belongs."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from nnpx import cli, resolvers
+from nnpx import resolvers
 from nnpx.places import options_with
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capfd):
-    """Runs the command in an empty folder; returns exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["nnpx", *words])
-        return cli.main(), *capfd.readouterr()
-
-    return run
-
 
 ADVICE = {
     "data.path=mine.extxyz": "path belongs to data=extxyz and data=unlabelled: choose one of them.",
@@ -37,28 +23,28 @@ ADVICE = {
 
 
 @pytest.mark.parametrize("words", ADVICE)
-def test_a_key_is_told_where_it_belongs(run, words):
-    code, _, err = run("config", "validate", *words.split())
+def test_a_key_is_told_where_it_belongs(nnpx, words):
+    code, _, err = nnpx("config", "validate", *words.split())
     assert (code, err.count("\n")) == (2, 1)
     assert err.endswith(f" {ADVICE[words]}\n")
 
 
-def test_a_key_that_one_other_option_has_is_explained_at_once(run):
-    code, out, _ = run("config", "explain", "data.level_of_theory")
+def test_a_key_that_one_other_option_has_is_explained_at_once(nnpx):
+    code, out, _ = nnpx("config", "explain", "data.level_of_theory")
     assert code == 0
     assert out.startswith("data.level_of_theory: of the labels, in words; null when nobody knows.\n")
     assert "data/extxyz.yaml:" in out
 
 
-def test_a_key_that_several_options_have_or_the_chosen_one_lacks_is_not_guessed(run):
-    code, _, err = run("config", "explain", "data.path")
+def test_a_key_that_several_options_have_or_the_chosen_one_lacks_is_not_guessed(nnpx):
+    code, _, err = nnpx("config", "explain", "data.path")
     assert code == 2
     assert err.endswith("found one of data=extxyz, unlabelled. Say `nnpx config explain data.path data=extxyz`.\n")
-    assert run("config", "explain", "data.level_of_theory", "data=water_xtb")[0] == 2
+    assert nnpx("config", "explain", "data.level_of_theory", "data=water_xtb")[0] == 2
 
 
-def test_an_option_shows_its_own_keys_before_the_others(run):
-    lines = run("config", "explain", "descriptor=acsf_narrow")[1].splitlines()
+def test_an_option_shows_its_own_keys_before_the_others(nnpx):
+    lines = nnpx("config", "explain", "descriptor=acsf_narrow")[1].splitlines()
     rows = [next(number for number, line in enumerate(lines) if word in line) for word in ("descriptor.kind", "  options", "  see")]
     assert rows == sorted(rows)
     assert rows[0] < 6

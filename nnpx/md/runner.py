@@ -15,7 +15,7 @@ from nnpx.errors import GeometryError, SimulationError
 from nnpx.md import Dynamics
 from nnpx.md.momenta import potential_energy, pressure
 from nnpx.md.record import Record
-from nnpx.md.trajectory import Trajectory, first_structure, from_samples
+from nnpx.md.trajectory import Trajectory, from_samples, structure_at_start
 from nnpx.md.walker import Walker, start_walker
 from nnpx.md.watchdog import Guard
 
@@ -77,7 +77,7 @@ class _Recorder:
         if self.walker.step < total:
             self._advance(lambda: dynamics.integrator(self.atoms, random), first=warm_up, last=total, sampled=True, goes_on=is_sampled)
         samples = record.samples()
-        start = first_structure(samples, self.atoms)
+        start = structure_at_start(samples, self.atoms)
         return from_samples(
             samples,
             start=start,

@@ -69,7 +69,7 @@ def sample_type(n_atoms: int) -> np.dtype:
     return np.dtype([(name, "<f8", shapes.get(name, ())) for name in _SERIES])
 
 
-def first_structure(samples: np.ndarray, like: Atoms) -> Atoms:
+def structure_at_start(samples: np.ndarray, like: Atoms) -> Atoms:
     """The structure at sample 0; elements, masses and periodicity are those of another."""
     return Atoms(like.numbers, samples["positions"][0], masses=like.get_masses(), cell=samples["cell"][0], pbc=like.pbc)
 

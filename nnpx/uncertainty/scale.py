@@ -41,6 +41,6 @@ class Scale(Uncertainty):
 
         found = minimize_scalar(mean_score, bounds=(-self.reach, self.reach), method="bounded", options={"xatol": 1e-6})
         if found.x > self.reach - BOUND:
-            found_c = f"the members agree where they are wrong: errors ask for more than {np.exp(self.reach):g} times their spread"
-            warnings.warn(f"{found_c}, and σ is too small (uncertainty.largest)", stacklevel=2)
+            asked = f"errors ask for more than {np.exp(self.reach):g} times their spread"
+            warnings.warn(f"the members agree where they are wrong: {asked}, and σ is too small (uncertainty.largest)", stacklevel=2)
         return None if found.x < BOUND - self.reach else Curve.factor(np.exp(found.x))
