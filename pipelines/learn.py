@@ -1,6 +1,5 @@
 """Learns from its own mistakes: walkers find what the ensemble does not know, the reference labels it, until it is enough."""
 
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from nnpx.learning.remembering import Memory
 from nnpx.learning.rounds import FOLDER, Loop
 from nnpx.learning.view import View, table_of
 from nnpx.locks import alone
-from nnpx.upstream import alone_with_data
+from nnpx.upstream import alone_with_data, is_current
 from nnpx.verbs import run_verb
 
 
@@ -27,10 +26,12 @@ def _learn(config: DictConfig, workspace: Path, console: Console) -> None:
     view = View(console)
     loop = Loop(config, workspace, view)
     data_alone = partial(alone_with_data, workspace, lambda: console.print("learn: waits for the command that works on data/ to end"))
-    if not loop.has_data:
+    while not loop.has_data:
         run_verb("prepare", config, workspace, alone=False)
-    with nullcontext() if loop.has_data else data_alone():
-        loop.claim()
+        with data_alone():
+            if is_current("prepare", config, workspace):  # else another command has been at them meanwhile
+                loop.claim()
+    loop.claim()
     tracker = instantiate(config.tracking, workspace=workspace)
     memory = Memory(tracker, loop)
     with memory.run as run:

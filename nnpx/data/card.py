@@ -20,6 +20,7 @@ from nnpx.neighbor_search import pairs_within
 UNITS: Final = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å³ (ASE's sign: negative under compression)", "length": "Å"}
 _SEARCHED: Final = (1.0, 2.0, 4.0, 8.0)  # Å, until a pair is found
 _LISTED: Final = 50  # groups of duplicates that the card names
+_SHOWN: Final = 5  # charges of one composition that a remark names
 
 
 def describe(
@@ -114,12 +115,14 @@ def _unseen_states(structures: Sequence[Atoms]) -> Iterator[str]:
         states: dict[str, set[float]] = {}
         for atoms in structures:
             stated = atoms.info.get(name, 0.0 if "charge" in name else None)
-            if isinstance(stated, int | float | np.number):
-                states.setdefault(atoms.get_chemical_formula(), set()).add(float(stated))
-        for formula, values in states.items():
-            if len(values) > 1:
-                of = ", ".join(f"{value:g}" for value in sorted(values))
-                yield f"info['{name}'] of {formula} is {of}: a potential sees elements and positions only, and averages over them"
+            if isinstance(stated, int | float | np.number) and np.isfinite(stated):
+                states.setdefault(atoms.get_chemical_formula(), set()).add(round(float(stated), 2) + 0.0)
+        several = [(formula, sorted(values)) for formula, values in states.items() if len(values) > 1]
+        if several:
+            formula, values = several[0]
+            of = ", ".join(f"{value:g}" for value in values[:_SHOWN]) + ", …" * (len(values) > _SHOWN)
+            others = f", and other values of {len(several) - 1} more compositions" if len(several) > 1 else ""
+            yield f"info['{name}'] of {formula} is {of}{others}: a potential sees elements and positions only, and averages over them"
 
 
 def rows(card: Mapping[str, Any]) -> dict[str, str]:

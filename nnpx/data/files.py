@@ -98,16 +98,19 @@ def _check_frames(path: Path) -> None:
                 found = f"the end of the file after {short}" if len(widths) < n_atoms else f"line {line_number + 2 + short} cut off"
                 raise _broken(path, frame, line_number, f"{n_atoms} atoms", found)
             if _ends_early(block[1:]):
-                do = "Repair or remove this frame; if the number is complete, end its line as the others end."
-                raise _broken(path, frame, line_number + n_atoms + 1, "a complete number", "the end of the file within the last one", do=do)
+                expected, found = "a line as long as the others", "the end of the file within it"
+                do = "Write the file again; if this line is complete, end it as the others end."
+                raise _broken(path, frame, line_number + n_atoms + 1, expected, found, do=do)
             line_number += n_atoms + 1
             frame += 1
 
 
 def _ends_early(lines: list[str]) -> bool:
-    """Whether the last number, which no end of line follows, has fewer decimals than that of any other line."""
-    n_decimals = [len("".join(line.split()[-1:]).partition(".")[2]) for line in lines]
-    return len(lines) > 1 and not lines[-1].endswith("\n") and n_decimals[-1] < min(n_decimals[:-1])
+    """Whether the last line, which nothing ends, is shorter than all others, which are as long as each other: written in columns."""
+    if len(lines) < 3 or lines[-1].endswith(("\n", " ")):
+        return False
+    lengths = {len(line.rstrip("\n")) for line in lines[:-1]}
+    return len(lengths) == 1 and len(lines[-1]) < min(lengths)
 
 
 def _unknown(path: Path) -> DataError:

@@ -18,12 +18,12 @@ from nnpx.descriptor import Expanded
 from nnpx.descriptor.compiled import may_use_loops, operation
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import expand, pull_back
-from nnpx.descriptor.tabulated import Functions, in_float64, reach, tabulate
+from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 
 #: distances at which functions are compared
-_SOME: Final = 64
+_SOME: Final = 500
 
 
 @final
@@ -70,7 +70,7 @@ class NeighborSums:
         return are_alike and torch.equal(self._at_some_distances(), other._at_some_distances())
 
     def _at_some_distances(self) -> Float[Tensor, "edge function"]:
-        return self._functions()(self._cutoff.radius * torch.linspace(0.1, 0.9, _SOME, dtype=torch.float64)).detach()
+        return self._functions()(self._cutoff.radius * torch.linspace(BEGIN, END, _SOME, dtype=torch.float64)).detach()
 
     def _functions(self) -> Functions:
         """φ_k f_c in float64."""

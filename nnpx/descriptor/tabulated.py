@@ -14,8 +14,8 @@ TOLERANCE: Final = {torch.float32: 1e-8, torch.float64: 1e-12}
 MOST_PIECES: Final = 4096
 _FEWEST_PIECES: Final = 32
 #: where tables begin and end, as a part of the radius: not at 0, where a derivative may be 0 / 0, and within the cutoff's last kink
-_BEGIN: Final = 0.01
-_END: Final = 1.0 - 1e-9
+BEGIN: Final = 0.01
+END: Final = 1.0 - 1e-9
 #: functions are filled up to a multiple of so many, with zeros: as loops take them together
 AT_A_TIME: Final = 4
 
@@ -53,7 +53,7 @@ def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[T
 
 def reach(table: Float[Tensor, "piece 6 function"], radius: float) -> Float[Tensor, " 3"]:
     """1/h (1/Å), r_0 and the radius (Å); closer than r_0 the first piece goes on."""
-    return table.new_tensor([len(table) / ((_END - _BEGIN) * radius), _BEGIN * radius, radius])
+    return table.new_tensor([len(table) / ((END - BEGIN) * radius), BEGIN * radius, radius])
 
 
 def in_float64(module: torch.nn.Module) -> torch.nn.Module:
@@ -63,8 +63,8 @@ def in_float64(module: torch.nn.Module) -> torch.nn.Module:
 
 def _with(pieces: int, functions: Functions, radius: float) -> tuple[Float[Tensor, "piece 6 function"], float]:
     """So many pieces, and their largest error between the ends."""
-    width = (_END - _BEGIN) * radius / pieces
-    ends = _BEGIN * radius + width * torch.arange(pieces + 1, dtype=torch.float64)
+    width = (END - BEGIN) * radius / pieces
+    ends = BEGIN * radius + width * torch.arange(pieces + 1, dtype=torch.float64)
     table = _pieces(*_derivatives(functions, ends), width)
     inner = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
     found = (table[:, None] * (inner[:, None] ** torch.arange(6))[None, :, :, None]).sum(2)

@@ -49,7 +49,7 @@ class Ensemble(nn.Module):
     potentials share its evaluation; where it begins with an expansion into which nothing trained enters, they share that.
 
     Args:
-        members: at least one potential; all know the same elements.
+        members: at least one potential; all know the same elements. What they share is found out here, so they must not change afterwards.
         calibration: makes the spread a standard deviation of the errors; without it stays σ_V and σ_F.
         ranges: of the features of the first member in training; None where they are not known.
         mahalanobis: of what the last layer of the first member reads in training; None where they are not known.

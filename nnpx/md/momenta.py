@@ -78,7 +78,7 @@ def temperature_K(kinetic_energy: float, degrees_of_freedom: int) -> float:
 def potential_energy(atoms: Atoms) -> float:
     """V (eV), whose slope the forces are: where an engine smears occupations, its free energy, and only that is conserved."""
     energy = float(atoms.get_potential_energy())
-    return float(atoms.calc.results.get("free_energy", energy))
+    return float(getattr(atoms.calc, "results", {}).get("free_energy", energy))
 
 
 def pressure(atoms: Atoms) -> float:

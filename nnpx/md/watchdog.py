@@ -129,7 +129,7 @@ class Guard:
             self._stop(step, "max_bond_change", f"no bond stretched by more than {limit:g} Å", found)
 
     def _stop(self, step: int, bound: str, expected: str, found: str) -> None:
-        key = f"{bound} of its watchdog, md.watchdog.{bound}, or md.nve.watchdog.{bound} of several runs"
+        key = f"md.watchdog.{bound} (of several runs, md.RUN.watchdog.{bound})"
         raise self._error(step, expected, found, f" If the bound is too strict for this system, change {key}.")
 
     def _error(self, step: int, expected: str, found: str, advice: str = "") -> SimulationError:

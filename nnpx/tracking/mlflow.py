@@ -15,7 +15,7 @@ from nnpx.provenance import git_state, version
 from nnpx.tracking import PARENT_VARIABLE, Run, Status, Tracker
 from nnpx.tracking.delivery import PATIENCE_S, Delivery, alone, identify, is_offline, offline_id, replay, say_silence
 from nnpx.tracking.journal import FOLDER, Journal
-from nnpx.tracking.pulse import Pulse, dead
+from nnpx.tracking.pulse import Pulse, dead, forget, is_alive
 from nnpx.tracking.records import Record, param_batches
 from nnpx.tracking.store import Refused, Store, Unreachable, store_uri
 from nnpx.wiring import Wired
@@ -70,21 +70,27 @@ class MLflow(Tracker):
             if above := parent or os.environ.get(PARENT_VARIABLE):
                 every["mlflow.parentRunId"] = above
                 every["mlflow.parentRunId"] = self.real_id(above)
-            return self._run(self.store.create_run(name, every, key=key, time_ms=now))
+            run_id = self.store.create_run(name, every, key=key, time_ms=now)
+            return self._run(run_id, Pulse(self.journals, run_id))
         except (Unreachable, Refused, OSError) as problem:
             how: Record = {"name": name, "tags": every, "experiment": self.store.experiment, "time": now, "workspace": str(self.workspace)}
-            return self._run(key, silence=problem, first=[{"do": "start", **how}])
+            return self._run(key, Pulse(self.journals, key), silence=problem, first=[{"do": "start", **how}])
 
     def resume(self, run_id: str) -> Run:
         """The run with this id; one that the store no longer has is started anew. A finished run stays finished."""
+        pulse = Pulse(self.journals, run_id)  # before it runs again, so that nobody takes it for one that was killed
         try:
             real_id = self.real_id(run_id)
-            return self._run(real_id, closed=self.store.reopen(real_id), began_as=run_id)
+            if self.store.reopen(real_id):
+                pulse.end()
+                return self._run(real_id, None, began_as=run_id)
+            return self._run(real_id, pulse, began_as=run_id)
         except Refused:
+            pulse.end()
             logger.warning("MLflow run %s is not in %s: a new run is started", run_id, self.store.place)
             return self.start(f"resumed {run_id[:8]}", parent=None, tags={"resumes": run_id})
         except (Unreachable, OSError) as problem:
-            return self._run(run_id, silence=problem)
+            return self._run(run_id, pulse, silence=problem)
 
     def real_id(self, run_id: str) -> str:
         """The id of a run in the store, which names it now if it began without the store.
@@ -111,7 +117,7 @@ class MLflow(Tracker):
         return [command, f"http://127.0.0.1:5000{page}"]
 
     def _run(
-        self, run_id: str, *, closed: bool = False, silence: Exception | None = None, first: Sequence[Record] = (), began_as: str = ""
+        self, run_id: str, pulse: Pulse | None, *, silence: Exception | None = None, first: Sequence[Record] = (), began_as: str = ""
     ) -> Run:
         journal = Journal(self.journals, began_as or run_id)
         delivery = Delivery(run_id, self.store, journal, self.retry_every_s)
@@ -119,18 +125,21 @@ class MLflow(Tracker):
             delivery.go_offline(silence, first)
         elif journal.path.is_file():
             delivery.deliver(PATIENCE_S)  # what came before comes first
-        return _Remembered(delivery, self.flush_every_s, None if closed else Pulse(self.journals, journal.run_id))
+        return _Remembered(delivery, self.flush_every_s, pulse)
 
     def _close_what_was_killed(self) -> None:
         """Runs whose processes are gone, as of when they were last heard of; one that the store does not have needs no end."""
-        for run_id, last_s in dead(self.journals):
+        for run_id, last_s in dead(self.journals).items():
             with suppress(Refused):
                 real_id, journal = self.real_id(run_id), Journal(self.journals, run_id)
                 if journal.path.is_file():
-                    with alone(self.journals, PATIENCE_S):
+                    with alone(self.journals, 0.0):
                         replay(self.store, journal)
-                if self.store.is_running(real_id):
+                if self.store.is_running(real_id) and not is_alive(self.journals, real_id):
                     self.store.apply(real_id, {"do": "finish", "status": "KILLED", "time": round(1000 * last_s)})
+                    if is_alive(self.journals, run_id) or is_alive(self.journals, real_id):  # somebody has taken it up meanwhile
+                        self.store.reopen(real_id)
+            forget(self.journals, run_id)
 
     def _standard_tags(self) -> dict[str, str]:
         git = git_state(self.workspace)
@@ -152,7 +161,7 @@ class _Remembered(Run):
 
     def log_params(self, values: Mapping[str, object]) -> None:
         for batch in param_batches(values):
-            self._delivery.send({"do": "params", "params": batch})
+            self._send({"do": "params", "params": batch})
 
     def log_metrics(self, values: Mapping[str, float | int | None], step: int) -> None:
         now = self._now_ms()
@@ -161,33 +170,36 @@ class _Remembered(Run):
             self.flush()
 
     def log_file(self, path: Path, folder: str = "") -> None:
-        self._delivery.send({"do": "file", "path": str(path.resolve()), "folder": folder})
+        self._send({"do": "file", "path": str(path.resolve()), "folder": folder})
 
     def log_text(self, text: str, name: str) -> None:
-        self._delivery.send({"do": "text", "text": text, "name": name})
+        self._send({"do": "text", "text": text, "name": name})
 
     def log_model(self, path: Path, *, name: str, alias: str) -> None:
         self.log_file(path, "model")
-        self._delivery.send({"do": "register", "file": path.name, "name": name, "alias": alias})
+        self._send({"do": "register", "file": path.name, "name": name, "alias": alias})
 
     def set_tag(self, key: str, value: str) -> None:
-        self._delivery.send({"do": "tag", "key": key, "value": value})
+        self._send({"do": "tag", "key": key, "value": value})
 
     def flush(self) -> None:
         self._last_flush = time.monotonic()
-        if self._pulse is not None:
-            self._pulse.beat()
         ready, self._metrics = self._metrics, []
         for first in range(0, len(ready), METRICS_PER_BATCH):
-            self._delivery.send({"do": "metrics", "metrics": ready[first : first + METRICS_PER_BATCH]})
+            self._send({"do": "metrics", "metrics": ready[first : first + METRICS_PER_BATCH]})
 
     def finish(self, status: Status = "FINISHED") -> None:
         self.flush()
         if self._pulse is not None:
-            self._delivery.send({"do": "finish", "status": status, "time": self._now_ms()})
+            self._send({"do": "finish", "status": status, "time": self._now_ms()})
         self._delivery.last_chance()
         if self._pulse is not None:
             self._pulse.end()
+
+    def _send(self, record: Record) -> None:
+        self._delivery.send(record)
+        if self._pulse is not None:
+            self._pulse.beat()
 
     def _now_ms(self) -> int:
         """Milliseconds since 1970 by a clock that never jumps: MLflow draws a curve in the order of its times."""

@@ -70,14 +70,30 @@ def test_truncated_extxyz_names_the_frame(tmp_path: Path, cut: int) -> None:
         read(tmp_path / "a.extxyz")
 
 
-def test_a_file_that_ends_within_a_number_is_no_file_that_lacks_its_last_line_end(tmp_path: Path) -> None:
-    path = tmp_path / "water.xyz"
-    complete = "3\n\nO 0 0 0.119\nH 0 0.76 -0.477\nH 0 -0.76 -0.477"
+def test_a_file_that_ends_within_a_number_is_told_from_one_without_its_last_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    write(path, labelled(0), format="extxyz")  # in columns
+    complete = path.read_text().rstrip("\n")
     path.write_text(complete)
     assert len(open_structures(path)) == 1
     path.write_text(complete[:-1])
-    with pytest.raises(DataError, match=r"frame 0 of .*water.xyz \(line 5\): expected a complete number"):
+    with pytest.raises(DataError, match=r"frame 0 of .*a.xyz \(line 6\): expected a line as long as the others"):
         open_structures(path)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["H 0 0 0.741", "H 0 0 0"],
+        ["O 0.0 0.0 0.119", "H 0.0 0.763 -0.477", "H 0.0 -0.763 0.0"],
+        ["O 0.0 0.0 0.119262", "H 0.0 0.763239 -0.477047", "H 0.0 -0.763239 1e-05"],
+        ["O 0.000 0.000 0.119 ", "H 0.000 0.763 0.477 ", "H 0.000 0.763 0.7 "],
+        ["O 0.0 0.0 0.1 O.co2", "C 0.0 0.0 1.3 C.2", "H 0.0 0.0 2.4 H"],
+    ],
+)
+def test_numbers_that_are_written_as_they_come_are_complete(lines: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").write_text("\n".join([str(len(lines)), "", *lines]))
+    assert len(open_structures(tmp_path / "a.xyz")[0]) == len(lines)
 
 
 def test_blank_line_between_frames_is_not_the_end(tmp_path: Path) -> None:

@@ -4,26 +4,34 @@ from typing import Any
 
 import pytest
 import torch
-from small import CONFIG, NUMBERS, carbons, ethanols, graph_of
+from ase import Atoms
+from small import CONFIG, NUMBERS, carbons, ethanols
 
 from nnpx.assembly import build_parts
 from nnpx.config import compose
 from nnpx.descriptor import neighbor_sums
 from nnpx.descriptor.compiled import without_loops
 from nnpx.ensemble import Ensemble
+from nnpx.ensemble.recorded import Recorded
 from nnpx.graph import AtomicGraph
+from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 from nnpx.schema import plain
 from nnpx.statistics import measure_scales
 
 
-def member(graph: AtomicGraph, option: str, seed: int, *changed: str) -> Potential:
+def member(structures: list[Atoms], option: str, seed: int, *changed: str) -> Potential:
     """A potential of random weights with the descriptor of an experiment."""
     whole = plain(compose([f"experiment={option}", *changed]))
     config: dict[str, Any] = {**CONFIG, **{name: whole[name] for name in ("cutoff", "radial", "descriptor", "species_embedding")}}
     parts = build_parts(config, numbers=NUMBERS, seed=seed)
+    graph = seen_by(structures, parts.cutoff_radius)
     described = graph.with_(features=parts.descriptor(graph.edges(), parts.embedding(graph.species)).detach())
     return parts.potential(measure_scales(described, numbers=NUMBERS, isolated_atoms={}, feature_floor=1e-3)).double().eval()
+
+
+def seen_by(structures: list[Atoms], cutoff: float) -> AtomicGraph:
+    return graph_from_list(structures, numbers=NUMBERS, cutoff=cutoff, where="test")
 
 
 @pytest.fixture
@@ -42,10 +50,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize("option", ["moments", "nep"])
 @pytest.mark.parametrize("spread", [True, False])
 @pytest.mark.parametrize("structures", [ethanols(2), carbons(2)], ids=["ethanol", "carbon"])
-def test_what_is_shared_changes_nothing(option: str, spread: bool, structures: list[Any], counted: list[str]) -> None:
-    graph = graph_of(structures)
-    members = [member(graph, option, seed) for seed in range(3)]
+def test_what_is_shared_changes_nothing(option: str, spread: bool, structures: list[Atoms], counted: list[str]) -> None:
+    members = [member(structures, option, seed) for seed in range(3)]
     ensemble = Ensemble(members)
+    graph = seen_by(structures, ensemble.cutoff_radius)
     assert ensemble.shares_expansion
     found = ensemble(graph, spread=spread)
     n_densities = 1 if option == "moments" else 2
@@ -63,10 +71,37 @@ def test_what_is_shared_changes_nothing(option: str, spread: bool, structures: l
     ["radial.n_functions=5", "cutoff.radius=4.5", "descriptor.l_max=2", "species_embedding=learned", "cutoff=cosine", "experiment=nep"],
 )
 def test_members_that_expand_differently_share_nothing(changed: str) -> None:
-    graph = graph_of(ethanols(2))
+    structures = ethanols(2)
     option, words = ("nep", []) if changed.startswith("experiment") else ("moments", [changed])
-    members = [member(graph, "moments", 0, *(words if "embedding" in changed else [])), member(graph, option, 1, *words)]
+    members = [member(structures, "moments", 0, *(words if "embedding" in changed else [])), member(structures, option, 1, *words)]
     ensemble = Ensemble(members)
     assert not ensemble.shares_expansion
+    graph = seen_by(structures, max(one.cutoff_radius for one in members))
     alone = torch.stack([Ensemble([one])(graph).forces for one in members])
     torch.testing.assert_close(ensemble(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
+
+
+def test_blocks_of_centres_and_single_precision_share_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures = carbons(3)
+    ensemble = Ensemble([member(structures, "moments", seed) for seed in range(2)])
+    graph = seen_by(structures, ensemble.cutoff_radius)
+    whole = ensemble(graph)
+    monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", {"cpu": 5})
+    torch.testing.assert_close(ensemble(graph).forces, whole.forces, rtol=1e-11, atol=1e-12)
+    for one in ensemble.members:
+        one.to_precision(torch.float32)
+    torch.testing.assert_close(ensemble(graph.cast(torch.float32)).forces.double(), whole.forces, rtol=1e-3, atol=1e-3)
+
+
+def test_a_recording_shares_too(counted: list[str]) -> None:
+    structures = ethanols(1)
+    ensemble = Ensemble([member(structures, "moments", seed) for seed in range(2)])
+    recorded = Recorded(ensemble, structures, spread=True)
+    counted.clear()
+    ensemble(seen_by(structures, ensemble.cutoff_radius), spread=True)
+    assert counted == ["SUMS", "PULLS"]
+    found = recorded(torch.from_numpy(structures[0].positions))
+    expected = ensemble(seen_by(structures, ensemble.cutoff_radius), spread=True)
+    assert found is not None
+    torch.testing.assert_close(found.forces, expected.forces, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(found.forces_std, expected.forces_std, rtol=1e-8, atol=1e-10)

@@ -8,9 +8,12 @@ import pytest
 from ase.cluster import Octahedron
 from ase.constraints import FixAtoms
 from ase.io import read, write
-from learning.loops import loop
+from learning.loops import config, loop
+from omegaconf import DictConfig
 
 from nnpx.errors import ConfigError
+from nnpx.learning.rounds import Loop
+from nnpx.verbs import run_verb
 
 #: beyond any uncertainty that there is
 LOST = ("acquisition.band.error_factor=0", "acquisition.band.floor=1e-9", "learning.walkers.structures=other.xyz")
@@ -56,3 +59,23 @@ def test_what_is_fixed_is_not_moved(project: Path) -> None:
     with pytest.raises(ConfigError, match="FixAtoms"):
         loop(project, "learning.walkers.structures=other.xyz")._begin()
     assert not (project / "learn/round_00/calls.jsonl").exists()
+
+
+def test_data_that_another_command_changes_are_made_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come between the preparation of the data and their copy."""
+    prepared = []
+
+    def prepare(verb: str, config: DictConfig, workspace: Path, *, alone: bool) -> None:
+        run_verb(verb, config, workspace, alone=alone)
+        prepared.append(verb)
+        if len(prepared) == 1:
+            (workspace / "data/prepared/card.json").write_text("{}")
+
+    def claim(loop: Loop) -> None:
+        raise StopIteration
+
+    monkeypatch.setattr("nnpx.verbs.run_verb", prepare)
+    monkeypatch.setattr(Loop, "claim", claim)
+    with pytest.raises(StopIteration):
+        run_verb("learn", config(), project, alone=True)
+    assert prepared == ["prepare", "prepare"]

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -258,13 +259,14 @@ def test_what_a_loop_leaves_is_not_taken_for_the_data_of_the_experiment(finished
 
 
 def test_a_loop_that_ends_waits_for_what_works_on_the_data(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    project, said = tmp_path / "project", ""
+    project, said, deadline = tmp_path / "project", "", time.monotonic() + 120
     shutil.copytree(finished, project)
     ending = threading.Thread(target=run_verb, args=("learn", config(), project), kwargs={"alone": True}, daemon=True)
     with alone_with_data(project):
         ending.start()
-        while "waits for the command" not in said and ending.is_alive():
+        while "waits for the command" not in said and time.monotonic() < deadline:
             said += capsys.readouterr().out
+        assert "waits for the command" in said
         assert not (project / "models/potential.nnpx").exists()
     ending.join(60)
     assert (project / "models/potential.nnpx").is_file()

@@ -1,6 +1,5 @@
 """A simulation that explodes stops, says where, and keeps what it has."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.lj import LennardJones
 from ase.io import read
 from md_systems import Springs, watchdog
+from omegaconf import OmegaConf
 
+from nnpx.config import compose
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md.langevin import Langevin
 from nnpx.md.nve import NVE
 from nnpx.md.trajectory import Trajectory
-from nnpx.md.watchdog import Watchdog
 
 Run = Callable[..., Trajectory]
 
@@ -90,10 +90,21 @@ def test_a_runaway_temperature_is_named(run: Run, argon: Atoms) -> None:
     assert "a temperature below 5 K" in found
 
 
-def test_the_advice_is_a_key_that_exists(run: Run, argon: Atoms) -> None:
-    found = message(run, argon, Pull((0, 3), 50.0), watchdog=watchdog(max_force=40.0))
-    assert "md.watchdog.max_force" in found
-    assert "max_force" in inspect.signature(Watchdog).parameters
+BROKEN = {
+    "max_force": (Pull((0, 1), 50.0), {"max_force": 40.0}),
+    "min_distance": (Pull((0, 1), 2.0), {"min_distance": 0.8, "max_temperature_ratio": 1e9}),
+    "max_bond_change": (Pull((0, 1), -20.0), {"max_bond_change": 0.3, "max_temperature_ratio": 1e9}),
+    "max_isolation": (Pull((0, 1), -20.0), {"max_isolation": 2.0, "max_temperature_ratio": 1e9}),
+    "max_temperature_ratio": (Pull((0, 1), 2.0), {"max_temperature_ratio": 5.0}),
+}
+
+
+@pytest.mark.parametrize("bound", BROKEN)
+def test_the_advice_is_the_key_of_the_bound(run: Run, bound: str) -> None:
+    pull, bounds = BROKEN[bound]
+    key = f"md.watchdog.{bound}"
+    assert f"change {key} (of several runs, md.RUN.watchdog.{bound})" in message(run, molecule("HF"), pull, watchdog=watchdog(**bounds))
+    assert OmegaConf.select(OmegaConf.create(compose(["md=nve"])), key) is not None
 
 
 @pytest.mark.parametrize(("after", "clock"), [(7, "equilibration, step 7 (0.0035 ps)"), (27, "step 7 (0.0035 ps)")])

@@ -153,3 +153,5 @@ def test_charges_that_no_potential_sees_are_remarked() -> None:
     anion.calc, anion.info["charge"] = SinglePointCalculator(anion, energy=1.0, forces=np.zeros((2, 3))), -1
     assert not any("charge" in line for line in remarks([anion, water], Duplicates([], [])))
     assert any(line.startswith("info['charge'] of HO is -1, 0:") for line in remarks([anion, water, radical], Duplicates([], [])))
+    radical.info["charge"], anion.info["charge"] = 1e-7, np.nan  # a sum of partial charges, and none
+    assert not any("charge" in line for line in remarks([anion, water, radical], Duplicates([], [])))
