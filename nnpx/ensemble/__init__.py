@@ -154,8 +154,10 @@ def _together(tensors: list[Tensor]) -> Tensor:
 
 def _expands_alike(one: Potential, other: Potential) -> bool:
     """Whether what one expands is what the other would."""
+    if not one.descriptor.expands_like(other.descriptor):
+        return False
     every = torch.arange(len(one.numbers), device=one.feature_mean.device)
-    return torch.equal(one.embedding(every), other.embedding(every)) and one.descriptor.expands_like(other.descriptor)
+    return torch.equal(one.embedding(every), other.embedding(every))
 
 
 def _same_scales(one: Potential, other: Potential) -> bool:
