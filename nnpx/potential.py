@@ -15,7 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
-from nnpx.descriptor import Descriptor, Expanded, Gradients
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import linearised_features, stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network
@@ -122,7 +123,7 @@ class Potential(nn.Module):
     ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
         """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in what was expanded, else in the edges."""
         chemistry = self.embedding(species).detach()
-        if expanded is not None:
+        if expanded is not None and isinstance(self.descriptor, ExpandingDescriptor):
             return chemistry, *self.descriptor.linearised_in(expanded, chemistry)
         stored = graph.has_stored_features()
         geometry, pull = linearised_features(graph, edges) if stored else self.descriptor.linearised(edges, chemistry)

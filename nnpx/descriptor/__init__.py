@@ -7,7 +7,6 @@ others. A new one is a subclass of `Descriptor`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -18,17 +17,6 @@ from nnpx.graph import Edges
 
 #: from ∂V_m/∂G_i (energy, atom, feature) of several energies to ∂V_m/∂r_ij = Σ_f (∂V_m/∂G_if) (∂G_if/∂r_ij) (energy, edge, 3)
 Pull = Callable[[Tensor], Tensor]
-#: ∂V_m/∂x of several energies, in each x that the features are functions of
-Gradients = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Expanded:
-    """Densities into which no trained number enters: potentials that differ in what they have learned can share them."""
-
-    sums: tuple[Float[Tensor, "_ atom _"], ...]  #: of every density (component, atom, term)
-    #: from the gradients of several energies in each (energy, component, atom, term) to those in r_ij (energy, edge, 3)
-    pull: Callable[[Gradients], Tensor]
 
 
 class Descriptor(nn.Module, ABC):
@@ -45,32 +33,7 @@ class Descriptor(nn.Module, ABC):
 
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
         """The features, and how energies that depend on them pull at the edges. It may know a cheaper way for several."""
-        expanded = self.expanded(edges, chemistry)
-        if expanded is None:
-            return linearised(lambda variables: self(variables, chemistry), edges)
-        features, gradients = self.linearised_in(expanded, chemistry)
-        return features, lambda slopes: expanded.pull(gradients(slopes))
-
-    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
-        """What the features are made of without anything trained, where it is computed by itself; None where it is not."""
-        return None
-
-    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
-        """The features from the `sums` of what was expanded."""
-        raise NotImplementedError(f"{type(self).__name__} expands nothing")
-
-    def expands_like(self, other: "Descriptor") -> bool:
-        """Whether what another one has `expanded` is what this one would have."""
-        return False
-
-    def linearised_in(
-        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
-    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
-        """The features, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in what was expanded."""
-        variables = tuple(sums.detach().requires_grad_() for sums in expanded.sums)
-        with torch.enable_grad():
-            values = self.of_expanded(*variables, chemistry=chemistry)
-        return values.detach(), lambda slopes: gradients_of(values, variables, slopes)
+        return linearised(lambda variables: self(variables, chemistry), edges)
 
     @abstractmethod
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:

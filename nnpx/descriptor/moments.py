@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor, Expanded
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
 from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import jacobian_by_slots
@@ -18,7 +19,7 @@ from nnpx.wiring import Wired
 
 
 @final
-class Moments(Descriptor):
+class Moments(ExpandingDescriptor):
     """Invariants of up to four neighbours at once from the moments of the neighbour density, with learned radial functions.
 
         B_i,kclm = Σ_j e_j^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij)                  the density, expanded

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Expanded
 from nnpx.descriptor.compiled import may_use_loops, operation
+from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import expand, pull_back
 from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor, Expanded
+from nnpx.descriptor import Descriptor
 from nnpx.descriptor.density import by_center, slots, sum_of_outer_products
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta, block, gaunt
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.descriptor.stored import jacobian_by_slots
@@ -20,7 +21,7 @@ from nnpx.wiring import Wired
 
 
 @final
-class NEP(Descriptor):
+class NEP(ExpandingDescriptor):
     """Learned radial functions up to the cutoff, and learned moments of the closer neighbours.
 
         g_n(r_ij) = Σ_k c^{ij}_nk φ_k(r_ij) f_c(r_ij)

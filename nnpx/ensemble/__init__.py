@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
-from nnpx.descriptor import Expanded
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential
@@ -133,10 +133,10 @@ class Ensemble(nn.Module):
 
     def _expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
         """What all members share of their descriptors."""
-        if graph.has_stored_features() or not self.shares_expansion:
+        descriptor = self.members[0].descriptor
+        if graph.has_stored_features() or not self.shares_expansion or not isinstance(descriptor, ExpandingDescriptor):
             return None
-        first = self.members[0]
-        return first.descriptor.expanded(block.edges, first.embedding(block.species).detach())
+        return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
         """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
@@ -154,7 +154,7 @@ def _together(tensors: list[Tensor]) -> Tensor:
 
 def _expands_alike(one: Potential, other: Potential) -> bool:
     """Whether what one expands is what the other would."""
-    if not one.descriptor.expands_like(other.descriptor):
+    if not isinstance(one.descriptor, ExpandingDescriptor) or not one.descriptor.expands_like(other.descriptor):
         return False
     every = torch.arange(len(one.numbers), device=one.feature_mean.device)
     return torch.equal(one.embedding(every), other.embedding(every))

@@ -1,0 +1,58 @@
+"""Descriptors that begin with densities into which nothing trained enters: potentials that differ in what they have learned share them."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nnpx.derivatives import gradients_of
+from nnpx.descriptor import Descriptor, Pull, linearised
+from nnpx.graph import Edges
+
+#: ∂V_m/∂x of several energies, in each x that the features are functions of
+Gradients = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """The densities around every atom, and how energies that depend on them pull at the edges."""
+
+    sums: tuple[Float[Tensor, "_ atom _"], ...]  #: of every density (component, atom, term)
+    #: from the gradients of several energies in each (energy, component, atom, term) to those in r_ij (energy, edge, 3)
+    pull: Callable[[Gradients], Tensor]
+
+
+class ExpandingDescriptor(Descriptor):
+    """A descriptor whose features are functions of expanded densities."""
+
+    @abstractmethod
+    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
+        """The densities, computed by themselves; None where `forward` is the faster way."""
+
+    @abstractmethod
+    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
+        """The features from the `sums` of what was expanded."""
+
+    @abstractmethod
+    def expands_like(self, other: Descriptor) -> bool:
+        """Whether what another one has `expanded` is what this one would have; what both have learned may differ."""
+
+    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The features, and how energies that depend on them pull at the edges."""
+        expanded = self.expanded(edges, chemistry)
+        if expanded is None:
+            return linearised(lambda variables: self(variables, chemistry), edges)
+        features, gradients = self.linearised_in(expanded, chemistry)
+        return features, lambda slopes: expanded.pull(gradients(slopes))
+
+    def linearised_in(
+        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
+        """The features, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in what was expanded."""
+        variables = tuple(sums.detach().requires_grad_() for sums in expanded.sums)
+        with torch.enable_grad():
+            values = self.of_expanded(*variables, chemistry=chemistry)
+        return values.detach(), lambda slopes: gradients_of(values, variables, slopes)
