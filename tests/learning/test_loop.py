@@ -1,5 +1,7 @@
 """The loop ends where it would have ended, whenever it was killed; and what a round says is what happened."""
 
+import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -258,15 +260,15 @@ def test_what_a_loop_leaves_is_not_taken_for_the_data_of_the_experiment(finished
         assert all((project / "data/prepared" / name).read_text() == (project / "learn/round_00/data" / name).read_text() for name in files)
 
 
-def test_a_loop_that_ends_waits_for_what_works_on_the_data(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    project, said, deadline = tmp_path / "project", "", time.monotonic() + 120
+def test_a_loop_that_ends_waits_for_what_works_on_the_data(finished: Path, tmp_path: Path) -> None:
+    project, said, deadline = tmp_path / "project", io.StringIO(), time.monotonic() + 120
     shutil.copytree(finished, project)
     ending = threading.Thread(target=run_verb, args=("learn", config(), project), kwargs={"alone": True}, daemon=True)
-    with alone_with_data(project):
+    with contextlib.redirect_stdout(said), alone_with_data(project):
         ending.start()
-        while "waits for the command" not in said and time.monotonic() < deadline:
-            said += capsys.readouterr().out
-        assert "waits for the command" in said
+        while "waits for the command" not in said.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert "waits for the command" in said.getvalue()
         assert not (project / "models/potential.nnpx").exists()
     ending.join(60)
     assert (project / "models/potential.nnpx").is_file()
