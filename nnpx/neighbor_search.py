@@ -1,17 +1,11 @@
-"""Which atoms are within a distance of each other: by vesin (doi:10.5281/zenodo.14216108), by SciPy where space is mostly empty."""
-
-from typing import Final
+"""Which atoms are within a distance of each other: by cell lists, by trees (SciPy) where space is mostly empty."""
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.spatial import cKDTree
 
-#: vesin divides space into at most 100,000 cells: beyond, it compares more and more pairs, or divides by zero if space is flat. It measures
-#: the open directions a little wider than here
-_MOST_CELLS: Final = 80_000
-#: i, j, the image S of j in units of the cell, and the distance |r_j + S·cell − r_i|, Å
-Pairs = tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Int[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]
+from nnpx.cell_lists import Pairs, pairs_in_cells
 
 
 def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pairs:
@@ -26,21 +20,17 @@ def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pai
         return _all_pairs(np.zeros((0, 3)), each_once=each_once)
     if not atoms.pbc.any() and np.linalg.norm(np.ptp(atoms.positions, axis=0)) < cutoff:
         return _all_pairs(atoms.positions, each_once=each_once)
-    if _n_cells(atoms, cutoff) > min(len(atoms), _MOST_CELLS):
+    if _n_cells(atoms, cutoff) > len(atoms):
         return _pairs_in_space(atoms, cutoff, each_once=each_once)
-    from vesin import NeighborList  # it loads torch, which the processes that label do without
-
-    search = NeighborList(cutoff=cutoff, full_list=not each_once, sorted=not each_once)
-    cell = atoms.cell.complete().array if atoms.pbc.any() else np.zeros((3, 3))
-    i, j, shift, distance = search.compute(points=atoms.positions, box=cell, periodic=atoms.pbc, quantities="ijSd")
-    return i.view(np.int64), j.view(np.int64), shift.astype(np.int64), distance
+    rows = atoms.cell.complete().array if atoms.pbc.any() else np.eye(3)
+    return pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=each_once)
 
 
 def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pairs:
     """Those of atoms in a box whose diagonal is within the cutoff: there is nothing to search."""
     every = np.ones((len(positions), len(positions)), dtype=bool)
     i, j = np.nonzero(np.triu(every, 1) if each_once else every ^ np.eye(len(positions), dtype=bool))
-    return i, j, np.zeros((len(i), 3), dtype=np.int64), np.linalg.norm(positions[j] - positions[i], axis=1)
+    return i, j, np.zeros((len(i), 3)), np.linalg.norm(positions[j] - positions[i], axis=1)
 
 
 def _n_cells(atoms: Atoms, cutoff: float) -> float:
@@ -70,7 +60,7 @@ def _pairs_in_space(atoms: Atoms, cutoff: float, *, each_once: bool) -> Pairs:
         atom, image = atom[near], np.column_stack([image[near], steps[step]])
     pairs = cKDTree(inside).sparse_distance_matrix(cKDTree(inside[atom] + image @ rows), cutoff, output_type="ndarray")
     i, j, distance = pairs["i"], atom[pairs["j"]], pairs["v"]
-    shift = np.zeros((len(i), 3), dtype=np.int64)
+    shift = np.zeros((len(i), 3))
     shift[:, atoms.pbc] = image[pairs["j"]] + moved[j] - moved[i]
     is_forward = np.sign(shift) @ (4, 2, 1) > 0  # of two opposite images of an atom itself, one is
     once = (distance < cutoff) & ((i < j) | ((i == j) & is_forward))

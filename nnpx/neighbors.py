@@ -54,11 +54,12 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
     """All structures put together at once: to join the graphs of many small ones would take several times as long as their lists."""
     checked = [_checked(atoms, numbers, cutoff, name) for atoms, name in zip(structures, names, strict=True)]
     species, cells, pairs = zip(*checked, strict=True)
-    center, neighbor, shift = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    center, neighbor, shift = (_joined(part) for part in zip(*pairs, strict=True))
     energies, forces, stresses = zip(*(_labels(atoms, name) for atoms, name in zip(structures, names, strict=True)), strict=True)
     atom_start, edge_start = _starts(species), _starts([centers for centers, _, _ in pairs])
-    for index in (center, neighbor):
-        index += atom_start[:-1].repeat(np.diff(edge_start))
+    if len(structures) > 1:
+        for index in (center, neighbor):
+            index += atom_start[:-1].repeat(np.diff(edge_start))
     is_crystal = [bool(atoms.pbc.all()) for atoms in structures]
     arrays = {
         "positions": np.concatenate([atoms.positions for atoms in structures]).astype(float),
@@ -85,6 +86,11 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
     return AtomicGraph(n_structures=len(structures), periodic=any(bool(atoms.pbc.any()) for atoms in structures), **tensors)
 
 
+def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """One after the other; one alone is not copied, unless it lies scattered."""
+    return np.concatenate(parts) if len(parts) > 1 else np.ascontiguousarray(parts[0])
+
+
 def _slots(center: np.ndarray) -> np.ndarray:
     """The place of every pair among those of its centre, from 0."""
     counts = np.bincount(center)
@@ -100,7 +106,7 @@ def _checked(
     _refuse_too_many_pairs(atoms, cell, cutoff, where)
     center, neighbor, shift, distance = pairs_within(atoms, cutoff)
     _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
-    return species, cell, (center, neighbor, shift.astype(float))
+    return species, cell, (center, neighbor, shift)
 
 
 def _labels(atoms: Atoms, where: str) -> tuple[float, np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from nnpx.descriptor import Descriptor
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import linearised_features, stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
+from nnpx.memory import keep_what_is_freed
 from nnpx.network import Network
 from nnpx.noise import Noise
 from nnpx.prior import Prior
@@ -77,6 +78,7 @@ class Potential(nn.Module):
         scales: Scales,
     ) -> None:
         super().__init__()
+        keep_what_is_freed()
         self.numbers, self.cutoff_radius = numbers, cutoff_radius
         self.embedding, self.descriptor, self.network, self.prior = embedding, descriptor, network, prior
         self.noise, self.n_heads = noise, n_heads
@@ -96,7 +98,7 @@ class Potential(nn.Module):
 
     def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
         """Geometry with the mean 0 that it has in training, in units of its width there, or of the floor where that is larger."""
-        return (geometry - self.feature_mean.index_select(0, species)) * self.feature_std.reciprocal().index_select(0, species)
+        return (geometry - row_of_each(self.feature_mean, species)) * row_of_each(self.feature_std.reciprocal(), species)
 
     def last_layer_features(
         self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
@@ -149,3 +151,8 @@ class Potential(nn.Module):
         self.to(dtype)
         self.reference_energies = reference_energies
         return self
+
+
+def row_of_each(table: Float[Tensor, "species feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "_ feature"]:
+    """The row of each atom's element; where there is one element its row, which does for all."""
+    return table if len(table) == 1 else table.index_select(0, species)

@@ -19,7 +19,6 @@ PACKAGES: Final = (
     "llvmlite",
     "scipy",
     "ase",
-    "vesin",
     "tblite",
     "hydra-core",
     "dvc",

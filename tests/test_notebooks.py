@@ -8,8 +8,8 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-#: those that train for longer than the others
-SLOW = {"3_two_kinds_of_uncertainty"}
+#: all but one: what a newcomer opens first is run with the quick tests
+SLOW = {"2_dimer", "3_two_kinds_of_uncertainty"}
 
 
 def test_there_are_notebooks_and_they_are_numbered() -> None:

@@ -116,7 +116,7 @@ def _unseen_states(structures: Sequence[Atoms]) -> Iterator[str]:
         for atoms in structures:
             stated = atoms.info.get(name, 0.0 if "charge" in name else None)
             if isinstance(stated, int | float | np.number) and np.isfinite(stated):
-                states.setdefault(atoms.get_chemical_formula(), set()).add(round(float(stated), 2) + 0.0)
+                states.setdefault(atoms.get_chemical_formula(), set()).add(round(float(stated), 2) + 0.0)  # −0 is 0
         several = [(formula, sorted(values)) for formula, values in states.items() if len(values) > 1]
         if several:
             formula, values = several[0]

@@ -1,5 +1,6 @@
 """Densities of neighbours with learned radial functions, and the invariants of their moments."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.invariant_loops import GRADIENT, INVARIANTS
 from nnpx.descriptor.products import Products
 from nnpx.descriptor.sums_of_products import sums_of_own_products, terms_of
 from nnpx.graph import Edges
@@ -89,12 +91,24 @@ class LearnedDensity(nn.Module):
         self, density: Float[Tensor, "component atom term"], of_center: Float[Tensor, "atom center_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A from the expanded density, whose terms are pairs of k and c."""
-        n_center, n_terms = of_center.shape[1], density.shape[2]
-        by_center = self.coefficients.unflatten(1, (n_center, n_terms)).transpose(1, 2).flatten(2)
-        by_component = torch.cat([of_order.expand(2 * order + 1, -1, -1) for order, of_order in enumerate(by_center)])
-        learned = torch.bmm(density, by_component).unflatten(2, (n_center, -1))
+        n_center = of_center.shape[1]
+        learned = torch.bmm(density, self._by_component(n_center)).unflatten(2, (n_center, -1))
         moments: Tensor = (learned * of_center[None, :, :, None]).sum(2)
         return moments
+
+    def pull_back(
+        self, gradient: Float[Tensor, "energy component atom density"], of_center: Float[Tensor, "atom center_channel"]
+    ) -> Float[Tensor, "energy component atom term"]:
+        """∂V/∂B of several energies, in the expanded density, from their ∂V/∂A: the derivative of `learned`, which is linear."""
+        weighted = (gradient[:, :, :, None] * of_center[:, :, None]).flatten(3)
+        back = self._by_component(of_center.shape[1]).transpose(1, 2)
+        pulled: Tensor = torch.matmul(weighted, back)
+        return pulled
+
+    def _by_component(self, n_center: int) -> Float[Tensor, "component term learned"]:
+        """The coefficients of each component, for every channel of the centre one density after the other."""
+        by_center = self.coefficients.unflatten(1, (n_center, -1)).transpose(1, 2).flatten(2)
+        return torch.cat([of_order.expand(2 * order + 1, -1, -1) for order, of_order in enumerate(by_center)])
 
     def _expanded(self, shells: Shells, of_neighbor: Float[Tensor, "slot neighbor_channel"]) -> Float[Tensor, "atom component term"]:
         """Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij); terms are pairs of k and c. The short factors are multiplied first."""
@@ -137,6 +151,18 @@ class Invariants(nn.Module):
         columns = moments.flatten(1)
         scalars = self.term_by_term(columns) if columns.device.type == "cpu" else self.as_matrices(columns)
         return torch.cat([columns[:1], scalars]).view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)
+
+    def linearised(
+        self, moments: Float[Tensor, "component atom density"]
+    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Tensor]]:
+        """The same in loops, on a processor, and from ∂V/∂G (energy, atom, feature) of several energies their ∂V/∂A.
+
+        Neither can be differentiated.
+        """
+        terms = [self._coupling.place, self._coupling.coefficient, self._gather.place, self._gather.coefficient]
+        n_coupled, n_scalars = self._coupling.n_rows[0], self._gather.n_rows[0]
+        features: Tensor = INVARIANTS(moments, terms, n_coupled, n_scalars)
+        return features, lambda slopes: GRADIENT(slopes, moments, terms, n_coupled)
 
     def term_by_term(self, columns: Float[Tensor, "component column"]) -> Float[Tensor, "invariant column"]:
         """The products, each by itself: what a processor is good at."""

@@ -1,5 +1,6 @@
 """Moments of the neighbour density: many-body invariants at a cost that is linear in the neighbours."""
 
+from collections.abc import Callable
 from typing import Annotated, final
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
-from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
 from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import jacobian_by_slots
@@ -83,6 +84,15 @@ class Moments(ExpandingDescriptor):
         (density,) = densities
         features: Tensor = self.invariants(self.density.learned(density, chemistry))
         return features
+
+    def linearised_in(
+        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
+        """The features and their derivatives in B, in loops over the atoms."""
+        (density,) = expanded.sums
+        with torch.no_grad():
+            features, back = self.invariants.linearised(self.density.learned(density, chemistry))
+        return features, lambda slopes: (self.density.pull_back(back(slopes), chemistry).detach(),)
 
     def expands_like(self, other: Descriptor) -> bool:
         """Whether radial functions, cutoff and harmonics are the same; coefficients may be others."""

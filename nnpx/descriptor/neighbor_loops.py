@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from nnpx.descriptor.compiled import Loop, part_of_loop
+from nnpx.loops import Loop, part_of_loop
 
 #: atoms of a group, a multiple of eight: their moments stay in the nearest cache
 _ATOMS: Final = 32

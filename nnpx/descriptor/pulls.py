@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.descriptor.compiled import Loop, with_known_signature
+from nnpx.descriptor.compiled import with_known_signature
+from nnpx.loops import Loop
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
-from nnpx.potential import Potential
+from nnpx.potential import Potential, row_of_each
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -115,7 +115,7 @@ class Ensemble(nn.Module):
             chemistry, geometry, gradients_by = members[0].linearised(graph, block.edges, block.species, expanded)
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])
-            widths = _together([member.feature_std.index_select(0, block.species) for member in scaled])
+            widths = _together([row_of_each(member.feature_std, block.species) for member in scaled])
             # every member reads a copy of its own: one backward pass finds the slopes of them all
             copies = standardised.expand(len(members), -1, -1).contiguous().requires_grad_()
             with torch.enable_grad():

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from scipy.special import exprel
 
 from nnpx import units
-from nnpx.md.momenta import potential_energy, pressure
+from nnpx.md.momenta import pressure
+from nnpx.reference import potential_energy
 
 #: weights of three steps that make one of the fourth order (Yoshida 1990, doi:10.1016/0375-9601(90)90092-3)
 _WEIGHT: Final = 1.0 / (2.0 - 2.0 ** (1.0 / 3.0))

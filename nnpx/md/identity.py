@@ -15,7 +15,7 @@ from nnpx.md.replicas import Replicas
 from nnpx.provenance import code_fingerprint, version
 
 #: the packages that move atoms or give forces; a reference engine says its own version
-_MADE_OF: Final = ("ase", "llvmlite", "numba", "numpy", "scipy", "torch", "torch-geometric", "vesin")
+_MADE_OF: Final = ("ase", "llvmlite", "numba", "numpy", "scipy", "torch", "torch-geometric")
 
 
 def identity(potential: str, dynamics: Dynamics | Replicas, start: Atoms, seed: int, *, trusted: str) -> str:

@@ -75,12 +75,6 @@ def temperature_K(kinetic_energy: float, degrees_of_freedom: int) -> float:
     return 2.0 * kinetic_energy / (degrees_of_freedom * units.K) if degrees_of_freedom else float("nan")
 
 
-def potential_energy(atoms: Atoms) -> float:
-    """V (eV), whose slope the forces are: where an engine smears occupations, its free energy, and only that is conserved."""
-    energy = float(atoms.get_potential_energy())
-    return float(getattr(atoms.calc, "results", {}).get("free_energy", energy))
-
-
 def pressure(atoms: Atoms) -> float:
     """P = 2 E_kin/3V − tr σ/3 in eV/Å³, with σ the stress of the potential."""
     trace = float(atoms.get_stress(voigt=False).trace())

@@ -8,7 +8,8 @@ from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
 from nnpx.md import Dynamics
-from nnpx.md.momenta import potential_energy, remove_rigid_motion
+from nnpx.md.momenta import remove_rigid_motion
+from nnpx.reference import potential_energy
 
 
 @final

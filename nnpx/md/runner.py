@@ -13,11 +13,12 @@ from ase.md.md import MolecularDynamics
 from nnpx import units
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.md import Dynamics
-from nnpx.md.momenta import potential_energy, pressure
+from nnpx.md.momenta import pressure
 from nnpx.md.record import Record
 from nnpx.md.trajectory import Trajectory, from_samples, structure_at_start
 from nnpx.md.walker import Walker, start_walker
 from nnpx.md.watchdog import Guard
+from nnpx.reference import potential_energy
 
 #: called with the steps done and the steps in all, equilibration included
 Progress = Callable[[int, int], None]

@@ -19,6 +19,12 @@ from ase.data import atomic_numbers, ground_state_magnetic_moments
 from nnpx.errors import ReferenceEngineError
 
 
+def potential_energy(atoms: Atoms) -> float:
+    """V (eV), whose slope the forces are: where an engine smears occupations, its free energy, and only that is conserved."""
+    energy = float(atoms.get_potential_energy())
+    return float(getattr(atoms.calc, "results", {}).get("free_energy", energy))
+
+
 class Reference(ABC):
     """A level of theory and the calculator that evaluates it.
 
@@ -73,10 +79,7 @@ class Reference(ABC):
         bare.set_constraint()
         bare.calc = calculator
         try:
-            results: dict[str, Any] = {"energy": float(bare.get_potential_energy())}
-            results["forces"] = np.array(bare.get_forces(), dtype=np.float64)
-            # where occupations are smeared, forces are the slope of the free energy, and not of the energy that is extrapolated from it
-            results["energy"] = float(calculator.results.get("free_energy", results["energy"]))
+            results: dict[str, Any] = {"energy": potential_energy(bare), "forces": np.array(bare.get_forces(), dtype=np.float64)}
             if all(bare.pbc) and "stress" in calculator.implemented_properties:
                 results["stress"] = np.array(bare.get_stress(voigt=True), dtype=np.float64)
         except self.failures as error:

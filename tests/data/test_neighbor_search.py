@@ -1,6 +1,7 @@
 """Pairs within a distance are those that ASE finds, wherever the parts of a structure are."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
 
+from nnpx.cell_lists import pairs_in_cells
 from nnpx.neighbor_search import pairs_within
 
 #: Å
@@ -112,45 +114,31 @@ def self_images(atoms: Atoms) -> list[list[int]]:
     return [image for _, _, *image in found(lone)]
 
 
-def in_a_process(script: str) -> None:
-    """The search for them ended Python with a floating point exception, or did not end."""
-    heading = "import numpy as np; from ase import Atoms; from nnpx.neighbor_search import pairs_within\n"
-    ended = subprocess.run([sys.executable, "-c", heading + script], capture_output=True, text=True, check=False, timeout=120)
-    assert ended.returncode == 0, ended.stderr
-
-
 @pytest.mark.parametrize("spacing", [6.0, 4.0])
 @pytest.mark.parametrize("height", [None, 6.0, 2.0], ids=["open", "flat", "thin"])
 def test_many_fragments_on_a_plane(spacing, height):
     heights = [height * n for n in range(-5, 6)] if height else [0.0]
-    in_a_process(f"""
-line = np.arange(1000)[:, None] * [{spacing}, {spacing}, 0.0]
-for cutoff in (5.0, 9.0):
-    expected = np.hypot(np.abs(np.subtract.outer(line[:, 0], line[:, 0]))[..., None] * 2**0.5, {heights})
-    found = pairs_within(Atoms("H1000", line, cell={height and [1e5, 1e5, height]}, pbc={height is not None}), cutoff)[3]
-    np.testing.assert_allclose(np.sort(found), np.sort(expected[(expected > 0.0) & (expected < cutoff)]))
-""")
+    line = np.arange(1000)[:, None] * [spacing, spacing, 0.0]
+    atoms = Atoms("H1000", line, cell=height and [1e5, 1e5, height], pbc=height is not None)
+    apart = np.hypot(np.abs(np.subtract.outer(line[:, 0], line[:, 0]))[..., None] * 2**0.5, heights)
+    for cutoff in (5.0, 9.0):
+        np.testing.assert_allclose(np.sort(pairs_within(atoms, cutoff)[3]), np.sort(apart[(apart > 0.0) & (apart < cutoff)]))
 
 
-@pytest.mark.parametrize("side", [300, 315, 330])
-def test_a_sheet_about_as_large_as_can_be_divided(side):
-    """A square lattice of atoms, each with four neighbours within the cutoff."""
-    in_a_process(f"""
-x, y = np.divmod(np.arange({side}**2), {side})
-sheet = Atoms(numbers=np.ones(len(x)), positions=5.0 * np.column_stack([x, y, 0 * x]))
-assert len(pairs_within(sheet, 5.1)[0]) == 4 * {side} * ({side} - 1)
-""")
+@pytest.mark.parametrize("side", [30, 315])
+def test_a_sheet_has_four_neighbors_at_every_atom(side):
+    x, y = np.divmod(np.arange(side**2), side)
+    sheet = Atoms(numbers=np.ones(len(x)), positions=5.0 * np.column_stack([x, y, 0 * x]))
+    assert len(pairs_within(sheet, 5.1)[0]) == 4 * side * (side - 1)
 
 
 @pytest.mark.parametrize("axis", [(1, 1, 1), (0, 1, 0.3)], ids=str)
 @pytest.mark.parametrize("along", [0, 1])
 def test_atoms_far_beside_a_wire_that_is_no_axis(axis, along):
-    in_a_process(f"""
-period = 5.0 * np.array({axis}) / np.linalg.norm({axis})
-beside = np.linalg.svd(period[None])[2][1 + {along}]
-wire = Atoms("H700", 4.99 * np.arange(700)[:, None] * beside, cell=[period, (0, 0, 0), (0, 0, 0)], pbc=(True, False, False))
-assert len(pairs_within(wire, 5.001)[0]) == 2 * 700 + 2 * 699
-""")
+    period = 5.0 * np.array(axis) / np.linalg.norm(axis)
+    beside = np.linalg.svd(period[None])[2][1 + along]
+    row = Atoms("H700", 4.99 * np.arange(700)[:, None] * beside, cell=[period, (0, 0, 0), (0, 0, 0)], pbc=(True, False, False))
+    assert len(pairs_within(row, 5.001)[0]) == 2 * 700 + 2 * 699
 
 
 @pytest.mark.parametrize(
@@ -200,13 +188,57 @@ def test_the_cutoff_itself_is_beyond_it(pbc, others):
             assert len(pairs_within(atoms, 2.0)[0]) == n_pairs, (at, apart)
 
 
-def test_what_one_end_finds_the_other_finds():
+@pytest.mark.parametrize("vacuum", [100.0, 0.5], ids=["mostly empty", "full"])
+def test_what_one_end_finds_the_other_finds(vacuum):
     """Neighbours in an ideal crystal are at the cutoff but for rounding, which must not make them neighbours in one direction only."""
-    slab = fcc111("Cu", (3, 3, 4), a=3.61, vacuum=100.0)
+    slab = fcc111("Cu", (3, 3, 4), a=3.61, vacuum=vacuum)
     slab.pbc = True
+    slab.rotate(40.0, (1, 2, 3), rotate_cell=True)
+    slab.translate((-7.0, 11.0, 0.3))
     for cutoff in (3.61 / 2**0.5, 3.61, 3.61 * 1.5**0.5):
         pairs = found(slab, cutoff)
         assert pairs == {(j, i, *(-step for step in image)) for i, j, *image in pairs}
+
+
+@pytest.mark.parametrize("pbc", [True, (True, True, False), (False, True, False), False], ids=["cell", "slab", "wire", "open"])
+def test_cells_have_the_pairs_that_ase_finds(pbc):
+    """Skewed cells wider and narrower than the cutoff, atoms outside of them; each pair once is half of what both ends have."""
+    random = np.random.default_rng(3)
+    for n_atoms, cutoff in ((1, 6.0), (7, 2.0), (7, 9.0), (40, 3.0), (120, 1.5), (120, 2.5)):
+        cell = np.diag(random.uniform(3.0, 9.0, 3)) + random.uniform(-1.5, 1.5, (3, 3))
+        atoms = Atoms(numbers=np.ones(n_atoms), positions=random.uniform(-1.5, 2.5, (n_atoms, 3)) @ cell, cell=cell, pbc=pbc)
+        expected, rows = by_ase(atoms, cutoff), Atoms(cell=cell * np.array(atoms.pbc)[:, None], pbc=pbc).cell.complete().array
+        both, once = (pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=one) for one in (False, True))
+        assert as_set(*both[:3]) == expected
+        assert len(both[0]) == len(expected) == 2 * len(once[0])
+        assert (np.diff(both[0]) >= 0).all()
+        vectors = atoms.positions[both[1]] + both[2] @ rows - atoms.positions[both[0]]
+        np.testing.assert_allclose(both[3], np.linalg.norm(vectors, axis=1), atol=1e-12)
+        assert as_set(*once[:3]) | {(j, i, *(-step for step in image)) for i, j, *image in as_set(*once[:3])} == expected
+
+
+@pytest.mark.slow
+def test_no_search_reaches_beyond_its_arrays(tmp_path):
+    """Numba checks the bounds when it is told to."""
+    code = """
+import numpy as np
+from nnpx.cell_lists import pairs_in_cells
+random = np.random.default_rng(3)
+for cutoff in (1.0, 2.0, 9.0):
+    for periodic in ((True, True, True), (True, False, True), (False, False, False)):
+        positions = np.concatenate([random.uniform(-9.0, 18.0, (60, 3)), np.eye(3) * 3.0, np.zeros((1, 3)), -1e-17 * np.ones((1, 3))])
+        assert len(pairs_in_cells(positions, 3.0 * np.eye(3), np.array(periodic), cutoff, each_once=False)[0]) > 0
+"""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_clump_in_a_cell_has_more_pairs_than_a_homogeneous_structure():
+    random = np.random.default_rng(5)
+    atoms = Atoms("H300", random.normal(scale=1.5, size=(300, 3)), cell=[12.0, 13.0, 14.0], pbc=True)
+    assert found(atoms, 4.0) == by_ase(atoms, 4.0)
+    assert len(found(atoms, 4.0, each_once=True)) == len(found(atoms, 4.0)) // 2
 
 
 @pytest.mark.parametrize("atoms", [molecule("H2O"), bulk("Si"), Atoms(cell=[5.0, 5.0, 5.0], pbc=True)], ids=["open", "crystal", "empty"])

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from nnpx.descriptor.compiled import Loop
+from nnpx.loops import Loop
 
 
 def fill(values, number):

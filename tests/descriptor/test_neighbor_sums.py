@@ -111,6 +111,7 @@ def test_a_table_is_made_anew_when_its_functions_change():
     torch.testing.assert_close(after.sums[0], 1.5 * before.sums[0], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_no_loop_reaches_beyond_its_arrays(tmp_path):
     """Odd numbers of neighbours in a channel for each atom take most room; Numba checks the bounds when it is told to."""
     code = f"""

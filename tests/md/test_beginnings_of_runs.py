@@ -29,7 +29,7 @@ from nnpx.reference.lj import LennardJones
 Run = Callable[..., Trajectory]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_the_bath_that_equilibrates_two_atoms_does_not_alarm_the_watchdog(run: Run, seed: int) -> None:
     """It drives all six momenta, of which Newton's equations leave one free afterwards."""
     dimer = Atoms("Ar2", [[0.0, 0.0, 0.0], [0.0, 0.0, 3.8]])

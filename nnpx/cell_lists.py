@@ -1,0 +1,134 @@
+"""Pairs of atoms by cell lists: space is divided into cells about as wide as the cutoff, and only atoms of close cells are compared.
+
+Allen & Tildesley, Computer Simulation of Liquids (2017), doi:10.1093/oso/9780198803195.001.0001, chapter 5.
+"""
+
+from functools import partial
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from nnpx.loops import Loop
+
+#: cells are wider than they have to be by this part, so that rounding does not put a neighbour one cell too far
+_SLACK: Final = 1e-6
+#: room for pairs, in units of what a homogeneous structure has
+_ROOM: Final = 1.1
+#: i, j, the image S of j in units of the cell, in whole numbers, and the distance |r_j + S·cell − r_i|, Å
+Pairs = tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]
+
+#: (pair,), (pair,), (pair, 3), (pair,): i, j, S, and distance
+_Room = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: (atom, 3), (atom,), (atom, 3), (atom,), (atom, 3): positions within the cell, numbers, and images that they were moved by, those of one
+#: cell together; then in the order of their numbers where each is, and the cell that it is in along each axis, from 0
+_Atoms = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: (cell + 1,), (3,), (2, 3, step), (3, 3): where the atoms of a cell begin, how many cells away neighbours may be, `_along`, and the
+#: lattice vectors
+_Cells = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def pairs_in_cells(
+    positions: Float[np.ndarray, "atom 3"],
+    rows: Float[np.ndarray, "3 3"],
+    periodic: Bool[np.ndarray, " 3"],
+    cutoff: float,
+    *,
+    each_once: bool,
+) -> Pairs:
+    """All pairs closer than the cutoff, sorted by the first atom.
+
+    Args:
+        positions: Å; the space that they take should not have many more cells than there are atoms.
+        rows: independent vectors, Å; those of the lattice where it is periodic.
+        periodic: along which of them it is.
+        cutoff: of the distances, Å.
+        each_once: not from both ends.
+    """
+    atoms, cells, volume = _divided(positions, rows, periodic, cutoff)
+    in_sphere = len(positions) / volume * (4.0 / 3.0) * np.pi * cutoff**3
+    pairs = _room(int(_ROOM * len(positions) * in_sphere) + len(positions))
+    n_pairs = _search(pairs, atoms, cells, cutoff, each_once)
+    if n_pairs > len(pairs[0]):
+        pairs = _room(n_pairs)
+        _search(pairs, atoms, cells, cutoff, each_once)
+    i, j, shift, distance = pairs
+    return i[:n_pairs], j[:n_pairs], shift[:n_pairs], distance[:n_pairs]
+
+
+def _divided(
+    positions: Float[np.ndarray, "atom 3"], rows: Float[np.ndarray, "3 3"], periodic: Bool[np.ndarray, " 3"], cutoff: float
+) -> tuple[_Atoms, _Cells, float]:
+    """The atoms in their cells, and the volume that they take, Å³."""
+    inverse = np.linalg.inv(rows)
+    place = positions @ inverse
+    moved = np.where(periodic, -np.floor(place), 0.0)
+    place += moved
+    begin, extent = np.where(periodic, 0.0, place.min(0)), np.where(periodic, 1.0, np.ptp(place, axis=0))
+    reach = cutoff * (1.0 + _SLACK) * np.linalg.norm(inverse, axis=0)
+    counts = np.maximum(extent / reach, 1.0).astype(np.int64)
+    width = np.where(extent > 0.0, extent, 1.0) / counts
+    index = np.minimum((place - begin) / width, counts - 1.0).astype(np.int64)
+    cell = (index[:, 0] * counts[1] + index[:, 1]) * counts[2] + index[:, 2]
+    order = np.argsort(cell, kind="stable")
+    start = np.concatenate([[0], np.bincount(cell, minlength=counts.prod()).cumsum()])
+    steps = np.where(periodic | (counts > 1), np.ceil(reach / width), 0.0).astype(np.int64)
+    inside = np.ascontiguousarray((positions + moved @ rows)[order])
+    atoms = (inside, order, np.ascontiguousarray(moved[order]), np.argsort(order), index)
+    cells = (start, steps, _along(counts, steps, periodic), np.ascontiguousarray(rows, dtype=float))
+    return atoms, cells, float(abs(np.linalg.det(rows)) * np.maximum(extent, reach).prod())
+
+
+def _along(counts: Int[np.ndarray, " 3"], steps: Int[np.ndarray, " 3"], periodic: Bool[np.ndarray, " 3"]) -> Int[np.ndarray, "2 3 step"]:
+    """What the cells along every axis add to the number of a cell, and their images, from so many steps before the first on.
+
+    −1 where there is none.
+    """
+    along = np.full((2, 3, (counts + 2 * steps).max()), -1)
+    for axis, (count, step) in enumerate(zip(counts.tolist(), steps.tolist(), strict=True)):
+        image, cell = np.divmod(np.arange(-step, count + step), count)
+        along[:, axis, : len(cell)] = np.where(periodic[axis] | (image == 0), cell * counts[axis + 1 :].prod(), -1), image
+    return along
+
+
+def _room(n_pairs: int) -> _Room:
+    return np.empty(n_pairs, np.int64), np.empty(n_pairs, np.int64), np.empty((n_pairs, 3)), np.empty(n_pairs)
+
+
+@partial(Loop, may_reorder=False)
+def _search(pairs: _Room, atoms: _Atoms, cells: _Cells, cutoff: float, each_once: bool) -> int:
+    """How many pairs there are; writes as many as there is room for.
+
+    Seen from the other end the numbers that are added have the other sign and the same order, so that rounding finds both or none.
+    """
+    center, neighbor, shift, distance = pairs
+    points, order, moved, where, index = atoms
+    start, steps, along, rows = cells
+    found = 0
+    for i in range(len(where)):
+        own = where[i]
+        for a in range(index[i, 0], index[i, 0] + 2 * steps[0] + 1):
+            for b in range(index[i, 1], index[i, 1] + 2 * steps[1] + 1):
+                for c in range(index[i, 2], index[i, 2] + 2 * steps[2] + 1):
+                    if min(along[0, 0, a], along[0, 1, b], along[0, 2, c]) < 0:
+                        continue
+                    cell = along[0, 0, a] + along[0, 1, b] + along[0, 2, c]
+                    u, v, w = along[1, 0, a], along[1, 1, b], along[1, 2, c]
+                    side = u if u != 0 else v if v != 0 else w  # of two opposite images one is on the positive side
+                    ahead = u * rows[0, 0] + v * rows[1, 0] + w * rows[2, 0]
+                    aside = u * rows[0, 1] + v * rows[1, 1] + w * rows[2, 1]
+                    above = u * rows[0, 2] + v * rows[1, 2] + w * rows[2, 2]
+                    for near in range(start[cell], start[cell + 1]):
+                        x = (points[near, 0] - points[own, 0]) + ahead
+                        y = (points[near, 1] - points[own, 1]) + aside
+                        z = (points[near, 2] - points[own, 2]) + above
+                        square = x * x + y * y + z * z
+                        is_forward = side > 0 or (side == 0 and near > own)
+                        if square < cutoff * cutoff and (is_forward or (not each_once and (side < 0 or near < own))):
+                            if found < len(center):
+                                center[found], neighbor[found], distance[found] = i, order[near], np.sqrt(square)
+                                shift[found, 0] = u + moved[near, 0] - moved[own, 0]
+                                shift[found, 1] = v + moved[near, 1] - moved[own, 1]
+                                shift[found, 2] = w + moved[near, 2] - moved[own, 2]
+                            found += 1
+    return found

@@ -1,0 +1,59 @@
+"""Loops that are compiled: for what NumPy and torch know only with all its zeros, or only one operation after the other."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast, final
+
+import numba
+import numpy as np
+from filelock import FileLock
+
+#: What is summed may be summed in the order of the processor's liking, the same in every call; 1/0 is infinite, as in torch. Numba keeps
+#: what it compiled by the file of the loop: whoever changes this has to delete its caches, `__pycache__/*.nb*`.
+_HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@final
+class Loop:
+    """A loop over arrays, compiled by Numba, which reads its code: once for a machine and precision, kept where it finds a place.
+
+    Args:
+        function: the loop; its first array, or the first of its first ones, says the precision.
+        may_reorder: whether numbers may be added in another order than it is written.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, may_reorder: bool = True) -> None:
+        self._code = inspect.unwrap(function)
+        self._how = _HOW if may_reorder else _HOW | {"fastmath": _HOW["fastmath"] - {"reassoc"}}
+        self._ready: dict[np.dtype, Callable[..., Any]] = {}
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Run it, compiled."""
+        first = arrays[0]
+        precision = (first[0] if isinstance(first, tuple) else first).dtype
+        if precision not in self._ready:
+            self._ready[precision] = self._compiled(arrays)
+        return self._ready[precision](*arrays)
+
+    def _compiled(self, arrays: tuple[Any, ...]) -> Callable[..., Any]:
+        """For arrays like these; one process at a time, as what several keep at once is mixed up."""
+        quick: Any
+        types = tuple(map(numba.typeof, arrays))
+        try:
+            quick = numba.njit(cache=True, **self._how)(self._code)
+            place = Path(quick.stats.cache_path)
+            place.mkdir(parents=True, exist_ok=True)
+            with FileLock(place / f"{self._code.__name__}.lock"):
+                quick.compile(types)
+        except (RuntimeError, OSError):  # nowhere to keep it
+            quick = numba.njit(**self._how)(self._code)
+            quick.compile(types)
+        return cast("Callable[..., Any]", quick)
+
+
+def part_of_loop(function: _F) -> _F:
+    """A function that compiled loops of the same file call."""
+    return cast("_F", numba.njit(**_HOW)(inspect.unwrap(function)))

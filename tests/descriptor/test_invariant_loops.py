@@ -1,0 +1,71 @@
+"""The invariants in loops are those of torch's operations, and so are their derivatives."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from nnpx.cutoff.cosine import Cosine
+from nnpx.descriptor import invariant_loops as module
+from nnpx.descriptor.expanding import Expanded
+from nnpx.descriptor.learned_density import Invariants, LearnedDensity
+from nnpx.descriptor.moments import Moments
+from nnpx.radial.bessel import Bessel
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("n_densities", [1, 5, module._COLUMNS // 3 + 1, module._COLUMNS + 3])
+@pytest.mark.parametrize(("l_max", "max_body_order"), [(1, 2), (2, 3), (3, 4), (3, 5), (4, 5)])
+def test_invariants_and_their_derivatives(l_max: int, max_body_order: int, n_densities: int) -> None:
+    """Of several energies at once, of atoms that fill no group, and where one atom has more densities than a group columns."""
+    invariants, moments = Invariants(l_max, max_body_order), random((l_max + 1) ** 2, 7, n_densities).requires_grad_()
+    expected = invariants(moments)
+    features, back = invariants.linearised(moments.detach())
+    slopes = random(2, *expected.shape, seed=1)
+    torch.testing.assert_close(features, expected.detach(), rtol=1e-12, atol=1e-12)
+    gradients = torch.stack([torch.autograd.grad(expected, moments, slope, retain_graph=True)[0] for slope in slopes])
+    torch.testing.assert_close(back(slopes), gradients, rtol=1e-11, atol=1e-10)
+
+
+def test_single_precision_stays_single() -> None:
+    invariants, moments = Invariants(3, 5), random(16, 40, 16)
+    features, back = invariants.linearised(moments.float())
+    slopes = random(1, *features.shape, seed=1)
+    assert features.dtype is back(slopes.float()).dtype is torch.float32
+    exact, exactly_back = invariants.linearised(moments)
+    torch.testing.assert_close(features.double(), exact, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(back(slopes.float()).double(), exactly_back(slopes), rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("n_centers", [1, 3])
+def test_what_is_learned_of_a_density_is_pulled_back_as_it_is_linear(n_centers: int) -> None:
+    words = {"n_center_channels": n_centers, "n_neighbor_channels": 2, "n_shells": 3, "n_densities": 5, "l_max": 2}
+    learned = LearnedDensity(**words, generator=torch.Generator().manual_seed(0)).double()
+    density, of_center = random(9, 4, 6).requires_grad_(), random(4, n_centers, seed=1)
+    gradient = random(2, 9, 4, 5, seed=2)
+    moments = learned.learned(density, of_center)
+    expected = torch.stack([torch.autograd.grad(moments, density, one, retain_graph=True)[0] for one in gradient])
+    torch.testing.assert_close(learned.pull_back(gradient, of_center), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_operations_say_the_shapes_of_what_they_give() -> None:
+    """As recordings ask for them, which compute nothing."""
+    invariants, moments = Invariants(2, 4), random(9, 7, 5)
+    features, back = invariants.linearised(moments)
+    slopes = random(3, *features.shape, seed=1)
+    of_shapes, back_of_shapes = invariants.linearised(moments.to("meta"))
+    assert of_shapes.shape == features.shape
+    assert back_of_shapes(slopes.to("meta")).shape == back(slopes).shape
+
+
+def test_what_is_evaluated_leaves_nothing_to_differentiate() -> None:
+    """Also where coefficients are being trained: a potential that is validated between two epochs."""
+    radial, cutoff = Bessel(n_functions=4, smoothness=0.0, cutoff_radius=4.0), Cosine(radius=4.0)
+    words = {"n_channels": 2, "n_densities": 3, "l_max": 2, "max_body_order": 4, "generator": torch.Generator().manual_seed(0)}
+    descriptor = Moments(cutoff=cutoff, radial=radial, **words).double()
+    chemistry, sums = torch.eye(2, dtype=torch.float64), (random(9, 2, 8),)
+    features, back = descriptor.linearised_in(Expanded(sums, lambda gradients: gradients[0]), chemistry)
+    assert not features.requires_grad
+    assert not back(torch.ones_like(features)[None])[0].requires_grad

@@ -1,0 +1,33 @@
+"""The allocator keeps what is used again and again."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+#: 4 MB, again and again: how often a page had to be asked for
+CODE = """
+import resource
+import numpy as np
+from nnpx.memory import keep_what_is_freed
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(50):
+        block, _ = np.zeros(2**19) + 1.0, np.zeros(100)
+        del block
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = faults()
+keep_what_is_freed()
+faults()
+print(first, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators have other rules")
+def test_memory_is_kept_between_evaluations() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after < before / 5, done.stdout
