@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-#: 4 MB, again and again: how often a page had to be asked for
+#: twelve blocks of 1 MB, again and again: how many pages had to be asked for
 CODE = """
 import resource
 import numpy as np
@@ -15,8 +15,8 @@ from nnpx.memory import keep_what_is_freed
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(50):
-        block, _ = np.zeros(2**19) + 1.0, np.zeros(100)
-        del block
+        blocks = [np.ones(2**17) for _ in range(12)]
+        del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 first = faults()
