@@ -39,19 +39,21 @@ def pairs_in_cells(
     """All pairs closer than the cutoff, sorted by the first atom.
 
     Args:
-        positions: Å; the space that they take should not have many more cells than there are atoms.
-        rows: independent vectors, Å; those of the lattice where it is periodic.
+        positions: Å, finite. Every cell of the space that they take costs time and memory, whether or not an atom is in it.
+        rows: independent vectors, Å; those of the lattice where it is periodic, best at right angles to these where it is not.
         periodic: along which of them it is.
         cutoff: of the distances, Å.
         each_once: not from both ends.
     """
-    atoms, cells, volume = _divided(positions, rows, periodic, cutoff)
+    atoms, cells, volume = _divided(np.asarray(positions, dtype=float), np.asarray(rows, dtype=float), periodic, cutoff)
     in_sphere = len(positions) / volume * (4.0 / 3.0) * np.pi * cutoff**3
-    pairs = _room(int(_ROOM * len(positions) * in_sphere) + len(positions))
-    n_pairs = _search(pairs, atoms, cells, cutoff, each_once)
+    others = in_sphere if periodic.any() else min(in_sphere, len(positions) - 1.0)
+    pairs = _room(int(_ROOM * len(positions) * others) + len(positions))
+    n_pairs = _search(pairs, atoms, cells, float(cutoff), bool(each_once))
     if n_pairs > len(pairs[0]):
+        del pairs
         pairs = _room(n_pairs)
-        _search(pairs, atoms, cells, cutoff, each_once)
+        _search(pairs, atoms, cells, float(cutoff), bool(each_once))
     i, j, shift, distance = pairs
     return i[:n_pairs], j[:n_pairs], shift[:n_pairs], distance[:n_pairs]
 
@@ -75,15 +77,12 @@ def _divided(
     steps = np.where(periodic | (counts > 1), np.ceil(reach / width), 0.0).astype(np.int64)
     inside = np.ascontiguousarray((positions + moved @ rows)[order])
     atoms = (inside, order, np.ascontiguousarray(moved[order]), np.argsort(order), index)
-    cells = (start, steps, _along(counts, steps, periodic), np.ascontiguousarray(rows, dtype=float))
-    return atoms, cells, float(abs(np.linalg.det(rows)) * np.maximum(extent, reach).prod())
+    cells = (start, steps, _along(counts, steps, periodic), np.ascontiguousarray(rows))
+    return atoms, cells, float(abs(np.linalg.det(rows)) * np.where(periodic, 1.0, np.maximum(extent, reach)).prod())
 
 
 def _along(counts: Int[np.ndarray, " 3"], steps: Int[np.ndarray, " 3"], periodic: Bool[np.ndarray, " 3"]) -> Int[np.ndarray, "2 3 step"]:
-    """What the cells along every axis add to the number of a cell, and their images, from so many steps before the first on.
-
-    −1 where there is none.
-    """
+    """Of cell k − steps along every axis, k = 0, 1, …: what it adds to the number of a cell (−1 where there is none), and its image."""
     along = np.full((2, 3, (counts + 2 * steps).max()), -1)
     for axis, (count, step) in enumerate(zip(counts.tolist(), steps.tolist(), strict=True)):
         image, cell = np.divmod(np.arange(-step, count + step), count)

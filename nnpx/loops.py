@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast, final
 
-import numba
 import numpy as np
 from filelock import FileLock
 
@@ -21,7 +20,7 @@ class Loop:
     """A loop over arrays, compiled by Numba, which reads its code: once for a machine and precision, kept where it finds a place.
 
     Args:
-        function: the loop; its first array, or the first of its first ones, says the precision.
+        function: the loop; the type of its first array, or of the first of its first ones, says that of all others.
         may_reorder: whether numbers may be added in another order than it is written.
     """
 
@@ -40,6 +39,8 @@ class Loop:
 
     def _compiled(self, arrays: tuple[Any, ...]) -> Callable[..., Any]:
         """For arrays like these; one process at a time, as what several keep at once is mixed up."""
+        import numba  # what compiles nothing does without it
+
         quick: Any
         types = tuple(map(numba.typeof, arrays))
         try:
@@ -56,4 +57,6 @@ class Loop:
 
 def part_of_loop(function: _F) -> _F:
     """A function that compiled loops of the same file call."""
+    import numba
+
     return cast("_F", numba.njit(**_HOW)(inspect.unwrap(function)))

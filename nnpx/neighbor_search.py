@@ -2,6 +2,7 @@
 
 import numpy as np
 from ase import Atoms
+from ase.cell import Cell
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
@@ -22,7 +23,7 @@ def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pai
         return _all_pairs(atoms.positions, each_once=each_once)
     if _n_cells(atoms, cutoff) > len(atoms):
         return _pairs_in_space(atoms, cutoff, each_once=each_once)
-    rows = atoms.cell.complete().array if atoms.pbc.any() else np.eye(3)
+    rows = Cell(atoms.cell.array * atoms.pbc[:, None]).complete().array  # vectors of open directions say nothing, and may be slanted
     return pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=each_once)
 
 

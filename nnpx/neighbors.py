@@ -18,7 +18,8 @@ from nnpx.neighbor_search import pairs_within
 TOO_CLOSE: Final = 0.3
 #: `info` key of the error bar of a structure's energy, eV
 ERROR_BAR: Final = "energy_noise"
-#: memory that a pair of neighbours takes, bytes: 48 in the list as it is found, 48 in the graph, about as much in vectors and distances
+#: memory that a pair of neighbours takes, bytes: 48 in the list, which the graph shares or, of several structures, has once more, and about
+#: as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
 #: the pairs of an open structure of so many atoms fit into any memory, 150 MB; to estimate them would take as long as to list them
 FEW_ATOMS: Final = 1000

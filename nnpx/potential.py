@@ -44,7 +44,8 @@ class Potential(nn.Module):
         E_i = s · network(geometry ⊕ chemistry) + b + prior_i + E0_{z_i}
 
     Behler & Parrinello 2007, doi:10.1103/PhysRevLett.98.146401. Geometry is standardised with the mean and width that each element's
-    features have in the training set; see `Scales` for s, b and E0.
+    features have in the training set; see `Scales` for s, b and E0. The first potential of a process has its allocator keep what is freed
+    (`nnpx.memory`).
 
     Args:
         numbers: atomic numbers of the elements, in the order of the species index.

@@ -87,7 +87,7 @@ def _add_products(tensors: np.ndarray, terms: Terms, begin: int, sums: np.ndarra
 
 @part_of_loop
 def _add_slopes(slopes: np.ndarray, tensors: np.ndarray, terms: Terms, begin: int, back: np.ndarray) -> None:
-    """C (∂V/∂Z_k) T_j to ∂V/∂T_i, and the other way round, from the rows of slopes from `begin` on."""
+    """Adds c (∂V/∂Z_k) T_j to ∂V/∂T_i, and the other way round, from the rows of slopes from `begin` on."""
     place, factors = terms
     for term in range(len(factors)):
         slope, one, other = slopes[begin + place[0, term]], tensors[place[1, term]], tensors[place[2, term]]

@@ -157,7 +157,7 @@ class Invariants(nn.Module):
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Tensor]]:
         """The same in loops, on a processor, and from ∂V/∂G (energy, atom, feature) of several energies their ∂V/∂A.
 
-        Neither can be differentiated.
+        Neither can be differentiated, and there are no such loops on a GPU.
         """
         terms = [self._coupling.place, self._coupling.coefficient, self._gather.place, self._gather.coefficient]
         n_coupled, n_scalars = self._coupling.n_rows[0], self._gather.n_rows[0]

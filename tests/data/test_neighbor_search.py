@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
 
+from nnpx import cell_lists
 from nnpx.cell_lists import pairs_in_cells
 from nnpx.neighbor_search import pairs_within
 
@@ -222,16 +224,50 @@ def test_no_search_reaches_beyond_its_arrays(tmp_path):
     """Numba checks the bounds when it is told to."""
     code = """
 import numpy as np
+from nnpx import cell_lists
 from nnpx.cell_lists import pairs_in_cells
 random = np.random.default_rng(3)
+clump = random.normal(scale=0.3, size=(90, 3))
 for cutoff in (1.0, 2.0, 9.0):
     for periodic in ((True, True, True), (True, False, True), (False, False, False)):
+        skewed = np.eye(3) + 0.9 * np.eye(3, k=1)
+        for points, rows in ((clump, 9.0 * np.eye(3)), (clump[:1], np.diag([0.3, 0.5, 7.0])), (clump, skewed)):
+            pairs_in_cells(points, rows, np.array(periodic), cutoff, each_once=True)
         positions = np.concatenate([random.uniform(-9.0, 18.0, (60, 3)), np.eye(3) * 3.0, np.zeros((1, 3)), -1e-17 * np.ones((1, 3))])
         assert len(pairs_in_cells(positions, 3.0 * np.eye(3), np.array(periodic), cutoff, each_once=False)[0]) > 0
 """
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_vector_of_an_open_direction_may_lie_near_the_others():
+    """It says nothing; a search along it would take a minute."""
+    random = np.random.default_rng(2)
+    atoms = Atoms(
+        "H60", random.uniform(0.0, 10.0, (60, 3)), cell=[[10.0, 0.0, 0.0], [0.0, 10.0, 0.0], [10.0, 0.0, 1e-6]], pbc=(True, True, False)
+    )
+    assert found(atoms) == by_ase(Atoms(atoms.numbers, atoms.positions, cell=[10.0, 10.0, 0.0], pbc=atoms.pbc), CUTOFF)
+
+
+@pytest.mark.parametrize("atoms", [bulk("Si"), bulk("Cu", cubic=True), fcc111("Cu", (2, 2, 3), vacuum=5.0)], ids=["Si2", "Cu4", "slab"])
+def test_a_small_cell_is_searched_once(atoms, monkeypatch):
+    rooms, search = [], cell_lists._search
+    monkeypatch.setattr(cell_lists, "_search", lambda pairs, *others: rooms.append(len(pairs[0])) or search(pairs, *others))
+    n_pairs = len(pairs_in_cells(atoms.positions, atoms.cell.complete().array, atoms.pbc, 6.0, each_once=False)[0])
+    assert rooms[0] < 3 * n_pairs
+    assert len(rooms) == 1 or not atoms.pbc.all()
+
+
+def test_neighbors_closer_than_the_cutoff_by_rounding_are_found_across_cells():
+    """Atoms at the walls of cells as wide as the cutoff: by rounding there may be a cell between two that are closer."""
+    for cutoff, n, ulps_one, ulps_two in product((0.1, 0.7, 1.3), (3, 5, 7, 11, 29), range(-3, 3), range(-3, 3)):
+        rows = np.diag([n * cutoff, 9.0, 9.0])
+        for k in range(1, n - 1):
+            one, two = (place + ulps * np.spacing(place) for place, ulps in ((k * cutoff, ulps_one), ((k + 1) * cutoff, ulps_two)))
+            pair = np.array([[one, 0.0, 0.0], [two, 0.0, 0.0]])
+            n_pairs = len(pairs_in_cells(pair, rows, np.array([True, False, False]), cutoff, each_once=True)[0])
+            assert n_pairs == ((two - one) ** 2 < cutoff**2)
 
 
 def test_a_clump_in_a_cell_has_more_pairs_than_a_homogeneous_structure():
