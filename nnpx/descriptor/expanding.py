@@ -4,11 +4,9 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Descriptor, Pull, linearised
 from nnpx.graph import Edges
 
@@ -33,10 +31,6 @@ class ExpandingDescriptor(Descriptor):
         """The densities, computed by themselves; None where `forward` is the faster way."""
 
     @abstractmethod
-    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
-        """The features from the `sums` of what was expanded."""
-
-    @abstractmethod
     def expands_like(self, other: Descriptor) -> bool:
         """Whether what another one has `expanded` is what this one would have; what both have learned may differ."""
 
@@ -48,11 +42,8 @@ class ExpandingDescriptor(Descriptor):
         features, gradients = self.linearised_in(expanded, chemistry)
         return features, lambda slopes: expanded.pull(gradients(slopes))
 
+    @abstractmethod
     def linearised_in(
         self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
         """The features, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in what was expanded."""
-        variables = tuple(sums.detach().requires_grad_() for sums in expanded.sums)
-        with torch.enable_grad():
-            values = self.of_expanded(*variables, chemistry=chemistry)
-        return values.detach(), lambda slopes: gradients_of(values, variables, slopes)

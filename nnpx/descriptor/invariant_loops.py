@@ -15,11 +15,11 @@ from nnpx.loops import Loop, part_of_loop
 #: columns (atom, density) at a time, unless one atom has more: their tensors and the gradients of these stay in the cache
 _COLUMNS: Final = 256
 #: (3, term) and (term,): places k, i, j of c A_i A_j in Z_k, and factors c
-Terms = tuple[np.ndarray, np.ndarray]
+_Terms = tuple[np.ndarray, np.ndarray]
 
 
 @Loop
-def _evaluate(features: np.ndarray, moments: np.ndarray, tensors: np.ndarray, coupling: Terms, gather: Terms) -> None:
+def _evaluate(features: np.ndarray, moments: np.ndarray, tensors: np.ndarray, coupling: _Terms, gather: _Terms) -> None:
     """The invariants of moments (component, atom, density) into features (atom, kind · density); tensors is where it works."""
     _, n_atoms, n_densities = moments.shape
     n_kinds, at_once = features.shape[1] // n_densities, tensors.shape[1] // n_densities
@@ -37,7 +37,9 @@ def _evaluate(features: np.ndarray, moments: np.ndarray, tensors: np.ndarray, co
 
 
 @Loop
-def _pull_back(gradient: np.ndarray, operands: tuple[np.ndarray, np.ndarray], tensors: np.ndarray, coupling: Terms, gather: Terms) -> None:
+def _pull_back(
+    gradient: np.ndarray, operands: tuple[np.ndarray, np.ndarray], tensors: np.ndarray, coupling: _Terms, gather: _Terms
+) -> None:
     """∂V/∂A (energy, component, atom, density) from ∂V/∂G (energy, atom, kind · density) and the moments; tensors is where it works."""
     slopes, moments = operands
     n_components, n_atoms, n_densities = moments.shape
@@ -63,7 +65,7 @@ def _pull_back(gradient: np.ndarray, operands: tuple[np.ndarray, np.ndarray], te
 
 
 @part_of_loop
-def _couple(moments: np.ndarray, first: int, n_atoms: int, coupling: Terms, tensors: np.ndarray) -> None:
+def _couple(moments: np.ndarray, first: int, n_atoms: int, coupling: _Terms, tensors: np.ndarray) -> None:
     """The moments of some atoms and, below them, what they couple to."""
     n_components, _, n_densities = moments.shape
     tensors[:] = 0.0
@@ -75,7 +77,7 @@ def _couple(moments: np.ndarray, first: int, n_atoms: int, coupling: Terms, tens
 
 
 @part_of_loop
-def _add_products(tensors: np.ndarray, terms: Terms, begin: int, sums: np.ndarray) -> None:
+def _add_products(tensors: np.ndarray, terms: _Terms, begin: int, sums: np.ndarray) -> None:
     """Σ c T_i T_j into the rows from `begin` on."""
     place, factors = terms
     for term in range(len(factors)):
@@ -86,7 +88,7 @@ def _add_products(tensors: np.ndarray, terms: Terms, begin: int, sums: np.ndarra
 
 
 @part_of_loop
-def _add_slopes(slopes: np.ndarray, tensors: np.ndarray, terms: Terms, begin: int, back: np.ndarray) -> None:
+def _add_slopes(slopes: np.ndarray, tensors: np.ndarray, terms: _Terms, begin: int, back: np.ndarray) -> None:
     """Adds c (∂V/∂Z_k) T_j to ∂V/∂T_i, and the other way round, from the rows of slopes from `begin` on."""
     place, factors = terms
     for term in range(len(factors)):
@@ -126,7 +128,7 @@ def _workplace(moments: Tensor, n_coupled: int) -> np.ndarray:
     return np.empty((n_components + n_coupled, at_once * n_densities), moments.numpy().dtype)
 
 
-def _arrays(terms: list[Tensor]) -> tuple[Terms, Terms]:
+def _arrays(terms: list[Tensor]) -> tuple[_Terms, _Terms]:
     coupling, coupling_factors, gather, gather_factors = (one.numpy() for one in terms)
     return (coupling, coupling_factors), (gather, gather_factors)
 

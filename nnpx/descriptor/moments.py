@@ -79,12 +79,6 @@ class Moments(ExpandingDescriptor):
         """B, in loops over the pairs, on a processor."""
         return self.sums.expanded(edges, chemistry.index_select(0, edges.neighbor))
 
-    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
-        """The features from B."""
-        (density,) = densities
-        features: Tensor = self.invariants(self.density.learned(density, chemistry))
-        return features
-
     def linearised_in(
         self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:

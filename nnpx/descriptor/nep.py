@@ -1,5 +1,6 @@
 """The descriptor of the neuroevolution potential."""
 
+from collections.abc import Callable
 from typing import Annotated, final
 
 import torch
@@ -8,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.cutoff import Cutoff
+from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.density import by_center, slots, sum_of_outer_products
-from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta, block, gaunt
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.descriptor.stored import jacobian_by_slots
@@ -103,6 +105,15 @@ class NEP(ExpandingDescriptor):
         """The expanded densities up to the cutoff and up to the angular radius, in loops over the pairs, on a processor."""
         of_neighbor = chemistry.index_select(0, edges.neighbor)
         return side_by_side(self.far_sums.expanded(edges, of_neighbor), self.near_sums.expanded(edges, of_neighbor))
+
+    def linearised_in(
+        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
+        """The features and, by autograd, their derivatives in the expanded densities."""
+        variables = tuple(sums.detach().requires_grad_() for sums in expanded.sums)
+        with torch.enable_grad():
+            values = self.of_expanded(*variables, chemistry=chemistry)
+        return values.detach(), lambda slopes: gradients_of(values, variables, slopes)
 
     def expands_like(self, other: Descriptor) -> bool:
         """Whether radial functions, cutoffs and harmonics are the same; coefficients may be others."""
