@@ -127,8 +127,7 @@ def batches(graph: AtomicGraph, ensemble: Ensemble) -> Iterator[AtomicGraph]:
 
 def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[AtomicGraph]) -> Prediction:
     """The predictions for all pieces, joined; nothing of the computation stays in memory."""
-    predictions = [_detached(potential(piece)) for piece in pieces]
-    return Prediction(**{key: torch.cat([getattr(one, key) for one in predictions]) for key in Prediction.__dataclass_fields__})
+    return Prediction.joined([_detached(potential(piece)) for piece in pieces])
 
 
 def compare(

@@ -1,8 +1,8 @@
 """The three things that flow through a potential: the graph, its edges, the prediction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, final
 
 import torch
@@ -107,6 +107,11 @@ class Prediction:
     forces_std: Float[Tensor, "atom 3"]  #: spread of the members' forces, eV/Å
     energy_noise: Float[Tensor, " structure"]  #: standard deviation of an energy label around the truth, eV
     forces_noise: Float[Tensor, "atom 3"]  #: standard deviation of a force label around the truth, eV/Å
+
+    @staticmethod
+    def joined(parts: Sequence["Prediction"]) -> "Prediction":
+        """Those for several batches, one after the other."""
+        return Prediction(**{key: torch.cat([getattr(one, key) for one in parts]) for key in Prediction.__dataclass_fields__})
 
     @property
     def energy_total_std(self) -> Float[Tensor, " structure"]:
@@ -260,24 +265,18 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
     """Several graphs as one; no edge connects them, and nothing that was stored is kept."""
     atom_start = starts(torch.cat([graph.atom_start.diff() for graph in graphs]))
     edge_start = starts(torch.cat([graph.edge_start.diff() for graph in graphs]))
-    structures = [graph.n_structures for graph in graphs]
-    atoms_before = [0]
-    for graph in graphs[:-1]:
-        atoms_before.append(atoms_before[-1] + graph.n_atoms)
-    joined = {
-        key: torch.cat([getattr(graph, key) for graph in graphs])
-        for key in (*PER_ATOM, *PER_EDGE, *PER_STRUCTURE)
-        if key not in ("features", "row")
-    }
+    atoms_before = [0, *accumulate(graph.n_atoms for graph in graphs[:-1])]
+    kept = {*PER_ATOM, *PER_EDGE, *PER_STRUCTURE} - {"features", "row"}
+    joined = {key: torch.cat([getattr(graph, key) for graph in graphs]) for key in kept}
     joined["features"] = joined["positions"].new_zeros(len(joined["positions"]), 0)
     joined["row"] = atom_start[:-1]
     return AtomicGraph(
-        owner=torch.arange(sum(structures), device=atom_start.device).repeat_interleave(atom_start.diff()),
+        owner=torch.arange(len(atom_start) - 1, device=atom_start.device).repeat_interleave(atom_start.diff()),
         atom_start=atom_start,
         edge_start=edge_start,
         center=torch.cat([graph.center + before for graph, before in zip(graphs, atoms_before, strict=True)]),
         neighbor=torch.cat([graph.neighbor + before for graph, before in zip(graphs, atoms_before, strict=True)]),
-        n_structures=sum(structures),
+        n_structures=sum(graph.n_structures for graph in graphs),
         periodic=any(graph.periodic for graph in graphs),
         jacobian=joined["positions"].new_zeros(len(joined["positions"]), 0, 3, 0),
         felt=joined["species"].new_zeros(0, 0),

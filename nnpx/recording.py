@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from nnpx.cuda_graph import Captured, RecordingError, captures, rehearse
+from nnpx.threads import in_one_thread
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
@@ -97,7 +98,8 @@ def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[fx.G
     """The operations of the function, and its results."""
     tape = _Tape()
     tape.follow(positions, tape.graph.placeholder("positions"))
-    with tape, torch.autograd.set_multithreading_enabled(False):  # on a GPU another thread would go back, unseen
+    # what other threads do, on a GPU those of autograd, would go unseen
+    with tape, in_one_thread(), torch.autograd.set_multithreading_enabled(False):
         results = function(positions)
     tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()

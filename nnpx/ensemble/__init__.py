@@ -6,6 +6,7 @@ a subclass of `Recruitment` says how many there are, which seeds they grow from,
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Final, final
 
 import torch
@@ -17,6 +18,7 @@ from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential, row_of_each
+from nnpx.threads import in_threads
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -88,7 +90,7 @@ class Ensemble(nn.Module):
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
         """The same, of edges that are known already."""
-        parts = [self._evaluate(graph, block, spread=spread) for block in self._blocks(graph, edges)]
+        parts = in_threads(partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges))
         atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         return self.calibration(joint_prediction(graph, edges, atomic, pulls, noise.mean(0)), graph)
 

@@ -21,7 +21,10 @@ from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
 from nnpx.neighbors import TOO_CLOSE, graph_from_list
 from nnpx.recording import Function, record
+from nnpx.threads import n_threads, in_threads
 
+#: atoms of which a thread evaluates no fewer: it takes longer to begin
+FEWEST_ATOMS: Final = 64
 #: how far apart the positions are by which a recording is checked, Å
 STEP: Final = 0.01
 #: and the factor by which they are, so that some pairs are beyond the cutoff
@@ -79,6 +82,38 @@ class Recorded:
 
 
 @final
+class RecordedParts:
+    """The same in parts that are evaluated side by side, by as many threads as there are now; equal parts share a recording.
+
+    Args and errors are those of `Recorded`.
+    """
+
+    def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool, compiled: bool = False) -> None:
+        n_atoms, first = sum(len(atoms) for atoms in structures), 0
+        n_parts = min(n_threads(), len(structures), max(1, n_atoms // FEWEST_ATOMS)) if ensemble.device.type == "cpu" else 1
+        self._parts: list[tuple[Recorded, int]] = []  # with how many atoms each has
+        known: dict[tuple[bytes, ...], Recorded] = {}
+        for part in range(n_parts):
+            end = len(structures) * (part + 1) // n_parts
+            own, first = structures[first:end], end
+            kind = tuple(atoms.numbers.tobytes() for atoms in own)
+            if kind not in known:
+                known[kind] = Recorded(ensemble, own, spread=spread, compiled=compiled)
+            self._parts.append((known[kind], sum(len(atoms) for atoms in own)))
+
+    def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
+        """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""
+        recorded, sizes = zip(*self._parts, strict=True)
+        predictions = in_threads(_play, zip(recorded, positions.split(sizes), strict=True))
+        return Prediction.joined([one for one in predictions if one is not None]) if None not in predictions else None
+
+
+def _play(part: tuple[Recorded, Tensor]) -> Prediction | None:
+    recorded, positions = part
+    return recorded(positions)
+
+
+@final
 class Recordings:
     """Predictions of an ensemble for whatever molecules are evaluated again and again: recorded once that pays.
 
@@ -95,7 +130,7 @@ class Recordings:
         self._most_atoms = min(member.descriptor.most_complete for member in ensemble.members)
         self._molecules: list[tuple[bytes, bytes]] = []
         self._may_record, self._evaluations = False, 0
-        self._recorded: dict[bool, Recorded | None] = {}
+        self._recorded: dict[bool, RecordedParts | None] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return partial(Recordings, after=self.after, compiled=self.compiled), (self.ensemble,)
@@ -118,10 +153,10 @@ class Recordings:
         recorded = self._of(structures, spread=spread)
         return recorded(torch.from_numpy(positions)) if recorded else None
 
-    def _of(self, structures: Sequence[Atoms], *, spread: bool) -> Recorded | None:
+    def _of(self, structures: Sequence[Atoms], *, spread: bool) -> RecordedParts | None:
         if spread not in self._recorded:
             try:
-                self._recorded[spread] = Recorded(self.ensemble, structures, spread=spread, compiled=self.compiled)
+                self._recorded[spread] = RecordedParts(self.ensemble, structures, spread=spread, compiled=self.compiled)
             except NNPXError:  # the evaluation without a recording says what is wrong with the structures
                 return None
             except RecordingError as obstacle:
