@@ -1,13 +1,19 @@
 """From energies to predictions: gradients in the edge vectors, the forces and stress that follow, and the spread of several."""
 
 from collections.abc import Callable
+from threading import RLock
+from typing import Final, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import jvp
 
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
+
+_Values = TypeVar("_Values", bound=Tensor | tuple[Tensor, ...])
+_ONE_FORWARD_AT_A_TIME: Final = RLock()
 
 
 def gradients(energies: Float[Tensor, " head"], variable: Float[Tensor, "..."], *, create_graph: bool) -> Float[Tensor, "head ..."]:
@@ -40,6 +46,18 @@ def gradients_of(
         return tuple(gradient[None] for gradient in of_one(slopes[0]))
     several: tuple[Tensor, ...] = torch.vmap(of_one)(slopes)
     return several
+
+
+def forward_derivative(
+    function: Callable[[Tensor], _Values], x: Float[Tensor, "..."], change: Float[Tensor, "..."]
+) -> tuple[_Values, _Values]:
+    """f(x) and (∂f/∂x) δx of what may be several tensors, by forward differentiation.
+
+    One thread at a time: what torch marks for one of them, another would take for its own.
+    """
+    with _ONE_FORWARD_AT_A_TIME:
+        values, changes = jvp(function, (x,), (change,))[:2]
+    return values, changes
 
 
 def with_slope(function: Callable[[Tensor], Tensor], x: Float[Tensor, " row"]) -> tuple[Float[Tensor, " row"], Float[Tensor, " row"]]:

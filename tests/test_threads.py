@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from small import carbons, ethanols, graph_of, potential_for
 
+from nnpx.derivatives import forward_derivative
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import FEWEST_ATOMS, Recorded, RecordedParts, Recordings
 from nnpx.graph import Prediction
@@ -71,6 +72,17 @@ def test_a_forked_process_begins_with_threads_of_its_own() -> None:
         os.kill(child, 9)
         os.waitpid(child, 0)
     assert done == (child, 0), "the forked process waits for threads that it does not have"
+
+
+def test_forward_derivatives_of_several_threads_are_not_mixed_up() -> None:
+    """Those of torch are known to all threads."""
+
+    def cube(x: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.01)
+        return x**3
+
+    for value, slope in in_threads(lambda x: forward_derivative(cube, x, torch.ones_like(x)), [torch.full((4,), 2.0)] * 8):
+        assert (value[0], slope[0]) == (8.0, 12.0)
 
 
 def assert_same(found: Prediction | None, expected: Prediction | None) -> None:

@@ -7,9 +7,9 @@ import torch
 from annotated_types import Gt
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp
 
 from nnpx.cutoff import Cutoff
+from nnpx.derivatives import forward_derivative
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.density import slots, sum_of_outer_products
@@ -135,10 +135,9 @@ class AcsfMoments(Descriptor):
         moments = self.moments(slots(inner, self.angular_cutoff.radius), chemistry)[inner.center]
         columns = []
         for axis in torch.eye(3, dtype=edges.vector.dtype, device=edges.vector.device):
-            slope = jvp(self.shells, (edges.distance,), (edges.vector @ axis / edges.distance,))[1]
+            slope = forward_derivative(self.shells, edges.distance, edges.vector @ axis / edges.distance)[1]
             radial = (chemistry.index_select(0, edges.neighbor)[:, :, None] * slope[:, None]).flatten(1)
-            moved = jvp(self.waves, (inner.vector,), (axis.expand_as(inner.vector),))
-            wave, change = moved[0], moved[1]
+            wave, change = forward_derivative(self.waves, inner.vector, axis.expand_as(inner.vector))
             by_order = torch.einsum("elqs,cl->eqsc", self.sum_over_m(change[:, :, None] * moments), self.legendre)
             itself = 2.0 * (wave[:, 0] * change[:, 0])[:, None, :, None] * self.straight  # Y_00 = 1
             both = (e[:, p] * e[:, q])[:, :, None, None] * itself

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nnpx.derivatives import forward_derivative
 from nnpx.descriptor import Descriptor, Pull, linearised
 from nnpx.descriptor.compiled import with_known_signature
 from nnpx.descriptor.pulls import Pairs, pull_at_pairs
@@ -188,6 +189,6 @@ def jacobian_by_slots(descriptor: Descriptor, edges: Edges, chemistry: Float[Ten
         for axis in range(3):
             along = torch.zeros_like(edges.vector)
             along[moved, axis] = 1.0
-            change = torch.func.jvp(lambda vector: descriptor(edges.moved(vector), chemistry), (edges.vector,), (along,))[1]
+            change = forward_derivative(lambda vector: descriptor(edges.moved(vector), chemistry), edges.vector, along)[1]
             jacobian[moved, axis] = change[edges.center[moved]]
     return jacobian

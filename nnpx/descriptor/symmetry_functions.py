@@ -7,10 +7,9 @@ from typing import Final, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.func import jvp
 
 from nnpx.cutoff import Cutoff
-from nnpx.derivatives import gradients_of, with_slope
+from nnpx.derivatives import forward_derivative, gradients_of, with_slope
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.triplets import (
@@ -192,7 +191,7 @@ class SymmetryFunctions(Descriptor, ABC):
         """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
         n_edges = len(edges.center)
         unit = edges.vector / edges.distance[:, None]
-        slope = jvp(self.shells, (edges.distance,), (torch.ones_like(edges.distance),))[1]
+        slope = forward_derivative(self.shells, edges.distance, torch.ones_like(edges.distance))[1]
         own = torch.arange(n_edges, device=edges.center.device)
         radial = sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry.index_select(0, edges.neighbor), own, n_edges)
         three, weights = self.weighted_triplets(edges, chemistry)

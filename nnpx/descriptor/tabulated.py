@@ -7,7 +7,8 @@ from typing import Final
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp
+
+from nnpx.derivatives import forward_derivative
 
 #: largest error of a table, as a part of the largest value of its function, and the most pieces to reach it with
 TOLERANCE: Final = {torch.float32: 1e-8, torch.float64: 1e-12}
@@ -78,10 +79,9 @@ def _derivatives(functions: Functions, at: Float[Tensor, " end"]) -> tuple[Tenso
     """f, f′ and f″."""
 
     def first(distance: Tensor) -> tuple[Tensor, Tensor]:
-        value, slope = jvp(functions, (distance,), (torch.ones_like(distance),))[:2]
-        return value, slope
+        return forward_derivative(functions, distance, torch.ones_like(distance))
 
-    (value, slope), (_, curvature) = jvp(first, (at,), (torch.ones_like(at),))[:2]
+    (value, slope), (_, curvature) = forward_derivative(first, at, torch.ones_like(at))
     return value.detach(), slope.detach(), curvature.detach()
 
 

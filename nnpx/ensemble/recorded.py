@@ -21,7 +21,7 @@ from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
 from nnpx.neighbors import TOO_CLOSE, graph_from_list
 from nnpx.recording import Function, record
-from nnpx.threads import n_threads, in_threads
+from nnpx.threads import in_threads, n_threads
 
 #: atoms of which a thread evaluates no fewer: it takes longer to begin
 FEWEST_ATOMS: Final = 64
