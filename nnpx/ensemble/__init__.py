@@ -4,6 +4,7 @@
 a subclass of `Recruitment` says how many there are, which seeds they grow from, and whether each has one head or several.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -23,8 +24,8 @@ from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
 
-#: centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md), elsewhere
-#: many, to occupy it, though not all, to spare its memory
+#: most centres that are evaluated together, by device: on a processor few enough to stay in its cache (tests/benchmarks/RESULTS.md),
+#: elsewhere many, to occupy it, though not all, to spare its memory
 ATOMS_AT_A_TIME: Final = {"cpu": 1024}
 ELSEWHERE: Final = 32768
 
@@ -97,8 +98,9 @@ class Ensemble(nn.Module):
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
         is_local = all(member.descriptor.is_local for member in self.members) and not graph.has_stored_features()
-        atoms = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE) if is_local else graph.n_atoms
-        return edges.blocks(atoms, graph.species)
+        most = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE) if is_local else graph.n_atoms
+        n_blocks = math.ceil(graph.n_atoms / most)
+        return edges.blocks(math.ceil(graph.n_atoms / n_blocks), graph.species)  # about equally many, as threads wait for the last
 
     def _evaluate(
         self, graph: AtomicGraph, block: Block, *, spread: bool
