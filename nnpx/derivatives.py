@@ -1,8 +1,7 @@
 """From energies to predictions: gradients in the edge vectors, the forces and stress that follow, and the spread of several."""
 
 from collections.abc import Callable
-from threading import RLock
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -11,9 +10,9 @@ from torch.func import jvp
 
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
+from nnpx.threads import one_at_a_time
 
 _Values = TypeVar("_Values", bound=Tensor | tuple[Tensor, ...])
-_ONE_FORWARD_AT_A_TIME: Final = RLock()
 
 
 def gradients(energies: Float[Tensor, " head"], variable: Float[Tensor, "..."], *, create_graph: bool) -> Float[Tensor, "head ..."]:
@@ -55,7 +54,7 @@ def forward_derivative(
 
     One thread at a time: what torch marks for one of them, another would take for its own.
     """
-    with _ONE_FORWARD_AT_A_TIME:
+    with one_at_a_time():
         values, changes = jvp(function, (x,), (change,))[:2]
     return values, changes
 

@@ -2,16 +2,16 @@
 
 Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each: with some hundred
 atoms that costs what it gains, and our own loops (`nnpx.loops`) have one thread. Here every thread has its own atoms with all that is done
-to them, and the others wait for it once.
+to them, and the others wait for it once. Every thread needs the memory for its own.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
-from functools import cache, partial
-from typing import Final, TypeVar
+from contextvars import ContextVar, copy_context
+from threading import Barrier, RLock
+from typing import Final, TypeVar, final
 
 import torch
 
@@ -31,38 +31,82 @@ def in_one_thread() -> Iterator[None]:
         _IN_ONE_THREAD.reset(token)
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Within, a thread is alone: for what it would change for all of them."""
+    with _SHARED.turn:
+        yield
+
+
 def n_threads() -> int:
     """How many threads may share work here: as many as torch has, which OMP_NUM_THREADS and torch.set_num_threads decide."""
     return 1 if _IN_ONE_THREAD.get() else torch.get_num_threads()
 
 
 def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
-    """The function of every item, in order, several at once, each with one thread of torch.
+    """The function of every item, in order, several at once, each with one thread of torch, and so without more threads in it.
 
-    The first error ends it, after the items that have begun.
+    Context variables and whether gradients are noted are those of who asks; nothing else that holds for one thread only is handed on. The
+    first error is raised when all that has begun has ended; no more begins.
     """
     given, threads = list(items), n_threads()
     if threads == 1 or len(given) < 2:
         return [function(item) for item in given]
-    work = partial(_work, function, torch.is_grad_enabled())
-    torch.set_num_threads(1)  # for those below, too, which learn it when they begin
+    with_gradients = torch.is_grad_enabled()
+
+    def work(item: _T) -> _R:
+        with torch.set_grad_enabled(with_gradients):
+            return function(item)
+
     try:
-        return list(_pool(threads).map(work, [copy_context() for _ in given], given))
+        pool = _SHARED.pool(threads)
+        futures = [pool.submit(copy_context().run, work, item) for item in given]
+    except RuntimeError:  # Python is about to end, and lends no thread any more
+        return [function(item) for item in given]
+    try:
+        return [future.result() for future in futures]
     finally:
-        torch.set_num_threads(threads)
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
-@cache
+@final
+class _Shared:
+    """What the threads of a process share; one that is forked has no threads but its own, and begins anew."""
+
+    def __init__(self) -> None:
+        self.begin()
+        os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self) -> None:
+        self.turn = RLock()
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+
+    def pool(self, threads: int) -> ThreadPoolExecutor:
+        """So many threads, each with one of torch for good."""
+        with self.turn:
+            if threads not in self._pools:
+                self._pools[threads] = _pool(threads)
+            return self._pools[threads]
+
+
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "nnpx")
+    pool, all_there = ThreadPoolExecutor(threads, "nnpx"), Barrier(threads)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread that asks for the first time is given as many as others have
+        torch.set_num_threads(1)
+        all_there.wait()
+
+    try:
+        wait([pool.submit(begin) for _ in range(threads)])
+    except RuntimeError:
+        all_there.abort()
+        raise
+    finally:
+        torch.set_num_threads(threads)  # for threads to come, which would be given one
+    return pool
 
 
-# a process that is forked has no threads but one
-os.register_at_fork(after_in_child=_pool.cache_clear)
-
-
-def _work(function: Callable[[_T], _R], with_gradients: bool, context: Context, item: _T) -> _R:
-    """What a thread does: its context and whether it notes gradients are those of the thread that asked."""
-    torch.get_num_threads()  # torch finds out for each thread when it is first asked
-    with torch.set_grad_enabled(with_gradients):
-        return context.run(function, item)
+_SHARED: Final = _Shared()

@@ -91,7 +91,8 @@ class Ensemble(nn.Module):
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
         """The same, of edges that are known already."""
-        parts = in_threads(partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges))
+        evaluate, blocks = partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges)
+        parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
         atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
         return self.calibration(joint_prediction(graph, edges, atomic, pulls, noise.mean(0)), graph)
 

@@ -23,7 +23,7 @@ from nnpx.neighbors import TOO_CLOSE, graph_from_list
 from nnpx.recording import Function, record
 from nnpx.threads import in_threads, n_threads
 
-#: atoms of which a thread evaluates no fewer: it takes longer to begin
+#: atoms for which another thread is worth its beginning
 FEWEST_ATOMS: Final = 64
 #: how far apart the positions are by which a recording is checked, Å
 STEP: Final = 0.01
@@ -83,19 +83,19 @@ class Recorded:
 
 @final
 class RecordedParts:
-    """The same in parts that are evaluated side by side, by as many threads as there are now; equal parts share a recording.
+    """The same in about equal parts, which are evaluated side by side: as many as there are threads now, or fewer where that pays.
 
-    Args and errors are those of `Recorded`.
+    Parts of the same molecules share a recording. Args and errors are those of `Recorded`.
     """
 
     def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool, compiled: bool = False) -> None:
-        n_atoms, first = sum(len(atoms) for atoms in structures), 0
-        n_parts = min(n_threads(), len(structures), max(1, n_atoms // FEWEST_ATOMS)) if ensemble.device.type == "cpu" else 1
+        sizes = np.array([len(atoms) for atoms in structures])
+        n_parts = min(n_threads(), max(1, int(sizes.sum()) // FEWEST_ATOMS)) if ensemble.device.type == "cpu" else 1
+        part_of = (n_parts * (sizes.cumsum() - sizes / 2) / sizes.sum()).astype(int)  # where the middle of each is among all atoms
         self._parts: list[tuple[Recorded, int]] = []  # with how many atoms each has
         known: dict[tuple[bytes, ...], Recorded] = {}
-        for part in range(n_parts):
-            end = len(structures) * (part + 1) // n_parts
-            own, first = structures[first:end], end
+        for part in np.unique(part_of):
+            own = [atoms for atoms, its in zip(structures, part_of, strict=True) if its == part]
             kind = tuple(atoms.numbers.tobytes() for atoms in own)
             if kind not in known:
                 known[kind] = Recorded(ensemble, own, spread=spread, compiled=compiled)

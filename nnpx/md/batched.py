@@ -40,8 +40,8 @@ class Walkers:
     Every walker draws from its own generator and has its own list of neighbours, so it does not notice which others run beside it, apart
     from rounding: the order in which matrix products are summed depends on their size, so the forces of one structure change in their
     last digits with the company it is evaluated in (less than 1e-10 after 20 steps is tested). In chaotic motion such a difference grows.
-    With the same company and as many threads a trajectory is, on a processor, the same to the last bit, also over a pause and over a restart
-    from files.
+    With the same company and as many threads a trajectory is, on a processor, the same to the last bit, also over a pause and over a
+    restart from files.
 
     Args:
         ensemble: the potential; evaluated in its own precision and on its own device; recorded, so it must not change.

@@ -1,0 +1,122 @@
+"""Blocks of large structures, and parts of what is recorded, in threads: nothing changes of what comes out."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from ase import Atoms
+from every_option import potential_of
+from small import carbons, ethanols, graph_of, potential_for
+
+from nnpx.ensemble import Ensemble, recorded
+from nnpx.ensemble.recorded import FEWEST_ATOMS, Recorded, RecordedParts, Recordings
+from nnpx.graph import Prediction
+from nnpx.neighbors import graph_from_list
+from nnpx.threads import in_one_thread
+from nnpx.uncertainty import Calibration, Curve
+
+_REST = {
+    "cutoff": "polynomial",
+    "radial": "gaussian",
+    "species_embedding": "onehot",
+    "network": "mlp",
+    "prior": "zbl",
+    "noise": "none",
+}
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def assert_same(found: Prediction | None, expected: Prediction | None) -> None:
+    """To the last bit."""
+    assert found is not None
+    assert expected is not None
+    for name, values in vars(expected).items():
+        torch.testing.assert_close(getattr(found, name), values, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.fixture
+def idents(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads that evaluate what an ensemble or a recording is asked for, as they do."""
+    seen: list[int] = []
+
+    def watched(function: Callable[..., object]) -> Callable[..., object]:
+        return lambda *words, **named: (seen.append(threading.get_ident()), function(*words, **named))[1]
+
+    monkeypatch.setattr(Ensemble, "_evaluate", watched(Ensemble._evaluate))
+    monkeypatch.setattr(recorded, "_play", watched(recorded._play))
+    return seen
+
+
+@pytest.mark.parametrize("descriptor", ["acsf", "moments", "nep"])
+@pytest.mark.parametrize("structures", [ethanols(3), carbons(3)], ids=["ethanol", "carbon"])
+def test_blocks_in_threads_have_the_same_bits(
+    descriptor: str, structures: list[Atoms], monkeypatch: pytest.MonkeyPatch, idents: list[int]
+) -> None:
+    """Also what is found once and remembered, and found by several at once: tables of radial functions."""
+    potentials = [potential_of({"descriptor": descriptor, **_REST}, structures) for _ in range(2)]
+    ensemble = Ensemble(potentials)
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="test")
+    monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", {"cpu": 4})
+    found = ensemble(graph)
+    assert threading.get_ident() not in idents
+    assert len(set(idents)) == 2
+    with in_one_thread():
+        assert_same(found, ensemble(graph))
+
+
+def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads would do it unseen."""
+    structures = ethanols(3)
+    graph = graph_of(structures)
+    ensemble = Ensemble([potential_for(graph).eval()])
+    monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", {"cpu": 4})
+    found = Recorded(ensemble, structures, spread=False)(graph.positions + 0.01)
+    expected = ensemble(graph.with_(positions=graph.positions + 0.01), spread=False)
+    assert found is not None
+    torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-11)
+
+
+def test_recorded_parts(idents: list[int]) -> None:
+    """Equal parts share a recording; what one part refuses, all refuse; with other molecules in it a part has its own."""
+    enough = FEWEST_ATOMS // 9 + 1
+    structures = [*ethanols(2 * enough), *(atoms[:3] for atoms in ethanols(enough))]
+    curve = Curve((0.0, 1e-3, 2.0), (0.0, 4e-3, 3.0))
+    for some, n_parts, n_recordings in ((structures[: 2 * enough], 2, 1), (structures, 2, 2), (structures[:enough], 1, 1)):
+        graph = graph_of(some)
+        members = [potential_for(graph, seed).eval() for seed in range(2)]
+        ensemble = Ensemble(members, Calibration({"energy": curve, "forces": curve}))
+        parts, whole = (kind(ensemble, some, spread=True) for kind in (RecordedParts, Recorded))
+        sizes = [size for _, size in parts._parts]
+        assert (len(sizes), len({one for one, _ in parts._parts})) == (n_parts, n_recordings)
+        assert max(sizes) - min(sizes) <= 18
+        idents.clear()
+        found, expected = parts(graph.positions + 0.02), whole(graph.positions + 0.02)
+        assert (threading.get_ident() in idents) == (n_parts == 1)
+        assert found is not None
+        assert expected is not None
+        for name, values in vars(expected).items():
+            torch.testing.assert_close(getattr(found, name), values, rtol=1e-9, atol=1e-10, equal_nan=True)
+        positions = graph.positions.clone()
+        positions[-1] = positions[-2]
+        assert parts(positions) is None
+
+
+def test_the_bits_of_a_recording_do_not_depend_on_who_plays_it(idents: list[int]) -> None:
+    structures = ethanols(2 * (FEWEST_ATOMS // 9 + 1))
+    graph = graph_of(structures)
+    recordings = Recordings(Ensemble([potential_for(graph).eval()]), after=0)
+    found = recordings.predict(structures, graph.positions.numpy(), spread=False)
+    idents.clear()  # who recorded
+    assert_same(recordings.predict(structures, graph.positions.numpy(), spread=False), found)
+    assert threading.get_ident() not in idents
+    with in_one_thread():
+        assert_same(recordings.predict(structures, graph.positions.numpy(), spread=False), found)
+    assert threading.get_ident() in idents
