@@ -81,3 +81,12 @@ def nnpx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         return cli.main(), *capfd.readouterr()
 
     return run
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """As many as torch then has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 
 import pytest
@@ -17,12 +16,7 @@ from nnpx.threads import in_one_thread, in_threads
 WORD: ContextVar[str] = ContextVar("WORD", default="unsaid")
 
 
-@pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def test_order_threads_and_what_each_of_them_knows() -> None:

@@ -1,12 +1,12 @@
 """Blocks of large structures, and parts of what is recorded, in threads: nothing changes of what comes out."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from ase import Atoms
-from every_option import potential_of
+from every_option import USUAL, potential_of
 from small import carbons, ethanols, graph_of, potential_for
 
 from nnpx.ensemble import Ensemble, recorded
@@ -16,22 +16,7 @@ from nnpx.neighbors import graph_from_list
 from nnpx.threads import in_one_thread
 from nnpx.uncertainty import Calibration, Curve
 
-_REST = {
-    "cutoff": "polynomial",
-    "radial": "gaussian",
-    "species_embedding": "onehot",
-    "network": "mlp",
-    "prior": "zbl",
-    "noise": "none",
-}
-
-
-@pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def assert_same(found: Prediction | None, expected: Prediction | None) -> None:
@@ -61,7 +46,7 @@ def test_blocks_in_threads_have_the_same_bits(
     descriptor: str, structures: list[Atoms], monkeypatch: pytest.MonkeyPatch, idents: list[int]
 ) -> None:
     """Also what is found once and remembered, and found by several at once: tables of radial functions."""
-    potentials = [potential_of({"descriptor": descriptor, **_REST}, structures) for _ in range(2)]
+    potentials = [potential_of({**USUAL, "descriptor": descriptor}, structures) for _ in range(2)]
     ensemble = Ensemble(potentials)
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="test")
     monkeypatch.setattr("nnpx.ensemble.ATOMS_AT_A_TIME", {"cpu": 4})

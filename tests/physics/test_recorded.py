@@ -12,7 +12,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from every_option import CHOICES, case_of, potential_of
+from every_option import CHOICES, USUAL, case_of, potential_of
 from torch import Tensor
 
 from nnpx.calculator import Calculator
@@ -69,7 +69,7 @@ def test_every_option_can_be_recorded(noun: str, option: str) -> None:
 def test_several_molecules_and_members(descriptor: str) -> None:
     here = molecule("CH3CH2OH")
     structures = [here, molecule("H2O"), torn(here)]
-    members = [potential_of({"descriptor": descriptor, **_REST}, [here]) for _ in range(3)]
+    members = [potential_of({**USUAL, "prior": "zbl", "descriptor": descriptor}, [here]) for _ in range(3)]
     for scale, member in enumerate(members):
         member.energy_scale *= 1.0 + 0.1 * scale
     ensemble, recorded = Ensemble(members), Recorded(Ensemble(members), structures, spread=True)
@@ -77,16 +77,6 @@ def test_several_molecules_and_members(descriptor: str) -> None:
         atoms.rattle(0.1, seed=4)
     assert computed(ensemble, structures).forces_std.max() > 1e-3
     assert_equal(recorded(positions_of(structures)), computed(ensemble, structures))
-
-
-_REST = {
-    "cutoff": "polynomial",
-    "radial": "gaussian",
-    "species_embedding": "onehot",
-    "network": "mlp",
-    "prior": "zbl",
-    "noise": "none",
-}
 
 
 def test_the_bits_depend_on_the_positions_alone() -> None:
@@ -236,7 +226,7 @@ def test_positions_without_sense_are_still_refused(broken: float) -> None:
 def test_calibrated_spreads() -> None:
     """As every trained ensemble has them; a curve looks up between which of its knots a spread lies."""
     here = molecule("CH3CH2OH")
-    members = [potential_of({"descriptor": "acsf", **_REST}, [here]) for _ in range(2)]
+    members = [potential_of({**USUAL, "prior": "zbl"}, [here]) for _ in range(2)]
     members[1].energy_scale *= 1.5
     curves = {name: Curve((0.0, 1e-3, 2.0), (0.0, 4e-3, 3.0)) for name in ("energy", "forces")}
     ensemble = Ensemble(members, Calibration(curves))
