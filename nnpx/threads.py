@@ -55,7 +55,7 @@ def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
     with_gradients = torch.is_grad_enabled()
 
     def work(item: _T) -> _R:
-        with torch.set_grad_enabled(with_gradients):
+        with in_one_thread(), torch.set_grad_enabled(with_gradients):
             return function(item)
 
     try:
