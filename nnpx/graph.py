@@ -266,7 +266,7 @@ def join(graphs: list[AtomicGraph]) -> AtomicGraph:
     atom_start = starts(torch.cat([graph.atom_start.diff() for graph in graphs]))
     edge_start = starts(torch.cat([graph.edge_start.diff() for graph in graphs]))
     atoms_before = [0, *accumulate(graph.n_atoms for graph in graphs[:-1])]
-    kept = {*PER_ATOM, *PER_EDGE, *PER_STRUCTURE} - {"features", "row"}
+    kept = [key for key in (*PER_ATOM, *PER_EDGE, *PER_STRUCTURE) if key not in ("features", "row")]
     joined = {key: torch.cat([getattr(graph, key) for graph in graphs]) for key in kept}
     joined["features"] = joined["positions"].new_zeros(len(joined["positions"]), 0)
     joined["row"] = atom_start[:-1]

@@ -61,7 +61,7 @@ def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
     try:
         pool = _SHARED.pool(threads)
         futures = [pool.submit(copy_context().run, work, item) for item in given]
-    except RuntimeError:  # Python is about to end, and lends no thread any more
+    except RuntimeError:  # Python is about to end, or the system has none left: no thread can be had
         return [function(item) for item in given]
     try:
         return [future.result() for future in futures]
@@ -76,10 +76,11 @@ class _Shared:
     """What the threads of a process share; one that is forked has no threads but its own, and begins anew."""
 
     def __init__(self) -> None:
-        self.begin()
-        os.register_at_fork(after_in_child=self.begin)
+        self.begin_anew()
+        os.register_at_fork(after_in_child=self.begin_anew)
 
-    def begin(self) -> None:
+    def begin_anew(self) -> None:
+        """Nobody's turn, and no threads."""
         self.turn = RLock()
         self._pools: dict[int, ThreadPoolExecutor] = {}
 

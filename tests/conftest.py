@@ -85,7 +85,7 @@ def nnpx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """As many as torch then has."""
+    """Torch has two threads meanwhile, however many the machine has."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -15,7 +15,6 @@ from nnpx.threads import in_one_thread, in_threads
 
 WORD: ContextVar[str] = ContextVar("WORD", default="unsaid")
 
-
 pytestmark = pytest.mark.usefixtures("two_threads")
 
 
@@ -98,7 +97,6 @@ def test_one_thread_where_it_is_asked_for() -> None:
     assert threading.get_ident() not in in_threads(own, range(4))
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes are forked")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_begins_with_threads_of_its_own() -> None:
     in_threads(abs, range(2))
