@@ -97,7 +97,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             raise PropertyNotImplementedError("the stress exists only for structures that are periodic in all three directions")
         with_spread = self.spread or "forces_std" in asked
         recorded = self.recordings.predict([self.atoms], self.atoms.positions, spread=with_spread)
-        prediction = self.ensemble(self._graph(), spread=with_spread) if recorded is None else recorded
+        with self.ensemble.in_its_threads(len(self.atoms)):
+            prediction = self.ensemble(self._graph(), spread=with_spread) if recorded is None else recorded
         energy = float(prediction.energy[0])
         self.results = {
             "energy": energy,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nnpx.loops import Loop
+from nnpx.threads import Part, in_parts
 
 #: cells are wider than they have to be by this part, so that rounding does not put a neighbour one cell too far
 _SLACK: Final = 1e-6
@@ -48,14 +49,22 @@ def pairs_in_cells(
     atoms, cells, volume = _divided(np.asarray(positions, dtype=float), np.asarray(rows, dtype=float), periodic, cutoff)
     in_sphere = len(positions) / volume * (4.0 / 3.0) * np.pi * cutoff**3
     others = in_sphere if periodic.any() else min(in_sphere, len(positions) - 1.0)
-    pairs = _room(int(_ROOM * len(positions) * others) + len(positions))
-    n_pairs = _search(pairs, atoms, cells, float(cutoff), bool(each_once))
-    if n_pairs > len(pairs[0]):
-        del pairs
-        pairs = _room(n_pairs)
-        _search(pairs, atoms, cells, float(cutoff), bool(each_once))
-    i, j, shift, distance = pairs
-    return i[:n_pairs], j[:n_pairs], shift[:n_pairs], distance[:n_pairs]
+
+    def pairs_of(part: Part) -> Pairs:
+        room = _room(int(_ROOM * (part[1] - part[0]) * others) + len(positions))
+        n_pairs = _search(room, atoms, cells, (float(cutoff), bool(each_once)), part)
+        if n_pairs > len(room[0]):
+            del room
+            room = _room(n_pairs)
+            _search(room, atoms, cells, (float(cutoff), bool(each_once)), part)
+        i, j, shift, distance = room
+        return i[:n_pairs], j[:n_pairs], shift[:n_pairs], distance[:n_pairs]
+
+    parts = in_parts(pairs_of, len(positions))
+    if len(parts) == 1:
+        return parts[0]
+    i, j, shift, distance = (np.concatenate(of_parts) for of_parts in zip(*parts, strict=True))
+    return i, j, shift, distance
 
 
 def _divided(
@@ -95,16 +104,16 @@ def _room(n_pairs: int) -> _Room:
 
 
 @partial(Loop, may_reorder=False)
-def _search(pairs: _Room, atoms: _Atoms, cells: _Cells, cutoff: float, each_once: bool) -> int:
-    """How many pairs there are; writes as many as there is room for.
+def _search(pairs: _Room, atoms: _Atoms, cells: _Cells, asked: tuple[float, bool], part: Part) -> int:
+    """How many pairs some atoms have; writes as many as there is room for.
 
     Seen from the other end the numbers that are added have the other sign and the same order, so that rounding finds both or none.
     """
     center, neighbor, shift, distance = pairs
     points, order, moved, where, index = atoms
     start, steps, along, rows = cells
-    found = 0
-    for i in range(len(where)):
+    (cutoff, each_once), found = asked, 0
+    for i in range(part[0], part[1]):
         own = where[i]
         for a in range(index[i, 0], index[i, 0] + 2 * steps[0] + 1):
             for b in range(index[i, 1], index[i, 1] + 2 * steps[1] + 1):

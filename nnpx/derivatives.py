@@ -15,10 +15,12 @@ from nnpx.threads import one_at_a_time
 _Values = TypeVar("_Values", bound=Tensor | tuple[Tensor, ...])
 
 
-def gradients(energies: Float[Tensor, " head"], variable: Float[Tensor, "..."], *, create_graph: bool) -> Float[Tensor, "head ..."]:
+def gradients(
+    energies: Float[Tensor, " head"], variables: tuple[Tensor, ...], *, create_graph: bool
+) -> tuple[Float[Tensor, "head ..."], ...]:
     """∂V_m/∂x of every energy V_m, in one batched backward pass; with `create_graph` they can be differentiated once more."""
     one_each = torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
-    return gradients_of(energies, (variable,), one_each, create_graph=create_graph)[0]
+    return gradients_of(energies, variables, one_each, create_graph=create_graph)
 
 
 def gradients_of(

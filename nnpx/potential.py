@@ -99,7 +99,7 @@ class Potential(nn.Module):
 
     def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
         """Geometry with the mean 0 that it has in training, in units of its width there, or of the floor where that is larger."""
-        return (geometry - row_of_each(self.feature_mean, species)) * row_of_each(self.feature_std.reciprocal(), species)
+        return (geometry - row_of_each(self.feature_mean, species)).mul_(row_of_each(self.feature_std.reciprocal(), species))
 
     def last_layer_features(
         self, chemistry: Float[Tensor, "atom channel"], geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
@@ -143,7 +143,7 @@ class Potential(nn.Module):
             chemistry, geometry = self.describe(graph, edges, graph.species)
             learned, noise = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)
             atomic_energies = (learned.double() + self.given(edges, graph.species)[:, None]).T
-            pulls = gradients(atomic_energies.sum(1), edges.vector, create_graph=self.training)
+            (pulls,) = gradients(atomic_energies.sum(1), (edges.vector,), create_graph=self.training)
         return joint_prediction(graph, edges, atomic_energies, pulls, noise)
 
     def to_precision(self, dtype: torch.dtype) -> "Potential":

@@ -1,8 +1,9 @@
 """Threads that compute beside each other: what is local can be found for some atoms without waiting for the others.
 
-Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each: with some hundred
-atoms that costs what it gains, and our own loops (`nnpx.loops`) have one thread. Here every thread has its own atoms with all that is done
-to them, and the others wait for it once. Every thread needs the memory for its own.
+Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each, and wait busily:
+with some hundred atoms that costs what it gains, and nobody else has the processor. Here every thread has its own atoms: with many atoms it
+does all that is done to them, and the others wait for it once (`in_threads`; every thread needs the memory for its own); with few only the
+loops (`nnpx.loops`) are shared, which take most of the time (`in_parts`), and torch has one thread meanwhile (`for_loops`).
 """
 
 import os
@@ -10,15 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
+from itertools import pairwise
 from threading import Barrier, RLock
 from typing import Final, TypeVar, final
 
 import torch
 
+#: atoms for which another thread is worth its beginning
+FEWEST_ATOMS: Final = 64
+
+#: the number of the first atom, and one more than that of the last
+Part = tuple[int, int]
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _IN_ONE_THREAD: Final = ContextVar("_IN_ONE_THREAD", default=False)
+#: how many threads loops may have within `for_loops`, where torch has one; 0 elsewhere
+_FOR_LOOPS: Final = ContextVar("_FOR_LOOPS", default=0)
 
 
 @contextmanager
@@ -40,7 +50,49 @@ def one_at_a_time() -> Iterator[None]:
 
 def n_threads() -> int:
     """How many threads may share work here: as many as torch has, which OMP_NUM_THREADS and torch.set_num_threads decide."""
-    return 1 if _IN_ONE_THREAD.get() else torch.get_num_threads()
+    return 1 if _IN_ONE_THREAD.get() else _FOR_LOOPS.get() or torch.get_num_threads()
+
+
+@contextmanager
+def for_loops() -> Iterator[None]:
+    """Within, torch has one thread here, and loops have all.
+
+    For what begins meanwhile in threads of others that never asked torch for anything, torch has one, too, and for good.
+    """
+    threads = n_threads()
+    token, before = _FOR_LOOPS.set(threads), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        _FOR_LOOPS.reset(token)
+
+
+def in_parts(loop: Callable[[Part], _R], n_atoms: int) -> list[_R]:
+    """What a loop finds for parts of all atoms, about equal and in order, each in a thread of its own.
+
+    Args:
+        loop: without Python's lock, or the threads wait for each other.
+        n_atoms: how many there are.
+    """
+    parts = min(n_threads(), n_atoms // FEWEST_ATOMS)
+    if parts < 2:
+        return [loop((0, n_atoms))]
+    bounds = list(pairwise(part * n_atoms // parts for part in range(parts + 1)))
+    try:
+        pool = _SHARED.pool(n_threads())
+        futures = [pool.submit(loop, part) for part in bounds[1:]]
+    except RuntimeError:  # no thread can be had
+        return [loop((0, n_atoms))]
+    try:
+        first = loop(bounds[0])
+        # what no thread has begun, as others keep them busy, is done here
+        return [first, *(loop(part) if own.cancel() else own.result() for own, part in zip(futures, bounds[1:], strict=True))]
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
 def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
@@ -93,7 +145,7 @@ class _Shared:
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    pool, all_there = ThreadPoolExecutor(threads, "nnpx"), Barrier(threads)
+    pool, all_there, before = ThreadPoolExecutor(threads, "nnpx"), Barrier(threads), torch.get_num_threads()
 
     def begin() -> None:
         torch.get_num_threads()  # a thread that asks for the first time is given as many as others have
@@ -106,7 +158,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
         all_there.abort()
         raise
     finally:
-        torch.set_num_threads(threads)  # for threads to come, which would be given one
+        torch.set_num_threads(before)  # for threads to come, which would be given one
     return pool
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nnpx.derivatives import forward_derivative
-from nnpx.threads import in_one_thread, in_threads
+from nnpx.threads import FEWEST_ATOMS, Part, for_loops, in_one_thread, in_parts, in_threads, n_threads
 
 WORD: ContextVar[str] = ContextVar("WORD", default="unsaid")
 
@@ -95,6 +95,72 @@ def test_one_thread_where_it_is_asked_for() -> None:
     with in_one_thread():
         assert set(in_threads(own, range(4))) == {threading.get_ident()}
     assert threading.get_ident() not in in_threads(own, range(4))
+
+
+def test_parts_of_a_loop() -> None:
+    """About equal, in order, each in a thread of its own; few atoms, or one thread, are one part."""
+    torch.set_num_threads(3)
+    together = threading.Barrier(3, timeout=10.0)
+
+    def whole(part: Part) -> tuple[int, int, int]:
+        return *part, threading.get_ident()
+
+    def waiting(part: Part) -> tuple[int, int, int]:
+        together.wait()
+        return whole(part)
+
+    parts = in_parts(waiting, 3 * FEWEST_ATOMS + 1)
+    assert [begin for begin, _, _ in parts] == [0, *(end for _, end, _ in parts[:-1])]
+    assert parts[-1][1] == 3 * FEWEST_ATOMS + 1
+    assert {end - begin for begin, end, _ in parts} == {FEWEST_ATOMS, FEWEST_ATOMS + 1}
+    assert parts[0][2] == threading.get_ident()
+    assert len({ident for _, _, ident in parts}) == 3
+    assert len(in_parts(whole, 3 * FEWEST_ATOMS - 1)) == 2
+    assert in_parts(whole, 2 * FEWEST_ATOMS - 1) == [(0, 2 * FEWEST_ATOMS - 1, threading.get_ident())]
+    with in_one_thread():
+        assert in_parts(whole, 1000) == [(0, 1000, threading.get_ident())]
+
+
+def test_parts_that_no_thread_has_time_for_are_done_by_who_asks() -> None:
+    """Else two who wait for each other's threads would wait for ever."""
+    begun, free = threading.Barrier(3, timeout=10.0), threading.Event()
+    other = threading.Thread(target=in_threads, args=(lambda _: (begun.wait(), free.wait(10.0)), range(2)))
+    other.start()
+    begun.wait()
+    assert in_parts(lambda part: (*part, threading.get_ident()), 200) == [
+        (0, 100, threading.get_ident()),
+        (100, 200, threading.get_ident()),
+    ]
+    assert not free.is_set()
+    free.set()
+    other.join()
+
+
+def test_an_error_in_a_part() -> None:
+    def fails(part: Part) -> None:
+        if part[0] > 0:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        in_parts(fails, 1000)
+    assert in_parts(lambda part: part, 1000) == [(0, 500), (500, 1000)]
+
+
+def test_loops_have_the_threads_that_torch_leaves_them() -> None:
+    def evaluate() -> None:
+        with for_loops():
+            with for_loops():
+                assert (torch.get_num_threads(), n_threads()) == (1, 2)
+            assert (torch.get_num_threads(), n_threads()) == (1, 2)
+            assert len(in_parts(lambda part: part, 1000)) == 2
+            assert in_threads(lambda _: (torch.get_num_threads(), n_threads()), range(2)) == [(1, 1)] * 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        evaluate()
+    assert (torch.get_num_threads(), n_threads()) == (2, 2)
+    with in_one_thread(), for_loops():
+        assert n_threads() == 1
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -4,6 +4,7 @@ As sums of products one after the other, tensors and their gradients are written
 the nearest cache from their moments to their features. The derivative is written out, and has none itself.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from nnpx.descriptor.compiled import operation
 from nnpx.loops import Loop, part_of_loop
+from nnpx.threads import Part, in_parts
 
 #: columns (atom, density) at a time, unless one atom has more: their tensors and the gradients of these stay in the cache
 _COLUMNS: Final = 256
@@ -19,13 +21,15 @@ _Terms = tuple[np.ndarray, np.ndarray]
 
 
 @Loop
-def _evaluate(features: np.ndarray, moments: np.ndarray, tensors: np.ndarray, coupling: _Terms, gather: _Terms) -> None:
-    """The invariants of moments (component, atom, density) into features (atom, kind · density); tensors is where it works."""
-    _, n_atoms, n_densities = moments.shape
+def _evaluate(features: np.ndarray, moments: np.ndarray, terms: tuple[_Terms, _Terms], n_coupled: int, part: Part) -> None:
+    """The invariants of the moments (component, atom, density) of some atoms into features (atom, kind · density) of all."""
+    (coupling, gather), (begin, end) = terms, part
+    n_densities = moments.shape[2]
+    tensors = _workplace(moments, n_coupled, end - begin)
     n_kinds, at_once = features.shape[1] // n_densities, tensors.shape[1] // n_densities
     scalars = np.empty((n_kinds - 1, tensors.shape[1]), features.dtype)
-    for first in range(0, n_atoms, at_once):
-        n = min(at_once, n_atoms - first)
+    for first in range(begin, end, at_once):
+        n = min(at_once, end - first)
         _couple(moments, first, n, coupling, tensors)
         scalars[:] = 0.0
         _add_products(tensors, gather, 0, scalars)
@@ -38,15 +42,17 @@ def _evaluate(features: np.ndarray, moments: np.ndarray, tensors: np.ndarray, co
 
 @Loop
 def _pull_back(
-    gradient: np.ndarray, operands: tuple[np.ndarray, np.ndarray], tensors: np.ndarray, coupling: _Terms, gather: _Terms
+    gradient: np.ndarray, operands: tuple[np.ndarray, np.ndarray], terms: tuple[_Terms, _Terms], n_coupled: int, part: Part
 ) -> None:
-    """∂V/∂A (energy, component, atom, density) from ∂V/∂G (energy, atom, kind · density) and the moments; tensors is where it works."""
+    """∂V/∂A (energy, component, atom, density) of some atoms from ∂V/∂G (energy, atom, kind · density) and the moments."""
     slopes, moments = operands
-    n_components, n_atoms, n_densities = moments.shape
+    (coupling, gather), (begin, end) = terms, part
+    n_components, n_densities = moments.shape[0], moments.shape[2]
+    tensors = _workplace(moments, n_coupled, end - begin)
     n_kinds, at_once = slopes.shape[2] // n_densities, tensors.shape[1] // n_densities
     scalars, back = np.empty((n_kinds, tensors.shape[1]), gradient.dtype), np.empty_like(tensors)
-    for first in range(0, n_atoms, at_once):
-        n = min(at_once, n_atoms - first)
+    for first in range(begin, end, at_once):
+        n = min(at_once, end - first)
         _couple(moments, first, n, coupling, tensors)
         for energy in range(len(slopes)):
             scalars[:] = 0.0
@@ -62,6 +68,13 @@ def _pull_back(
                 for atom in range(n):
                     for density in range(n_densities):
                         gradient[energy, component, first + atom, density] = back[component, atom * n_densities + density]
+
+
+@part_of_loop
+def _workplace(moments: np.ndarray, n_coupled: int, n_atoms: int) -> np.ndarray:
+    """Room for the moments of some atoms at a time and, below them, what they couple to."""
+    at_once = max(1, min(_COLUMNS // moments.shape[2], n_atoms))
+    return np.empty((len(moments) + n_coupled, at_once * moments.shape[2]), moments.dtype)
 
 
 @part_of_loop
@@ -112,20 +125,15 @@ def _room_for_gradient(slopes: Tensor, moments: Tensor, terms: list[Tensor], n_c
 
 def _invariants(moments: Tensor, terms: list[Tensor], n_coupled: int, n_scalars: int) -> Tensor:
     features = _room_for_features(moments, terms, n_coupled, n_scalars)
-    _evaluate(features.numpy(), moments.contiguous().numpy(), _workplace(moments, n_coupled), *_arrays(terms))
+    loop = partial(_evaluate, features.numpy(), moments.contiguous().numpy(), _arrays(terms), n_coupled)
+    in_parts(loop, moments.shape[1])
     return features
 
 
 def _gradient(slopes: Tensor, moments: Tensor, terms: list[Tensor], n_coupled: int) -> Tensor:
     gradient, operands = _room_for_gradient(slopes, moments, terms, n_coupled), (slopes.contiguous().numpy(), moments.contiguous().numpy())
-    _pull_back(gradient.numpy(), operands, _workplace(moments, n_coupled), *_arrays(terms))
+    in_parts(partial(_pull_back, gradient.numpy(), operands, _arrays(terms), n_coupled), moments.shape[1])
     return gradient
-
-
-def _workplace(moments: Tensor, n_coupled: int) -> np.ndarray:
-    n_components, n_atoms, n_densities = moments.shape
-    at_once = max(1, min(_COLUMNS // n_densities, n_atoms))
-    return np.empty((n_components + n_coupled, at_once * n_densities), moments.numpy().dtype)
 
 
 def _arrays(terms: list[Tensor]) -> tuple[_Terms, _Terms]:

@@ -12,7 +12,7 @@ from nnpx.cutoff import Cutoff
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.invariant_loops import GRADIENT, INVARIANTS
-from nnpx.descriptor.products import Products
+from nnpx.descriptor.products import Couples, Products
 from nnpx.descriptor.sums_of_products import sums_of_own_products, terms_of
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -91,19 +91,13 @@ class LearnedDensity(nn.Module):
         self, density: Float[Tensor, "component atom term"], of_center: Float[Tensor, "atom center_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A from the expanded density, whose terms are pairs of k and c."""
-        n_center = of_center.shape[1]
-        learned = torch.bmm(density, self._by_component(n_center)).unflatten(2, (n_center, -1))
-        moments: Tensor = (learned * of_center[None, :, :, None]).sum(2)
-        return moments
+        return contracted(density, self._by_component(of_center.shape[1]), of_center)
 
     def pull_back(
         self, gradient: Float[Tensor, "energy component atom density"], of_center: Float[Tensor, "atom center_channel"]
     ) -> Float[Tensor, "energy component atom term"]:
         """∂V/∂B of several energies, in the expanded density, from their ∂V/∂A: the derivative of `learned`, which is linear."""
-        weighted = (gradient[:, :, :, None] * of_center[:, :, None]).flatten(3)
-        back = self._by_component(of_center.shape[1]).transpose(1, 2)
-        pulled: Tensor = torch.matmul(weighted, back)
-        return pulled
+        return contracted_back(gradient, self._by_component(of_center.shape[1]), of_center)
 
     def _by_component(self, n_center: int) -> Float[Tensor, "component term learned"]:
         """The coefficients of each component, for every channel of the centre one density after the other."""
@@ -121,6 +115,30 @@ class LearnedDensity(nn.Module):
         return density
 
 
+def contracted(
+    density: Float[Tensor, "component atom term"],
+    coefficients: Float[Tensor, "*component term learned"],
+    of_center: Float[Tensor, "atom center_channel"],
+) -> Float[Tensor, "component atom density"]:
+    """Σ_{c't} W_{q,c't} e_i^{c'} B_it, from coefficients that hold for every channel of the centre one density q after the other."""
+    learned, n_center = torch.matmul(density, coefficients), of_center.shape[1]
+    if n_center == 1:
+        return learned * of_center
+    moments: Tensor = (learned.unflatten(2, (n_center, -1)) * of_center[None, :, :, None]).sum(2)
+    return moments
+
+
+def contracted_back(
+    gradient: Float[Tensor, "energy component atom density"],
+    coefficients: Float[Tensor, "*component term learned"],
+    of_center: Float[Tensor, "atom center_channel"],
+) -> Float[Tensor, "energy component atom term"]:
+    """∂V/∂B of several energies from the gradients of what is `contracted`, which is linear."""
+    weighted = (gradient[:, :, :, None] * of_center[:, :, None]).flatten(3)
+    pulled: Tensor = torch.matmul(weighted, coefficients.mT)
+    return pulled
+
+
 @final
 class Invariants(nn.Module):
     """What of the products of moments within one density is invariant: A_q00 and the `Products`, each for all densities.
@@ -128,6 +146,7 @@ class Invariants(nn.Module):
     Args:
         l_max: highest angular momentum.
         max_body_order: one more than the largest number of factors.
+        couples: angular momenta that are coupled, all there are if not given.
     """
 
     pair: Tensor
@@ -135,9 +154,9 @@ class Invariants(nn.Module):
     term: Tensor
     gather: Tensor
 
-    def __init__(self, l_max: int, max_body_order: int) -> None:
+    def __init__(self, l_max: int, max_body_order: int, couples: Couples | None = None) -> None:
         super().__init__()
-        products = Products(l_max, max_body_order)
+        products = Products(l_max, max_body_order, couples)
         for name in ("pair", "coupling", "term", "gather"):
             self.register_buffer(name, getattr(products, name), persistent=False)
         n_components = (l_max + 1) ** 2

@@ -10,9 +10,10 @@ from typing import Final
 import numpy as np
 
 from nnpx.loops import Loop, part_of_loop
+from nnpx.threads import Part
 
-#: atoms of a group, a multiple of eight: their moments stay in the nearest cache
-_ATOMS: Final = 32
+#: atoms of a group, a multiple of eight: many, as every short loop has its beginning, and so few that their moments stay in a near cache
+_ATOMS: Final = 128
 
 #: (edge, 3), (edge,), (edge, channel), (atom + 1,): vector, distance, weight, and where the pairs of each atom begin
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -24,15 +25,18 @@ Slot = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndar
 
 
 @Loop
-def expand(sums: np.ndarray, pairs: Pairs, basis: Basis) -> None:
-    """B of every atom into sums (component, atom, wave · channel)."""
+def expand(sums: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
+    """B of some atoms into sums (component, atom, wave · channel) of all."""
     n_channels, n_monomials, n_waves = pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
-    one, other = _slot(sums, n_channels, n_monomials, n_waves), _slot(sums, n_channels, n_monomials, n_waves)
-    density = np.empty((n_channels, n_monomials, n_waves, _ATOMS), sums.dtype)
-    moments = np.empty((n_channels, n_monomials, n_waves, _ATOMS), sums.dtype)
-    place, bounds = _places(pairs)
-    for first in range(0, len(pairs[3]) - 1, _ATOMS):
-        n_atoms, n_slots = _arrange(first, pairs, basis[1], place, bounds)
+    begin, end = part
+    room = min(_ATOMS, (end - begin + 7) // 8 * 8)
+    one, other = _slot(sums, room, n_channels, n_monomials, n_waves), _slot(sums, room, n_channels, n_monomials, n_waves)
+    density = np.empty((n_channels, n_monomials, n_waves, room), sums.dtype)
+    moments = np.empty((n_channels, n_monomials, n_waves, room), sums.dtype)
+    place, bounds = _places(pairs, room)
+    for first in range(begin, end, _ATOMS):
+        n_own = min(_ATOMS, end - first)
+        n_atoms, n_slots = _arrange((first, first + n_own), pairs, basis[1], place, bounds)
         density[:] = 0.0
         for slot in range(0, n_slots, 2):
             _fill(one, place[slot], n_atoms, pairs, basis)
@@ -41,23 +45,26 @@ def expand(sums: np.ndarray, pairs: Pairs, basis: Basis) -> None:
                 if bounds[0, channel] <= slot < bounds[1, channel]:
                     _add(one, other, channel, n_atoms, density[channel])
         _mix(density, basis[3], basis[4], n_atoms, moments)
-        _transpose(moments, first, n_atoms, sums)
+        _transpose(moments, first, n_own, sums)
 
 
 @Loop
-def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basis) -> None:
-    """Σ (∂V/∂B_i) (∂B_i/∂r_ij) into pulls (energy, edge, 3), from the gradients ∂V/∂B (energy, component, atom, wave · channel)."""
+def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
+    """Σ (∂V/∂B_i) (∂B_i/∂r_ij) of some atoms into pulls (energy, edge, 3), from ∂V/∂B (energy, component, atom, wave · channel)."""
     n_energies, n_channels, n_monomials, n_waves = len(pulls), pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
-    near = _slot(pulls, n_channels, n_monomials, n_waves)
-    density = np.empty((n_energies, n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
-    moments = np.zeros((n_channels, n_monomials, n_waves, _ATOMS), pulls.dtype)
-    back = np.empty((n_monomials + 4, _ATOMS), pulls.dtype)  # of the monomials, of r̂, of r; those of r̂ are free until the end
-    place, bounds = _places(pairs)
-    pulls[:] = 0.0
-    for first in range(0, len(pairs[3]) - 1, _ATOMS):
-        n_atoms, n_slots = _arrange(first, pairs, basis[1], place, bounds)
+    begin, end = part
+    room = min(_ATOMS, (end - begin + 7) // 8 * 8)
+    near = _slot(pulls, room, n_channels, n_monomials, n_waves)
+    density = np.empty((n_energies, n_channels, n_monomials, n_waves, room), pulls.dtype)
+    moments = np.zeros((n_channels, n_monomials, n_waves, room), pulls.dtype)
+    back = np.empty((n_monomials + 4, room), pulls.dtype)  # of the monomials, of r̂, of r; those of r̂ are free until the end
+    place, bounds = _places(pairs, room)
+    pulls[:, pairs[3][begin] : pairs[3][end]] = 0.0
+    for first in range(begin, end, _ATOMS):
+        n_own = min(_ATOMS, end - first)
+        n_atoms, n_slots = _arrange((first, first + n_own), pairs, basis[1], place, bounds)
         for energy in range(n_energies):
-            _transpose_back(gradient[energy], first, n_atoms, moments)
+            _transpose_back(gradient[energy], first, n_own, moments)
             _mix(moments, basis[3][::-1], basis[4], n_atoms, density[energy])
         for slot in range(n_slots):
             _fill(near, place[slot], n_atoms, pairs, basis)
@@ -70,34 +77,34 @@ def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basi
 
 
 @part_of_loop
-def _slot(like: np.ndarray, n_channels: int, n_monomials: int, n_waves: int) -> Slot:
+def _slot(like: np.ndarray, room: int, n_channels: int, n_monomials: int, n_waves: int) -> Slot:
     return (
-        np.empty(_ATOMS, np.int64),
-        np.empty(_ATOMS, like.dtype),
-        np.empty((3, _ATOMS), like.dtype),
-        np.empty((n_monomials, _ATOMS), like.dtype),
-        np.empty((n_waves, _ATOMS), like.dtype),
-        np.empty((n_waves, _ATOMS), like.dtype),
-        np.empty((n_channels, _ATOMS), like.dtype),
+        np.empty(room, np.int64),
+        np.empty(room, like.dtype),
+        np.empty((3, room), like.dtype),
+        np.empty((n_monomials, room), like.dtype),
+        np.empty((n_waves, room), like.dtype),
+        np.empty((n_waves, room), like.dtype),
+        np.empty((n_channels, room), like.dtype),
     )
 
 
 @part_of_loop
-def _places(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+def _places(pairs: Pairs, room: int) -> tuple[np.ndarray, np.ndarray]:
     """Room for the pair of every neighbour of a group, filled up to twos in each channel, and for where each channel begins and ends."""
     start, n_channels = pairs[3], pairs[2].shape[1]
     most = 0
     for atom in range(len(start) - 1):
         most = max(most, start[atom + 1] - start[atom])
-    return np.empty(((most + 1) * n_channels + 1, _ATOMS), np.int64), np.empty((2, n_channels), np.int64)
+    return np.empty(((most + 1) * n_channels + 1, room), np.int64), np.empty((2, n_channels), np.int64)
 
 
 @part_of_loop
-def _arrange(first: int, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bounds: np.ndarray) -> tuple[int, int]:
+def _arrange(group: Part, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bounds: np.ndarray) -> tuple[int, int]:
     """Neighbours within the radius, by their first channel: how many atoms, in eights, and neighbours there are, these in twos."""
     _, distance, weight, start = pairs
+    first, n_own = group[0], group[1] - group[0]
     n_channels, radius = weight.shape[1], reach[2]  # what is at no distance at all, NaN, is no far neighbour
-    n_own = min(_ATOMS, len(start) - 1 - first)
     begin = 0
     bounds[0], bounds[1] = len(place), 0
     for channel in range(n_channels):
@@ -251,24 +258,24 @@ def _mix(given: np.ndarray, place: np.ndarray, factors: np.ndarray, n_atoms: int
 
 
 @part_of_loop
-def _transpose(moments: np.ndarray, first: int, n_atoms: int, sums: np.ndarray) -> None:
+def _transpose(moments: np.ndarray, first: int, n_own: int, sums: np.ndarray) -> None:
     """The moments of a group into the sums of all atoms."""
     n_channels = len(moments)
     for channel in range(n_channels):
         for component in range(moments.shape[1]):
             for wave in range(sums.shape[2] // n_channels):
                 own, column = moments[channel, component, wave], wave * n_channels + channel
-                for atom in range(min(n_atoms, sums.shape[1] - first)):
+                for atom in range(n_own):
                     sums[component, first + atom, column] = own[atom]
 
 
 @part_of_loop
-def _transpose_back(gradient: np.ndarray, first: int, n_atoms: int, moments: np.ndarray) -> None:
+def _transpose_back(gradient: np.ndarray, first: int, n_own: int, moments: np.ndarray) -> None:
     """The gradients of a group out of those of all atoms."""
     n_channels = len(moments)
     for channel in range(n_channels):
         for component in range(moments.shape[1]):
             for wave in range(gradient.shape[2] // n_channels):
                 own, column = moments[channel, component, wave], wave * n_channels + channel
-                for atom in range(min(n_atoms, gradient.shape[1] - first)):
+                for atom in range(n_own):
                     own[atom] = gradient[component, first + atom, column]

@@ -5,7 +5,7 @@ here take some atoms at a time, which stay in the nearest cache, and radial func
 what is trained: their derivative is written out, and has none itself.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from typing import Final, final
 
 import numpy as np
@@ -20,7 +20,9 @@ from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import expand, pull_back
 from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate
 from nnpx.graph import Edges
+from nnpx.loops import Loop
 from nnpx.radial import Radial
+from nnpx.threads import in_parts
 
 #: distances at which functions are compared
 _SOME: Final = 500
@@ -99,14 +101,19 @@ def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) 
 
 def _sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
     sums = _room_for_sums(pairs, basis, n_functions)
-    expand(sums.numpy(), _arrays(pairs), _arrays(basis))
+    _in_parts(expand, pairs, sums.numpy(), _arrays(pairs), _arrays(basis))
     return sums
 
 
 def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
     pulls = _room_for_pulls(gradient, pairs, basis)
-    pull_back(pulls.numpy(), gradient.contiguous().numpy(), _arrays(pairs), _arrays(basis))
+    _in_parts(pull_back, pairs, pulls.numpy(), gradient.contiguous().numpy(), _arrays(pairs), _arrays(basis))
     return pulls
+
+
+def _in_parts(loop: Loop, pairs: list[Tensor], *arrays: object) -> None:
+    """A loop over all atoms, which threads share."""
+    in_parts(partial(loop, *arrays), len(pairs[3]) - 1)
 
 
 def _arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:

@@ -7,13 +7,14 @@ import torch
 from annotated_types import Ge, Gt, Le
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nnpx.cutoff import Cutoff
-from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Descriptor
-from nnpx.descriptor.density import by_center, slots, sum_of_outer_products
+from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
-from nnpx.descriptor.harmonics import Harmonics, angular_momenta, block, gaunt
+from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.learned_density import Invariants, contracted, contracted_back
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.descriptor.symmetry_functions import angular_cutoff
@@ -53,9 +54,6 @@ class NEP(ExpandingDescriptor):
         ConfigError: `angular_radius` is larger than the cutoff.
     """
 
-    angular_momentum: Tensor
-    coupling: Tensor
-
     def __init__(
         self,
         *,
@@ -77,8 +75,7 @@ class NEP(ExpandingDescriptor):
         n_terms = radial.n_functions * n_channels
         start = torch.randn(n_channels, n_terms, n_radial + n_angular, generator=generator, dtype=torch.float64)
         self.coefficients = nn.Parameter(start / radial.n_functions**0.5)
-        self.register_buffer("angular_momentum", angular_momenta(l_max), persistent=False)
-        self.register_buffer("coupling", torch.from_numpy(gaunt(2, 2, 2)).flatten(1), persistent=False)
+        self.invariants = Invariants(l_max, max_body_order=4, couples=[(2, 2, 2)])
         self.n_features = n_radial + n_angular * (l_max + 1)
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
@@ -86,20 +83,22 @@ class NEP(ExpandingDescriptor):
         far, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
         shells = self.radial(far.distance) * self.cutoff(far.distance)[:, None]
         distances = sum_of_outer_products(shells, chemistry[far.neighbor], edges.n_atoms).flatten(1)
-        return self.of_expanded(distances[None], self.density(near, chemistry).transpose(0, 1), chemistry=chemistry)
+        return self.of_expanded(distances[None], self.density(near, chemistry).transpose(0, 1), chemistry)
 
-    def of_expanded(self, *densities: Float[Tensor, "_ atom _"], chemistry: Float[Tensor, "atom channel"]) -> Tensor:
+    def of_expanded(
+        self,
+        far: Float[Tensor, "1 atom term"],
+        near: Float[Tensor, "component atom term"],
+        chemistry: Float[Tensor, "atom channel"],
+    ) -> Float[Tensor, "atom feature"]:
         """The same from the expanded densities, whose terms are pairs of k and c."""
-        far, near = densities
-        coefficients = by_center(chemistry, self.coefficients)
-        distances = torch.bmm(far.transpose(0, 1), coefficients[:, :, : self.n_radial])[:, 0]
-        moments = torch.bmm(near.transpose(0, 1), coefficients[:, :, self.n_radial :])
-        n_atoms = len(moments)
-        squares = moments.new_zeros(n_atoms, self.l_max + 1, self.n_angular).index_add(1, self.angular_momentum, moments.square())
-        quadrupole = moments[:, block(2)]
-        both = (quadrupole[:, :, None] * quadrupole[:, None]).flatten(1, 2)
-        cubes = (quadrupole * torch.matmul(self.coupling, both)).sum(1)
-        return torch.cat([distances, squares[:, 1:].flatten(1), cubes], dim=1)
+        distances, moments = (contracted(own, of_own, chemistry) for own, of_own in zip((far, near), self._coefficients(), strict=True))
+        return torch.cat([distances[0], self.invariants(moments)[:, self.n_angular :]], dim=1)  # A_n00 is no feature
+
+    def _coefficients(self) -> tuple[Float[Tensor, "term radial"], Float[Tensor, "term angular"]]:
+        """Of distances and of angles, for every channel of the centre one function after the other."""
+        far, near = self.coefficients.transpose(0, 1).split([self.n_radial, self.n_angular], dim=2)
+        return far.flatten(1), near.flatten(1)
 
     def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
         """The expanded densities up to the cutoff and up to the angular radius, in loops over the pairs, on a processor."""
@@ -109,11 +108,20 @@ class NEP(ExpandingDescriptor):
     def linearised_in(
         self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
-        """The features and, by autograd, their derivatives in the expanded densities."""
-        variables = tuple(sums.detach().requires_grad_() for sums in expanded.sums)
-        with torch.enable_grad():
-            values = self.of_expanded(*variables, chemistry=chemistry)
-        return values.detach(), lambda slopes: gradients_of(values, variables, slopes)
+        """The features and their derivatives in the expanded densities, in loops over the atoms."""
+        far, near = expanded.sums
+        with torch.no_grad():
+            of_far, of_near = self._coefficients()
+            (distances,) = contracted(far, of_far, chemistry)
+            angles, back = self.invariants.linearised(contracted(near, of_near, chemistry))
+
+        def gradients(slopes: Float[Tensor, "energy atom feature"]) -> Gradients:
+            by_distance, by_angle = slopes.split([self.n_radial, self.n_features - self.n_radial], dim=2)
+            by_moment = back(functional.pad(by_angle, (self.n_angular, 0)))
+            with torch.no_grad():
+                return contracted_back(by_distance[:, None], of_far, chemistry), contracted_back(by_moment, of_near, chemistry)
+
+        return torch.cat([distances, angles[:, self.n_angular :]], dim=1), gradients
 
     def expands_like(self, other: Descriptor) -> bool:
         """Whether radial functions, cutoffs and harmonics are the same; coefficients may be others."""

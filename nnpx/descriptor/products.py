@@ -14,6 +14,8 @@ from nnpx.descriptor.harmonics import block, couplings, gaunt
 _INDEPENDENT: Final = 1e-6
 #: random moments on which independence is decided
 _SAMPLES: Final = 400
+#: angular momenta a and b that couple to c
+Couples = list[tuple[int, int, int]]
 #: (rows of the first factor, rows of the second, name)
 _Invariant = tuple[range, range, str]
 
@@ -31,13 +33,14 @@ class Products:
     Args:
         l_max: highest angular momentum.
         max_body_order: one more than the highest degree.
+        couples: the (a, b, c) of X, all there are if not given.
 
     Attributes:
         names: what each scalar is.
     """
 
-    def __init__(self, l_max: int, max_body_order: int) -> None:
-        couples = couplings(l_max) if max_body_order > 3 else []
+    def __init__(self, l_max: int, max_body_order: int, couples: Couples | None = None) -> None:
+        couples = (couplings(l_max) if couples is None else couples) if max_body_order > 3 else []
         self.pair, self.coupling = _bilinear(couples)
         invariants = _candidates(l_max, couples, max_body_order)
         self.term, self.gather = _scalar_products(invariants)
@@ -52,7 +55,7 @@ class Products:
         return self.gather @ (tensors[self.term[0]] * tensors[self.term[1]])
 
 
-def _candidates(l_max: int, couples: list[tuple[int, int, int]], max_body_order: int) -> list[_Invariant]:
+def _candidates(l_max: int, couples: Couples, max_body_order: int) -> list[_Invariant]:
     """All A_l·A_l, then all X·A, then all X·X that the body order allows."""
     bounds = np.cumsum([(l_max + 1) ** 2, *(2 * c + 1 for _, _, c in couples)]).tolist()
     rows, names = [range(*ends) for ends in pairwise(bounds)], [f"(A{a}A{b}→{c})" for a, b, c in couples]
@@ -64,7 +67,7 @@ def _candidates(l_max: int, couples: list[tuple[int, int, int]], max_body_order:
     return [*squares, *cubes, *fourths]
 
 
-def _bilinear(couples: list[tuple[int, int, int]]) -> tuple[Int[Tensor, "2 pair"], Float[Tensor, "coupled pair"]]:
+def _bilinear(couples: Couples) -> tuple[Int[Tensor, "2 pair"], Float[Tensor, "coupled pair"]]:
     """Pairs of components, and the matrix that takes their products to the components of all X."""
     columns: dict[tuple[int, int], int] = {}
     entries, row = [], 0

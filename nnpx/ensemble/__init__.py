@@ -7,6 +7,7 @@ a subclass of `Recruitment` says how many there are, which seeds they grow from,
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final, final
 
@@ -15,11 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients, joint_prediction
+from nnpx.descriptor.compiled import may_use_loops
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential, row_of_each
-from nnpx.threads import in_threads
+from nnpx.threads import FEWEST_ATOMS, for_loops, in_threads
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -87,13 +89,20 @@ class Ensemble(nn.Module):
 
     def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
         """Means over the members; with `spread`, also how far their forces lie apart."""
-        return self.predict(graph, graph.edges(), spread=spread)
+        with self.in_its_threads(graph.n_atoms):
+            return self.predict(graph, graph.edges(), spread=spread)
+
+    def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
+        """Within, so many atoms are evaluated soonest: some hundred of them by loops that share the threads, if descriptors are loops."""
+        is_one_block = self.device.type == "cpu" and 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"]
+        are_loops = is_one_block and may_use_loops() and all(isinstance(own.descriptor, ExpandingDescriptor) for own in self.members)
+        return for_loops() if are_loops else nullcontext()
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
         """The same, of edges that are known already."""
         evaluate, blocks = partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
-        atomic, pulls, noise = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+        atomic, pulls, noise = (_joined(part, 1) for part in zip(*parts, strict=True))
         return self.calibration(joint_prediction(graph, edges, atomic, pulls, noise.mean(0)), graph)
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
@@ -120,21 +129,21 @@ class Ensemble(nn.Module):
             chemistry, geometry, gradients_by = members[0].linearised(graph, block.edges, block.species, expanded)
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])
-            widths = _together([row_of_each(member.feature_std, block.species) for member in scaled])
-            # every member reads a copy of its own: one backward pass finds the slopes of them all
-            copies = standardised.expand(len(members), -1, -1).contiguous().requires_grad_()
+            per_width = _together([row_of_each(member.feature_std.reciprocal(), block.species) for member in scaled])
+            # for every member a variable of its own: one backward pass finds the slopes of them all
+            variables = tuple(own.detach().requires_grad_() for own in standardised.expand(len(members), -1, -1))
             with torch.enable_grad():
-                learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, copies.unbind(), strict=True)]
-                energies = torch.stack([energy.double().T for energy, _ in learned])[..., : block.n_centers]
+                learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, variables, strict=True)]
+                energies = _together([energy.double().T for energy, _ in learned])[..., : block.n_centers]
                 heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
-                slopes = gradients(heads.sum(0), copies, create_graph=False) / widths  # (head, member, atom, feature)
+                slopes = _together(gradients(heads.sum(0), variables, create_graph=False), 1) * per_width  # (head, member, atom, feature)
             slopes = slopes.transpose(0, 1).flatten(0, 1) if spread or len(members) == 1 else slopes.mean(1)
             atomic.append(energies.detach().flatten(0, 1) + given)
             found.append(gradients_by(slopes))
-            noises.append(torch.stack([noise.detach()[: block.n_centers] for _, noise in learned]))
-        joint = tuple(torch.cat(by) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
+            noises.append(_together([noise.detach()[: block.n_centers] for _, noise in learned]))
+        joint = tuple(_joined(by, 0) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
         pulls = joint[0] if expanded is None else expanded.pull(joint)
-        return torch.cat(atomic), pulls + pull_of_given, torch.cat(noises)
+        return _joined(atomic, 0), pulls + pull_of_given, _joined(noises, 0)
 
     def _expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
         """What all members share of their descriptors."""
@@ -145,16 +154,23 @@ class Ensemble(nn.Module):
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
         """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
-        edges = block.edges.as_variables()
+        near = block.edges.near(self.members[0].prior.reach)
+        edges = block.edges.at(near).as_variables()
         with torch.enable_grad():
             energies = self.members[0].given(edges, block.species)[: block.n_centers]
-            gradient = gradients(energies.sum(0, keepdim=True), edges.vector, create_graph=False)
+            (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
+        gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
         return energies.detach(), gradient
 
 
-def _together(tensors: list[Tensor]) -> Tensor:
+def _together(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Stacked; one alone is not copied."""
-    return torch.stack(tensors) if len(tensors) > 1 else tensors[0][None]
+    return torch.stack(tuple(tensors), dim) if len(tensors) > 1 else tensors[0].unsqueeze(dim)
+
+
+def _joined(tensors: Sequence[Tensor], dim: int) -> Tensor:
+    """One behind the other; one alone is not copied."""
+    return torch.cat(tuple(tensors), dim) if len(tensors) > 1 else tensors[0]
 
 
 def _expands_alike(one: Potential, other: Potential) -> bool:

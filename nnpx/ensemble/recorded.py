@@ -21,10 +21,8 @@ from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
 from nnpx.neighbors import TOO_CLOSE, graph_from_list
 from nnpx.recording import Function, record
-from nnpx.threads import in_threads, n_threads
+from nnpx.threads import FEWEST_ATOMS, in_threads, n_threads
 
-#: atoms for which another thread is worth its beginning
-FEWEST_ATOMS: Final = 64
 #: how far apart the positions are by which a recording is checked, Å
 STEP: Final = 0.01
 #: and the factor by which they are, so that some pairs are beyond the cutoff

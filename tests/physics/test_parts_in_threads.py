@@ -3,17 +3,21 @@
 import threading
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from every_option import USUAL, potential_of
 from small import carbons, ethanols, graph_of, potential_for
 
+from nnpx import cell_lists
+from nnpx.calculator import Calculator
+from nnpx.descriptor import invariant_loops, neighbor_sums
 from nnpx.ensemble import Ensemble, recorded
-from nnpx.ensemble.recorded import FEWEST_ATOMS, Recorded, RecordedParts, Recordings
+from nnpx.ensemble.recorded import Recorded, RecordedParts, Recordings
 from nnpx.graph import Prediction
 from nnpx.neighbors import graph_from_list
-from nnpx.threads import in_one_thread
+from nnpx.threads import FEWEST_ATOMS, Part, in_one_thread, in_parts
 from nnpx.uncertainty import Calibration, Curve
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -55,6 +59,34 @@ def test_blocks_in_threads_have_the_same_bits(
     assert len(set(idents)) == 2
     with in_one_thread():
         assert_same(found, ensemble(graph))
+
+
+@pytest.mark.parametrize("descriptor", ["moments", "nep"])
+@pytest.mark.parametrize("repeats", [(4, 4, 2), (5, 5, 5)], ids=["two parts", "also uneven"])
+def test_loops_over_parts_have_the_same_bits(descriptor: str, repeats: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the search of pairs to their pulls; torch has one thread meanwhile."""
+    crystal = carbons(1)[0].repeat(repeats)
+    crystal.rattle(0.05, seed=0)
+    ensemble = Ensemble([potential_of({**USUAL, "descriptor": descriptor}, carbons(2))])
+    shared, torch_has = [], []
+    for module in (cell_lists, neighbor_sums, invariant_loops):
+
+        def watched(loop: Callable[[Part], object], n_atoms: int) -> list[object]:
+            parts = in_parts(loop, n_atoms)
+            shared.append(len(parts))
+            torch_has.append(torch.get_num_threads())
+            return parts
+
+        monkeypatch.setattr(module, "in_parts", watched)
+    own, alone = (Calculator(ensemble, record_after=10**9) for _ in range(2))
+    found = [own.get_property(name, crystal) for name in ("energies", "forces", "stress")]
+    n_sums = 1 if descriptor == "moments" else 2
+    assert shared == [2] * (1 + n_sums + 2 + n_sums)
+    assert set(torch_has) == {1}
+    with in_one_thread():
+        expected = [alone.get_property(name, crystal) for name in ("energies", "forces", "stress")]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

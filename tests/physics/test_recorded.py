@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import resource
 from collections.abc import Callable
@@ -236,6 +237,8 @@ def test_calibrated_spreads() -> None:
 
 class Endless(Prior):
     """A repulsion that does not end at the cutoff by itself: ½ (1/r − 1/5)² of every pair that is listed."""
+
+    reach = math.inf
 
     def forward(self, edges: Edges, species: Tensor) -> Tensor:
         """Half of every pair's energy."""
