@@ -3,14 +3,14 @@
 Allen & Tildesley, Computer Simulation of Liquids (2017), doi:10.1093/oso/9780198803195.001.0001, chapter 5.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from nnpx.loops import Loop
-from nnpx.threads import Part, in_parts
+from nnpx.loops import Loop, Part
 
 #: cells are wider than they have to be by this part, so that rounding does not put a neighbour one cell too far
 _SLACK: Final = 1e-6
@@ -18,6 +18,9 @@ _SLACK: Final = 1e-6
 _ROOM: Final = 1.1
 #: i, j, the image S of j in units of the cell, in whole numbers, and the distance |r_j + S·cell − r_i|, Å
 Pairs = tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]
+
+#: from what is found for a part of the atoms, and their number, what is found for parts of all of them, as `nnpx.threads.in_parts`
+InParts = Callable[[Callable[[Part], Pairs], int], list[Pairs]]
 
 #: (pair,), (pair,), (pair, 3), (pair,): i, j, S, and distance
 _Room = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -29,6 +32,11 @@ _Atoms = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _Cells = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
+def in_one_part(search: Callable[[Part], Pairs], n_atoms: int) -> list[Pairs]:
+    """All atoms, by who asks."""
+    return [search((0, n_atoms))]
+
+
 def pairs_in_cells(
     positions: Float[np.ndarray, "atom 3"],
     rows: Float[np.ndarray, "3 3"],
@@ -36,6 +44,7 @@ def pairs_in_cells(
     cutoff: float,
     *,
     each_once: bool,
+    in_parts: InParts = in_one_part,
 ) -> Pairs:
     """All pairs closer than the cutoff, sorted by the first atom.
 
@@ -45,6 +54,7 @@ def pairs_in_cells(
         periodic: along which of them it is.
         cutoff: of the distances, Å.
         each_once: not from both ends.
+        in_parts: who shares the search.
     """
     atoms, cells, volume = _divided(np.asarray(positions, dtype=float), np.asarray(rows, dtype=float), periodic, cutoff)
     in_sphere = len(positions) / volume * (4.0 / 3.0) * np.pi * cutoff**3

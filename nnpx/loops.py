@@ -14,6 +14,9 @@ _HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc"
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+#: some of the items that a loop is over: the number of the first, and one more than that of the last
+Part = tuple[int, int]
+
 
 @final
 class Loop:

@@ -6,16 +6,17 @@ from ase.cell import Cell
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
-from nnpx.cell_lists import Pairs, pairs_in_cells
+from nnpx.cell_lists import InParts, Pairs, in_one_part, pairs_in_cells
 
 
-def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pairs:
+def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False, in_parts: InParts = in_one_part) -> Pairs:
     """All pairs closer than the cutoff (Å), sorted by the first atom.
 
     Args:
         atoms: with finite positions, and a cell with a volume where it is periodic.
         cutoff: of the distances; infinite for all pairs of an open structure.
         each_once: not from both ends; in no order.
+        in_parts: who shares the search of many atoms.
     """
     if len(atoms) == 0 or cutoff <= 0.0:
         return _all_pairs(np.zeros((0, 3)), each_once=each_once)
@@ -24,7 +25,7 @@ def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False) -> Pai
     if _n_cells(atoms, cutoff) > len(atoms):
         return _pairs_in_space(atoms, cutoff, each_once=each_once)
     rows = Cell(atoms.cell.array * atoms.pbc[:, None]).complete().array  # vectors of open directions say nothing, and may be slanted
-    return pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=each_once)
+    return pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=each_once, in_parts=in_parts)
 
 
 def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pairs:

@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import AtomicGraph
 from nnpx.neighbor_search import pairs_within
+from nnpx.threads import in_parts
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE: Final = 0.3
@@ -105,7 +106,7 @@ def _checked(
     """Species, cell, and the pairs i, j, S of a structure, which has passed every check."""
     species, cell = species_index(atoms, numbers=numbers, where=where), checked_cell(atoms, where=where)
     _refuse_too_many_pairs(atoms, cell, cutoff, where)
-    center, neighbor, shift, distance = pairs_within(atoms, cutoff)
+    center, neighbor, shift, distance = pairs_within(atoms, cutoff, in_parts=in_parts)
     _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
     return species, cell, (center, neighbor, shift)
 

@@ -20,9 +20,6 @@ import torch
 #: atoms for which another thread is worth its beginning
 FEWEST_ATOMS: Final = 64
 
-#: the number of the first atom, and one more than that of the last
-Part = tuple[int, int]
-
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -69,15 +66,15 @@ def for_loops() -> Iterator[None]:
         _FOR_LOOPS.reset(token)
 
 
-def in_parts(loop: Callable[[Part], _R], n_atoms: int) -> list[_R]:
+def in_parts(loop: Callable[[tuple[int, int]], _R], n_atoms: int) -> list[_R]:
     """What a loop finds for parts of all atoms, about equal and in order, each in a thread of its own.
 
     Args:
-        loop: without Python's lock, or the threads wait for each other.
+        loop: of the first atom of a part, and one more than its last; without Python's lock, or the threads wait for each other.
         n_atoms: how many there are.
     """
-    parts = min(n_threads(), n_atoms // FEWEST_ATOMS)
-    if parts < 2:
+    parts = n_atoms // FEWEST_ATOMS
+    if parts < 2 or (parts := min(parts, n_threads())) < 2:
         return [loop((0, n_atoms))]
     bounds = list(pairwise(part * n_atoms // parts for part in range(parts + 1)))
     try:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nnpx.derivatives import forward_derivative
-from nnpx.threads import FEWEST_ATOMS, Part, for_loops, in_one_thread, in_parts, in_threads, n_threads
+from nnpx.loops import Part
+from nnpx.threads import FEWEST_ATOMS, for_loops, in_one_thread, in_parts, in_threads, n_threads
 
 WORD: ContextVar[str] = ContextVar("WORD", default="unsaid")
 

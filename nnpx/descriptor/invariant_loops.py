@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from nnpx.descriptor.compiled import operation
-from nnpx.loops import Loop, part_of_loop
-from nnpx.threads import Part, in_parts
+from nnpx.loops import Loop, Part, part_of_loop
+from nnpx.threads import in_parts
 
 #: columns (atom, density) at a time, unless one atom has more: their tensors and the gradients of these stay in the cache
 _COLUMNS: Final = 256

@@ -154,12 +154,13 @@ class Ensemble(nn.Module):
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
         """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
-        near = block.edges.near(self.members[0].prior.reach)
-        edges = block.edges.at(near).as_variables()
+        near = None if block.edges.complete else block.edges.near(self.members[0].prior.reach)
+        edges = (block.edges if near is None else block.edges.at(near)).as_variables()
         with torch.enable_grad():
             energies = self.members[0].given(edges, block.species)[: block.n_centers]
             (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
-        gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
+        if near is not None:
+            gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
         return energies.detach(), gradient
 
 

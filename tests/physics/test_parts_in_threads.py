@@ -10,14 +10,15 @@ from ase import Atoms
 from every_option import USUAL, potential_of
 from small import carbons, ethanols, graph_of, potential_for
 
-from nnpx import cell_lists
+from nnpx import neighbors
 from nnpx.calculator import Calculator
 from nnpx.descriptor import invariant_loops, neighbor_sums
 from nnpx.ensemble import Ensemble, recorded
 from nnpx.ensemble.recorded import Recorded, RecordedParts, Recordings
 from nnpx.graph import Prediction
+from nnpx.loops import Part
 from nnpx.neighbors import graph_from_list
-from nnpx.threads import FEWEST_ATOMS, Part, in_one_thread, in_parts
+from nnpx.threads import FEWEST_ATOMS, in_one_thread, in_parts
 from nnpx.uncertainty import Calibration, Curve
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -69,7 +70,7 @@ def test_loops_over_parts_have_the_same_bits(descriptor: str, repeats: tuple[int
     crystal.rattle(0.05, seed=0)
     ensemble = Ensemble([potential_of({**USUAL, "descriptor": descriptor}, carbons(2))])
     shared, torch_has = [], []
-    for module in (cell_lists, neighbor_sums, invariant_loops):
+    for module in (neighbors, neighbor_sums, invariant_loops):
 
         def watched(loop: Callable[[Part], object], n_atoms: int) -> list[object]:
             parts = in_parts(loop, n_atoms)
