@@ -8,8 +8,8 @@ loops (`nnpx.loops`) are shared, which take most of the time (`in_parts`), and t
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from itertools import pairwise
 from threading import Barrier, RLock
@@ -54,15 +54,17 @@ def n_threads() -> int:
 def for_loops() -> Iterator[None]:
     """Within, torch has one thread here, and loops have all.
 
-    For what begins meanwhile in threads of others that never asked torch for anything, torch has one, too, and for good.
+    A thread that asks torch for its first number meanwhile is given one of torch's threads, too, and keeps that.
     """
     threads = n_threads()
     token, before = _FOR_LOOPS.set(threads), torch.get_num_threads()
-    torch.set_num_threads(1)
     try:
+        if before > 1:  # torch would remember it for threads to come
+            torch.set_num_threads(1)
         yield
     finally:
-        torch.set_num_threads(before)
+        if before > 1:
+            torch.set_num_threads(before)
         _FOR_LOOPS.reset(token)
 
 
@@ -77,19 +79,18 @@ def in_parts(loop: Callable[[tuple[int, int]], _R], n_atoms: int) -> list[_R]:
     if parts < 2 or (parts := min(parts, n_threads())) < 2:
         return [loop((0, n_atoms))]
     bounds = list(pairwise(part * n_atoms // parts for part in range(parts + 1)))
+    futures: list[Future[_R]] = []
     try:
-        pool = _SHARED.pool(n_threads())
-        futures = [pool.submit(loop, part) for part in bounds[1:]]
-    except RuntimeError:  # no thread can be had
-        return [loop((0, n_atoms))]
-    try:
+        with suppress(RuntimeError):  # no thread can be had
+            pool = _SHARED.pool(n_threads())
+            for part in bounds[1:]:
+                futures.append(pool.submit(loop, part))
         first = loop(bounds[0])
         # what no thread has begun, as others keep them busy, is done here
-        return [first, *(loop(part) if own.cancel() else own.result() for own, part in zip(futures, bounds[1:], strict=True))]
+        others = [loop(part) if own.cancel() else own.result() for own, part in zip(futures, bounds[1:], strict=False)]
+        return [first, *others, *(loop(part) for part in bounds[1 + len(futures) :])]
     finally:
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        _end(futures)
 
 
 def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
@@ -115,9 +116,12 @@ def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
     try:
         return [future.result() for future in futures]
     finally:
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        _end(futures)
+
+
+def _end(futures: Iterable[Future[_R]]) -> None:
+    """Waits for what has begun; nothing else of it begins, and nobody waits until a thread, busy with others, sees what was taken back."""
+    wait([future for future in futures if not future.cancel()])
 
 
 @final

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 
 import pytest
@@ -128,13 +129,30 @@ def test_parts_that_no_thread_has_time_for_are_done_by_who_asks() -> None:
     other = threading.Thread(target=in_threads, args=(lambda _: (begun.wait(), free.wait(10.0)), range(2)))
     other.start()
     begun.wait()
+    started = time.monotonic()
     assert in_parts(lambda part: (*part, threading.get_ident()), 200) == [
         (0, 100, threading.get_ident()),
         (100, 200, threading.get_ident()),
     ]
-    assert not free.is_set()
+    assert time.monotonic() - started < 5.0, "who asks waits for what others keep the threads busy with"
     free.set()
     other.join()
+
+
+def test_parts_where_no_more_threads_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been given away is done by others or here, and by nobody twice."""
+    torch.set_num_threads(3)
+    given, done = ThreadPoolExecutor.submit, []
+
+    def once(self: ThreadPoolExecutor, *words: object) -> object:
+        if any(part == (2 * FEWEST_ATOMS, 3 * FEWEST_ATOMS) for part in words):
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        return given(self, *words)
+
+    in_parts(lambda part: part, 3 * FEWEST_ATOMS)  # there are threads by now
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", once)
+    assert in_parts(lambda part: (done.append(part), part[0])[1], 3 * FEWEST_ATOMS) == [0, FEWEST_ATOMS, 2 * FEWEST_ATOMS]
+    assert len(done) == 3
 
 
 def test_an_error_in_a_part() -> None:
@@ -162,6 +180,21 @@ def test_loops_have_the_threads_that_torch_leaves_them() -> None:
     assert (torch.get_num_threads(), n_threads()) == (2, 2)
     with in_one_thread(), for_loops():
         assert n_threads() == 1
+
+
+def test_threads_to_come_have_as_many_of_torch_as_ever() -> None:
+    """Also after loops in threads that have one of torch."""
+
+    def evaluate(_: int) -> None:
+        with for_loops():
+            torch.ones(2) + 1
+
+    in_threads(evaluate, range(4))
+    found: list[int] = []
+    later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert found == [2]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

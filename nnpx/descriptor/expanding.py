@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,6 +30,10 @@ class ExpandingDescriptor(Descriptor):
     @abstractmethod
     def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
         """The densities, computed by themselves; None where `forward` is the faster way."""
+
+    @abstractmethod
+    def has_loops(self, dtype: torch.dtype) -> bool:
+        """Whether `expanded` has loops for this precision, where loops are used."""
 
     @abstractmethod
     def expands_like(self, other: Descriptor) -> bool:

@@ -79,6 +79,10 @@ class Moments(ExpandingDescriptor):
         """B, in loops over the pairs, on a processor."""
         return self.sums.expanded(edges, chemistry.index_select(0, edges.neighbor))
 
+    def has_loops(self, dtype: torch.dtype) -> bool:
+        """Unless radial functions or cutoff are trained or not smooth enough for a table."""
+        return self.sums.basis(dtype) is not None
+
     def linearised_in(
         self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:

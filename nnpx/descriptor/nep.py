@@ -105,6 +105,10 @@ class NEP(ExpandingDescriptor):
         of_neighbor = chemistry.index_select(0, edges.neighbor)
         return side_by_side(self.far_sums.expanded(edges, of_neighbor), self.near_sums.expanded(edges, of_neighbor))
 
+    def has_loops(self, dtype: torch.dtype) -> bool:
+        """Unless radial functions or cutoff are trained or not smooth enough for a table."""
+        return self.far_sums.basis(dtype) is not None and self.near_sums.basis(dtype) is not None
+
     def linearised_in(
         self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:

@@ -93,10 +93,12 @@ class Ensemble(nn.Module):
             return self.predict(graph, graph.edges(), spread=spread)
 
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
-        """Within, so many atoms are evaluated soonest: some hundred of them by loops that share the threads, if descriptors are loops."""
+        """Within, so many atoms are evaluated soonest: some hundred of them by loops that share the threads, if descriptors have loops."""
         is_one_block = self.device.type == "cpu" and 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"]
-        are_loops = is_one_block and may_use_loops() and all(isinstance(own.descriptor, ExpandingDescriptor) for own in self.members)
-        return for_loops() if are_loops else nullcontext()
+        return for_loops() if is_one_block and may_use_loops() and all(map(self._has_loops, self.members)) else nullcontext()
+
+    def _has_loops(self, member: Potential) -> bool:
+        return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(self.dtype)
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
         """The same, of edges that are known already."""

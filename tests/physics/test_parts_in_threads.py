@@ -62,32 +62,60 @@ def test_blocks_in_threads_have_the_same_bits(
         assert_same(found, ensemble(graph))
 
 
-@pytest.mark.parametrize("descriptor", ["moments", "nep"])
-@pytest.mark.parametrize("repeats", [(4, 4, 2), (5, 5, 5)], ids=["two parts", "also uneven"])
-def test_loops_over_parts_have_the_same_bits(descriptor: str, repeats: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the search of pairs to their pulls; torch has one thread meanwhile."""
-    crystal = carbons(1)[0].repeat(repeats)
-    crystal.rattle(0.05, seed=0)
-    ensemble = Ensemble([potential_of({**USUAL, "descriptor": descriptor}, carbons(2))])
-    shared, torch_has = [], []
+def boxed(n_molecules: int) -> Atoms:
+    """Ethanols in a periodic box."""
+    box = Atoms(cell=[18.0, 18.0, 18.0], pbc=True)
+    for k, molecule in enumerate(ethanols(n_molecules)):
+        molecule.translate(6.0 * np.array([k // 9, k // 3 % 3, k % 3]))
+        box += molecule
+    return box
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Parts, and threads of torch, of every loop that can be shared."""
+    seen: list[tuple[int, int]] = []
+
+    def watched(loop: Callable[[Part], object], n_atoms: int) -> list[object]:
+        parts = in_parts(loop, n_atoms)
+        seen.append((len(parts), torch.get_num_threads()))
+        return parts
+
     for module in (neighbors, neighbor_sums, invariant_loops):
-
-        def watched(loop: Callable[[Part], object], n_atoms: int) -> list[object]:
-            parts = in_parts(loop, n_atoms)
-            shared.append(len(parts))
-            torch_has.append(torch.get_num_threads())
-            return parts
-
         monkeypatch.setattr(module, "in_parts", watched)
+    return seen
+
+
+@pytest.mark.parametrize("descriptor", ["moments", "nep"])
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_loops_over_parts_have_the_same_bits(descriptor: str, n_threads: int, shared: list[tuple[int, int]]) -> None:
+    """From the search of pairs to their pulls, parts of unequal length and three elements; torch has one thread meanwhile."""
+    torch.set_num_threads(n_threads)
+    box = boxed(27 if n_threads == 3 else 15)
+    ensemble = Ensemble([potential_of({**USUAL, "descriptor": descriptor}, ethanols(2))])
     own, alone = (Calculator(ensemble, record_after=10**9) for _ in range(2))
-    found = [own.get_property(name, crystal) for name in ("energies", "forces", "stress")]
+    names = ("energies", "forces", "stress")
+    shared.clear()
+    found = [own.get_property(name, box) for name in names]
     n_sums = 1 if descriptor == "moments" else 2
-    assert shared == [2] * (1 + n_sums + 2 + n_sums)
-    assert set(torch_has) == {1}
+    assert shared == [(n_threads, 1)] * (1 + n_sums + 2 + n_sums)
     with in_one_thread():
-        expected = [alone.get_property(name, crystal) for name in ("energies", "forces", "stress")]
+        expected = [alone.get_property(name, box) for name in names]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_torch_keeps_its_threads_where_there_are_no_loops(shared: list[tuple[int, int]]) -> None:
+    """Loops read radial functions from a table, for which those of `wacsf` are not smooth enough."""
+    box = boxed(15)
+    graph = graph_from_list([box], numbers=[1, 6, 8], cutoff=5.0, where="test")
+    for radial, n_loops in (("bessel", 4), ("wacsf", 0)):
+        ensemble = Ensemble([potential_of({**USUAL, "descriptor": "moments", "radial": radial}, ethanols(2)).eval()])
+        shared.clear()
+        ensemble(graph)
+        assert shared == [(2, 1)] * n_loops
+        with ensemble.in_its_threads(len(box)):
+            assert torch.get_num_threads() == (1 if n_loops else 2)
 
 
 def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
