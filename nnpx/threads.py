@@ -108,13 +108,13 @@ def in_threads(function: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
         with in_one_thread(), torch.set_grad_enabled(with_gradients):
             return function(item)
 
+    futures: list[Future[_R]] = []
     try:
-        pool = _SHARED.pool(threads)
-        futures = [pool.submit(copy_context().run, work, item) for item in given]
-    except RuntimeError:  # Python is about to end, or the system has none left: no thread can be had
-        return [function(item) for item in given]
-    try:
-        return [future.result() for future in futures]
+        with suppress(RuntimeError):  # Python is about to end, or the system has none left: no thread can be had
+            pool = _SHARED.pool(threads)
+            for item in given:
+                futures.append(pool.submit(copy_context().run, work, item))
+        return [*(future.result() for future in futures), *(function(item) for item in given[len(futures) :])]
     finally:
         _end(futures)
 

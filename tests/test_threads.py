@@ -139,20 +139,29 @@ def test_parts_that_no_thread_has_time_for_are_done_by_who_asks() -> None:
     other.join()
 
 
-def test_parts_where_no_more_threads_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What has been given away is done by others or here, and by nobody twice."""
+@pytest.mark.parametrize("n_given", [0, 1])
+def test_where_no_more_threads_can_be_had(n_given: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been given away is done by others, the rest here, and nothing twice."""
     torch.set_num_threads(3)
-    given, done = ThreadPoolExecutor.submit, []
+    submit, given, done = ThreadPoolExecutor.submit, [], []
 
-    def once(self: ThreadPoolExecutor, *words: object) -> object:
-        if any(part == (2 * FEWEST_ATOMS, 3 * FEWEST_ATOMS) for part in words):
+    def some(self: ThreadPoolExecutor, *words: object) -> object:
+        if len(given) == n_given:
             raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-        return given(self, *words)
+        given.append(words)
+        return submit(self, *words)
 
-    in_parts(lambda part: part, 3 * FEWEST_ATOMS)  # there are threads by now
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", once)
-    assert in_parts(lambda part: (done.append(part), part[0])[1], 3 * FEWEST_ATOMS) == [0, FEWEST_ATOMS, 2 * FEWEST_ATOMS]
-    assert len(done) == 3
+    in_threads(abs, range(3))  # there are threads by now
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", some)
+    for ask in (
+        lambda work: in_threads(work, range(3)),
+        lambda work: in_parts(lambda part: work(part[0] // FEWEST_ATOMS), 3 * FEWEST_ATOMS),
+    ):
+        given.clear()
+        done.clear()
+        assert ask(lambda item: (done.append(item), item)[1]) == [0, 1, 2]
+        assert sorted(done) == [0, 1, 2]
+        assert len(given) == n_given
 
 
 def test_an_error_in_a_part() -> None:
