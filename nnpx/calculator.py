@@ -1,6 +1,7 @@
 """The door to everything that speaks ASE: relaxations, phonons, molecular dynamics, nudged elastic bands."""
 
 import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from ase.symbols import Symbols
 
 from nnpx.artifact import find_device, load
 from nnpx.ensemble import Ensemble
@@ -76,7 +78,6 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         self.ensemble = _in_precision(potential, _precision(dtype), find_device(device))
         self.recordings = Recordings(self.ensemble, after=record_after, compiled=compiled)
         self.device, self.spread = self.ensemble.device, spread
-        self.is_elsewhere = (self.ensemble.dtype, self.device.type) != (torch.float64, "cpu")
         several = self.ensemble.n_members > 1
         self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
         known = {"extrapolation": self.ensemble.ranges, "mahalanobis": self.ensemble.mahalanobis}
@@ -124,9 +125,10 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             Atoms(numbers=self.atoms.numbers, positions=self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
             numbers=self.ensemble.numbers,
             cutoff=self.ensemble.cutoff_radius,
-            where=f"structure {self.atoms.symbols}",
+            where=f"structure {_formula(self.atoms.numbers.tobytes())}",
+            dtype=self.ensemble.dtype,
         )
-        return graph.cast(self.ensemble.dtype).to(self.device) if self.is_elsewhere else graph
+        return graph if self.device.type == "cpu" else graph.to(self.device)
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What has changed since the last evaluation, exactly; ASE's own comparison takes as long as the neighbour list."""
@@ -144,6 +146,12 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """What ASE's databases write down beside the results."""
         return {"elements": self.ensemble.numbers, "n_members": self.ensemble.n_members, "dtype": str(self.ensemble.dtype)}
+
+
+@lru_cache(maxsize=1)
+def _formula(numbers: bytes) -> str:
+    """What atoms are called; that takes as long as to find their neighbours."""
+    return str(Symbols(np.frombuffer(numbers, dtype=int)))
 
 
 def _precision(name: str) -> torch.dtype:

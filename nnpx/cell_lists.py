@@ -56,7 +56,7 @@ def pairs_in_cells(
         each_once: not from both ends.
         in_parts: who shares the search.
     """
-    atoms, cells, volume = _divided(np.asarray(positions, dtype=float), np.asarray(rows, dtype=float), periodic, cutoff)
+    atoms, cells, volume = _divided(np.ascontiguousarray(positions, dtype=float), np.ascontiguousarray(rows, dtype=float), periodic, cutoff)
     in_sphere = len(positions) / volume * (4.0 / 3.0) * np.pi * cutoff**3
     others = in_sphere if periodic.any() else min(in_sphere, len(positions) - 1.0)
 
@@ -82,22 +82,71 @@ def _divided(
 ) -> tuple[_Atoms, _Cells, float]:
     """The atoms in their cells, and the volume that they take, Å³."""
     inverse = np.linalg.inv(rows)
-    place = positions @ inverse
-    moved = np.where(periodic, -np.floor(place), 0.0)
-    place += moved
-    begin, extent = np.where(periodic, 0.0, place.min(0)), np.where(periodic, 1.0, np.ptp(place, axis=0))
+    place, moved = np.empty_like(positions), np.empty_like(positions)
+    _move((place, moved), positions, inverse, periodic)
+    begin, extent = np.zeros(3), np.ones(3)
+    if not periodic.all():
+        begin, extent = np.where(periodic, 0.0, place.min(0)), np.where(periodic, 1.0, np.ptp(place, axis=0))
     reach = cutoff * (1.0 + _SLACK) * np.linalg.norm(inverse, axis=0)
     counts = np.maximum(extent / reach, 1.0).astype(np.int64)
     width = np.where(extent > 0.0, extent, 1.0) / counts
-    index = np.minimum((place - begin) / width, counts - 1.0).astype(np.int64)
-    cell = (index[:, 0] * counts[1] + index[:, 1]) * counts[2] + index[:, 2]
-    order = np.argsort(cell, kind="stable")
-    start = np.concatenate([[0], np.bincount(cell, minlength=counts.prod()).cumsum()])
+    start = np.zeros(counts.prod() + 1, np.int64)
+    atoms = _sorted_atoms((positions, place, moved), (begin, width, counts, rows), start)
     steps = np.where(periodic | (counts > 1), np.ceil(reach / width), 0.0).astype(np.int64)
-    inside = np.ascontiguousarray((positions + moved @ rows)[order])
-    atoms = (inside, order, np.ascontiguousarray(moved[order]), np.argsort(order), index)
-    cells = (start, steps, _along(counts, steps, periodic), np.ascontiguousarray(rows))
+    cells = (start, steps, _along(counts, steps, periodic), rows)
     return atoms, cells, float(abs(np.linalg.det(rows)) * np.where(periodic, 1.0, np.maximum(extent, reach)).prod())
+
+
+@partial(Loop, may_reorder=False)
+def _move(result: tuple[np.ndarray, np.ndarray], positions: np.ndarray, inverse: np.ndarray, periodic: np.ndarray) -> None:
+    """Where each atom is in units of the vectors, once it is moved into the cell along those that are periodic, and by how many."""
+    place, moved = result
+    for atom in range(len(positions)):
+        x, y, z = positions[atom, 0], positions[atom, 1], positions[atom, 2]
+        for axis in range(3):
+            along = x * inverse[0, axis] + y * inverse[1, axis] + z * inverse[2, axis]
+            moved[atom, axis] = -np.floor(along) if periodic[axis] else 0.0
+            place[atom, axis] = along + moved[atom, axis]
+
+
+def _sorted_atoms(
+    found: tuple[np.ndarray, np.ndarray, np.ndarray], grid: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], start: np.ndarray
+) -> _Atoms:
+    """The atoms by their cells, and where those of each begin, in `start`."""
+    n_atoms = len(found[0])
+    order, where, index = np.empty(n_atoms, np.int64), np.empty(n_atoms, np.int64), np.empty((n_atoms, 3), np.int64)
+    inside, moved = np.empty((n_atoms, 3)), np.empty((n_atoms, 3))
+    _sort((inside, moved), (order, where, index, start), found, grid)
+    return inside, order, moved, where, index
+
+
+@partial(Loop, may_reorder=False)
+def _sort(
+    points: tuple[np.ndarray, np.ndarray],
+    numbers: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    found: tuple[np.ndarray, np.ndarray, np.ndarray],
+    grid: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    """Counts the atoms of every cell, and puts them one cell after the other; who is nowhere, NaN, is in the last."""
+    (inside, moved), (order, where, index, start) = points, numbers
+    (positions, place, images), (begin, width, counts, rows) = found, grid
+    for atom in range(len(positions)):
+        for axis in range(3):
+            along = (place[atom, axis] - begin[axis]) / width[axis]
+            index[atom, axis] = int(along) if 0.0 <= along < counts[axis] else 0 if along < 0.0 else counts[axis] - 1
+        start[(index[atom, 0] * counts[1] + index[atom, 1]) * counts[2] + index[atom, 2] + 1] += 1
+    for cell in range(1, len(start)):
+        start[cell] += start[cell - 1]
+    free = start.copy()
+    for atom in range(len(positions)):
+        cell = (index[atom, 0] * counts[1] + index[atom, 1]) * counts[2] + index[atom, 2]
+        slot = free[cell]
+        free[cell] += 1
+        order[slot], where[atom] = atom, slot
+        u, v, w = images[atom, 0], images[atom, 1], images[atom, 2]
+        for axis in range(3):
+            moved[slot, axis] = images[atom, axis]
+            inside[slot, axis] = positions[atom, axis] + (u * rows[0, axis] + v * rows[1, axis] + w * rows[2, axis])
 
 
 def _along(counts: Int[np.ndarray, " 3"], steps: Int[np.ndarray, " 3"], periodic: Bool[np.ndarray, " 3"]) -> Int[np.ndarray, "2 3 step"]:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
+from nnpx import pair_loops
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 from nnpx.threads import one_at_a_time
@@ -121,6 +122,9 @@ def forces_and_stress(
 
 def _forces(edges: Edges, pull: Float[Tensor, "edge *member 3"]) -> Float[Tensor, "atom *member 3"]:
     """F_i = Σ_j (pull_ij − pull_ji), of several members at once."""
+    if pair_loops.pay(len(pull), pull):
+        forces = pair_loops.forces_of_pulls(pull.reshape(len(pull), -1, 3), (edges.center, edges.neighbor), edges.n_atoms)
+        return forces.view(edges.n_atoms, *pull.shape[1:])
     return sum_edges_to_atoms(pull, edges.center, edges.n_atoms) - sum_edges_to_atoms(pull, edges.neighbor, edges.n_atoms)
 
 

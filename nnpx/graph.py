@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
+from nnpx import pair_loops
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -139,6 +141,8 @@ def join_predictions(predictions: list[Prediction]) -> Prediction:
 PER_ATOM: Final = ("positions", "species", "forces", "features")
 PER_EDGE: Final = ("slot", "shift")
 PER_STRUCTURE: Final = ("cell", "volume", "energy", "energy_noise", "stress", "row")
+#: those that have the precision of the arithmetic
+IN_PRECISION: Final = ("positions", "cell", "volume", "shift", "forces", "stress", "features", "jacobian")
 
 
 @final
@@ -195,17 +199,16 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         return int(self.positions.shape[0])
 
     def edges(self) -> Edges:
-        """r_ij = r_j + S·cell − r_i for every pair, differentiable in positions and cell."""
+        """r_ij = r_j + S·cell − r_i for every pair, differentiable in positions and cell where these ask for gradients."""
+        pairs, images = (self.center, self.neighbor), (self.shift, self.cell, self.owner)
+        if pair_loops.pay(len(self.center), self.positions, self.cell):
+            return Edges(*pairs, self.shift, *pair_loops.vectors_of_pairs(self.positions, pairs, images), self.n_atoms)
         vector = self.positions.index_select(0, self.neighbor) - self.positions.index_select(0, self.center)
-        if self.periodic:
-            vector = vector + self._translations()
-        return Edges(self.center, self.neighbor, self.shift, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
-
-    def _translations(self) -> Float[Tensor, "edge 3"]:
-        """S·cell of every pair; of a single structure as one matrix product."""
-        if self.n_structures == 1:
-            return self.shift @ self.cell[0]
-        return torch.bmm(self.shift[:, None, :], self.cell.index_select(0, self.owner.index_select(0, self.center)))[:, 0, :]
+        if self.periodic and self.n_structures == 1:
+            vector = vector + self.shift @ self.cell[0]
+        elif self.periodic:
+            vector = vector + torch.bmm(self.shift[:, None, :], self.cell.index_select(0, self.owner[self.center]))[:, 0, :]
+        return Edges(*pairs, self.shift, vector, torch.linalg.vector_norm(vector, dim=-1), self.n_atoms)
 
     def atoms_per_structure(self) -> Int[Tensor, " structure"]:
         """Number of atoms of each structure."""
@@ -217,11 +220,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
 
     def cast(self, dtype: torch.dtype) -> "AtomicGraph":
         """Geometry, forces and features in `dtype`; the energies stay in float64, from which reference energies are subtracted."""
-        changed = {
-            key: getattr(self, key).to(dtype)
-            for key in ("positions", "cell", "volume", "shift", "forces", "stress", "features", "jacobian")
-        }
-        return self.with_(**changed)
+        return self.with_(**{key: getattr(self, key).to(dtype) for key in IN_PRECISION})
 
     def with_(self, **changed: Tensor) -> "AtomicGraph":
         """The same graph with some tensors replaced."""

@@ -24,7 +24,9 @@ def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False, in_par
         return _all_pairs(atoms.positions, each_once=each_once)
     if _n_cells(atoms, cutoff) > len(atoms):
         return _pairs_in_space(atoms, cutoff, each_once=each_once)
-    rows = Cell(atoms.cell.array * atoms.pbc[:, None]).complete().array  # vectors of open directions say nothing, and may be slanted
+    rows = atoms.cell.array
+    if not atoms.pbc.all():
+        rows = Cell(rows * atoms.pbc[:, None]).complete().array  # vectors of open directions say nothing, and may be slanted
     return pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=each_once, in_parts=in_parts)
 
 
@@ -37,6 +39,8 @@ def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pa
 
 def _n_cells(atoms: Atoms, cutoff: float) -> float:
     """How many cells as wide as the cutoff the space around all atoms has; around a wire at most, as two of its axes are a choice."""
+    if atoms.pbc.all():
+        return float(np.maximum(1.0 / (cutoff * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)), 1.0).prod())
     rows = atoms.cell.array[atoms.pbc]
     spans = np.ptp(atoms.positions @ np.linalg.svd(rows)[2][len(rows) :].T, axis=0)
     if len(spans) == 2:

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from nnpx.errors import DataError, GeometryError, SpeciesError
-from nnpx.graph import AtomicGraph
+from nnpx.graph import IN_PRECISION, AtomicGraph
 from nnpx.neighbor_search import pairs_within
 from nnpx.threads import in_parts
 
@@ -28,8 +28,8 @@ FEW_ATOMS: Final = 1000
 FLAT: Final = 1e8
 
 
-def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
-    """One structure as a graph in float64, with its labels where the structure carries them.
+def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, where: str, dtype: torch.dtype = torch.float64) -> AtomicGraph:
+    """One structure as a graph, with its labels where the structure carries them.
 
     Args:
         atoms: the structure; labels are read from the results of its calculator and are never computed here, the error bar of the energy
@@ -37,6 +37,7 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
         numbers: atomic numbers that the potential knows, in the order of its species index.
         cutoff: radius of the neighbour list, Å.
         where: what to call this structure in an error: `structure 12 of water.xyz`.
+        dtype: as `AtomicGraph.cast`; pairs are sought in float64.
 
     Raises:
         SpeciesError: an element is not among `numbers`.
@@ -44,15 +45,15 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
             fit into the memory.
         DataError: labels have another shape than the structure.
     """
-    return _graph([atoms], [where], numbers, cutoff)
+    return _graph([atoms], [where], numbers, cutoff, dtype)
 
 
 def graph_from_list(structures: Sequence[Atoms], *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
-    """Many structures as one graph; `where` names their file. Otherwise as `graph_from_atoms`."""
-    return _graph(structures, [f"structure {k} of {where}" for k in range(len(structures))], numbers, cutoff)
+    """Many structures as one graph in float64; `where` names their file. Otherwise as `graph_from_atoms`."""
+    return _graph(structures, [f"structure {k} of {where}" for k in range(len(structures))], numbers, cutoff, torch.float64)
 
 
-def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[int], cutoff: float) -> AtomicGraph:
+def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[int], cutoff: float, dtype: torch.dtype) -> AtomicGraph:
     """All structures put together at once: to join the graphs of many small ones would take several times as long as their lists."""
     checked = [_checked(atoms, numbers, cutoff, name) for atoms, name in zip(structures, names, strict=True)]
     species, cells, pairs = zip(*checked, strict=True)
@@ -85,6 +86,7 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
         "felt": np.zeros((0, 0), dtype=int),
     }
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    tensors |= {name: tensors[name].to(dtype) for name in IN_PRECISION}
     return AtomicGraph(n_structures=len(structures), periodic=any(bool(atoms.pbc.any()) for atoms in structures), **tensors)
 
 
@@ -164,14 +166,16 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
         raise GeometryError(where, expected="finite positions and cell", found=found, do="Remove the structure.")
     if not atoms.pbc.any():
         return np.zeros((3, 3))
-    periodic_rows = atoms.cell.array[atoms.pbc]
-    if np.linalg.matrix_rank(periodic_rows) < len(periodic_rows):
+    rows, is_crystal = atoms.cell.array[atoms.pbc], atoms.pbc.all()
+    axes = np.linalg.svd(rows, compute_uv=False)  # of the image of a sphere
+    if axes[-1] <= axes[0] * len(axes) * np.finfo(float).eps:
         found = f"pbc {atoms.pbc.tolist()} with cell {atoms.cell.array.round(3).tolist()}, which has no volume"
         raise GeometryError(
             where, expected="independent lattice vectors where pbc is true", found=found, do="Set the cell, or pbc to false."
         )
-    cell = atoms.cell.complete().array
-    if np.linalg.cond(cell) > FLAT:
+    cell = rows if is_crystal else atoms.cell.complete().array
+    axes = axes if is_crystal else np.linalg.svd(cell, compute_uv=False)
+    if axes[0] > FLAT * axes[-1]:
         found = f"pbc {atoms.pbc.tolist()} with cell {atoms.cell.array.round(3).tolist()}, whose vectors lie in a plane"
         raise GeometryError(where, expected="a cell with a volume", found=found, do="Set the vectors of open directions to zero.")
     if np.linalg.det(cell) < 0:
@@ -188,8 +192,9 @@ def _refuse_too_many_pairs(atoms: Atoms, cell: np.ndarray, cutoff: float, where:
     """The number of pairs is that of a homogeneous structure: an atom sees those of a sphere, of an open structure at most all others."""
     if not atoms.pbc.any() and len(atoms) <= FEW_ATOMS:
         return
-    frame = cell if atoms.pbc.any() else np.eye(3)
-    extent = np.where(atoms.pbc, 1.0, np.ptp(atoms.positions @ np.linalg.inv(frame), axis=0) + 2.0 * TOO_CLOSE)
+    frame, extent = cell if atoms.pbc.any() else np.eye(3), np.ones(3)
+    if not atoms.pbc.all():
+        extent = np.where(atoms.pbc, 1.0, np.ptp(atoms.positions @ np.linalg.inv(frame), axis=0) + 2.0 * TOO_CLOSE)
     density = len(atoms) / (abs(np.linalg.det(frame)) * extent.prod())
     in_sphere = density * 4.0 / 3.0 * np.pi * cutoff**3
     pairs = len(atoms) * (in_sphere if atoms.pbc.any() else min(len(atoms) - 1.0, in_sphere))

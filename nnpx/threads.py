@@ -68,14 +68,15 @@ def for_loops() -> Iterator[None]:
         _FOR_LOOPS.reset(token)
 
 
-def in_parts(loop: Callable[[tuple[int, int]], _R], n_atoms: int) -> list[_R]:
+def in_parts(loop: Callable[[tuple[int, int]], _R], n_atoms: int, *, fewest: int = FEWEST_ATOMS) -> list[_R]:
     """What a loop finds for parts of all atoms, about equal and in order, each in a thread of its own.
 
     Args:
         loop: of the first atom of a part, and one more than its last; without Python's lock, or the threads wait for each other.
         n_atoms: how many there are.
+        fewest: of a part.
     """
-    parts = n_atoms // FEWEST_ATOMS
+    parts = n_atoms // fewest
     if parts < 2 or (parts := min(parts, n_threads())) < 2:
         return [loop((0, n_atoms))]
     bounds = list(pairwise(part * n_atoms // parts for part in range(parts + 1)))

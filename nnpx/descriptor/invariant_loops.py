@@ -10,12 +10,14 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
-from nnpx.descriptor.compiled import operation
+from nnpx.compiled import operation
 from nnpx.loops import Loop, Part, part_of_loop
 from nnpx.threads import in_parts
 
 #: columns (atom, density) at a time, unless one atom has more: their tensors and the gradients of these stay in the cache
 _COLUMNS: Final = 256
+#: atoms for which another thread is worth its beginning: there is less to do for each than with its neighbours
+_FEWEST_ATOMS: Final = 256
 #: (3, term) and (term,): places k, i, j of c A_i A_j in Z_k, and factors c
 _Terms = tuple[np.ndarray, np.ndarray]
 
@@ -126,13 +128,13 @@ def _room_for_gradient(slopes: Tensor, moments: Tensor, terms: list[Tensor], n_c
 def _invariants(moments: Tensor, terms: list[Tensor], n_coupled: int, n_scalars: int) -> Tensor:
     features = _room_for_features(moments, terms, n_coupled, n_scalars)
     loop = partial(_evaluate, features.numpy(), moments.contiguous().numpy(), _arrays(terms), n_coupled)
-    in_parts(loop, moments.shape[1])
+    in_parts(loop, moments.shape[1], fewest=_FEWEST_ATOMS)
     return features
 
 
 def _gradient(slopes: Tensor, moments: Tensor, terms: list[Tensor], n_coupled: int) -> Tensor:
     gradient, operands = _room_for_gradient(slopes, moments, terms, n_coupled), (slopes.contiguous().numpy(), moments.contiguous().numpy())
-    in_parts(partial(_pull_back, gradient.numpy(), operands, _arrays(terms), n_coupled), moments.shape[1])
+    in_parts(partial(_pull_back, gradient.numpy(), operands, _arrays(terms), n_coupled), moments.shape[1], fewest=_FEWEST_ATOMS)
     return gradient
 
 

@@ -121,10 +121,11 @@ def contracted(
     of_center: Float[Tensor, "atom center_channel"],
 ) -> Float[Tensor, "component atom density"]:
     """Σ_{c't} W_{q,c't} e_i^{c'} B_it, from coefficients that hold for every channel of the centre one density q after the other."""
-    learned, n_center = torch.matmul(density, coefficients), of_center.shape[1]
-    if n_center == 1:
-        return learned * of_center
-    moments: Tensor = (learned.unflatten(2, (n_center, -1)) * of_center[None, :, :, None]).sum(2)
+    learned = torch.matmul(density, coefficients)
+    of_channel = learned.split(learned.shape[2] // of_center.shape[1], dim=2)
+    moments: Tensor = of_channel[0] * of_center[:, :1]
+    for channel, own in enumerate(of_channel[1:], 1):  # faster than one sum over a dimension in the midst
+        moments = torch.addcmul(moments, own, of_center[:, channel, None])
     return moments
 
 
@@ -133,9 +134,12 @@ def contracted_back(
     coefficients: Float[Tensor, "*component term learned"],
     of_center: Float[Tensor, "atom center_channel"],
 ) -> Float[Tensor, "energy component atom term"]:
-    """∂V/∂B of several energies from the gradients of what is `contracted`, which is linear."""
-    weighted = (gradient[:, :, :, None] * of_center[:, :, None]).flatten(3)
-    pulled: Tensor = torch.matmul(weighted, coefficients.mT)
+    """∂V/∂B of several energies from the gradients of what is `contracted`, which is linear; itself not to be differentiated."""
+    weighted = gradient.new_empty(*gradient.shape[:3], of_center.shape[1], gradient.shape[3])
+    with torch.no_grad():
+        for channel in range(of_center.shape[1]):
+            torch.mul(gradient, of_center[:, channel, None], out=weighted[:, :, :, channel])
+        pulled: Tensor = torch.matmul(weighted.flatten(3), coefficients.mT)
     return pulled
 
 

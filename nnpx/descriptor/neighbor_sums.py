@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nnpx.compiled import may_use_loops, operation
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor.compiled import may_use_loops, operation
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import expand, pull_back

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.descriptor.compiled import with_known_signature
+from nnpx.compiled import with_known_signature
 from nnpx.loops import Loop
 
 

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from nnpx.compiled import with_known_signature
 from nnpx.derivatives import forward_derivative
 from nnpx.descriptor import Descriptor, Pull, linearised
-from nnpx.descriptor.compiled import with_known_signature
 from nnpx.descriptor.pulls import Pairs, pull_at_pairs
 from nnpx.graph import AtomicGraph, Edges
 

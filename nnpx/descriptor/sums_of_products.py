@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.descriptor.compiled import operation, with_known_signature
+from nnpx.compiled import operation, with_known_signature
 from nnpx.loops import Loop
 
 #: columns at a time: rows of this length lie in the cache while all terms are added
@@ -147,7 +147,8 @@ def _side_by_side(rows: Tensor, dim: int | None, n: int) -> Float[Tensor, "row c
 
 
 def _evaluated(left: Tensor, right: Tensor, terms: Terms) -> Tensor:
-    return _SUMS(left, right, terms.place, terms.coefficient, terms.n_rows[0])
+    sums: Tensor = _SUMS(left, right, terms.place, terms.coefficient, terms.n_rows[0])
+    return sums
 
 
 def _on_processor(left: Tensor, right: Tensor, place: Tensor, coefficient: Tensor, n_rows: int) -> Tensor:

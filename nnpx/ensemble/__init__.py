@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nnpx.compiled import may_use_loops
 from nnpx.derivatives import gradients, joint_prediction
-from nnpx.descriptor.compiled import may_use_loops
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.stored import is_fixed
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
@@ -145,7 +145,7 @@ class Ensemble(nn.Module):
             noises.append(_together([noise.detach()[: block.n_centers] for _, noise in learned]))
         joint = tuple(_joined(by, 0) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
         pulls = joint[0] if expanded is None else expanded.pull(joint)
-        return _joined(atomic, 0), pulls + pull_of_given, _joined(noises, 0)
+        return _joined(atomic, 0), pulls if pull_of_given is None else pulls + pull_of_given, _joined(noises, 0)
 
     def _expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
         """What all members share of their descriptors."""
@@ -154,13 +154,15 @@ class Ensemble(nn.Module):
             return None
         return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
 
-    def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"]]:
-        """What was known of the energies of the centres before (eV, float64), and its gradient in the edges."""
+    def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
+        """What was known of the energies of the centres before (eV, float64), and its gradient in the edges, None where it is zero."""
         near = None if block.edges.complete else block.edges.near(self.members[0].prior.reach)
+        if near is not None and len(near) == 0:
+            return self.members[0].reference_energies.index_select(0, block.species[: block.n_centers]), None
         edges = (block.edges if near is None else block.edges.at(near)).as_variables()
         with torch.enable_grad():
             energies = self.members[0].given(edges, block.species)[: block.n_centers]
-            (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
+        (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
         if near is not None:
             gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
         return energies.detach(), gradient

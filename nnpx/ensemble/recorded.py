@@ -14,8 +14,8 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
+from nnpx.compiled import without_loops
 from nnpx.cuda_graph import RecordingError, captures
-from nnpx.descriptor.compiled import without_loops
 from nnpx.ensemble import Ensemble
 from nnpx.errors import NNPXError
 from nnpx.graph import Prediction

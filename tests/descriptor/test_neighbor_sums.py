@@ -10,11 +10,11 @@ import torch
 from environments import acetamide, parts_of
 from torch import Tensor, nn
 
+from nnpx.compiled import without_loops
 from nnpx.cutoff import Cutoff
 from nnpx.cutoff.cosine import Cosine
 from nnpx.cutoff.polynomial import Polynomial
 from nnpx.derivatives import gradients_of
-from nnpx.descriptor.compiled import without_loops
 from nnpx.descriptor.harmonics import Harmonics, harmonics
 from nnpx.descriptor.neighbor_sums import PULLS, SUMS, NeighborSums
 from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate

@@ -8,9 +8,9 @@ from ase import Atoms
 from small import CONFIG, NUMBERS, carbons, ethanols
 
 from nnpx.assembly import build_parts
+from nnpx.compiled import without_loops
 from nnpx.config import compose
 from nnpx.descriptor import neighbor_sums
-from nnpx.descriptor.compiled import without_loops
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
 from nnpx.graph import AtomicGraph

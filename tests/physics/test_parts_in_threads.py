@@ -76,13 +76,14 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Parts, and threads of torch, of every loop that can be shared."""
     seen: list[tuple[int, int]] = []
 
-    def watched(loop: Callable[[Part], object], n_atoms: int) -> list[object]:
-        parts = in_parts(loop, n_atoms)
+    def watched(loop: Callable[[Part], object], n_atoms: int, *, fewest: int = FEWEST_ATOMS) -> list[object]:
+        parts = in_parts(loop, n_atoms, fewest=fewest)
         seen.append((len(parts), torch.get_num_threads()))
         return parts
 
     for module in (neighbors, neighbor_sums, invariant_loops):
         monkeypatch.setattr(module, "in_parts", watched)
+    monkeypatch.setattr(invariant_loops, "_FEWEST_ATOMS", FEWEST_ATOMS)  # as with more atoms
     return seen
 
 

@@ -4,28 +4,28 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final, cast
+from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 #: operations are known for as long as this is kept
 _LIBRARY: Final = torch.library.Library("nnpx", "FRAGMENT")
 
 
-def operation(schema: str, function: Callable[..., Tensor], shape: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def operation(schema: str, function: Callable[..., Any], shape: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors as an operation of torch's own kind, so that recordings, which see no Python, note it as one.
 
     Args:
         schema: its name and arguments, as torch writes them.
         function: what it does, on a processor.
-        shape: a tensor of the shape that it gives, for whom that is enough.
+        shape: tensors of the shapes that it gives, for whom that is enough.
     """
     name = schema.partition("(")[0]
     _LIBRARY.define(schema)
     _LIBRARY.impl(name, function, "CPU")
     _LIBRARY.impl(name, shape, "Meta")
-    return cast("Callable[..., Tensor]", getattr(torch.ops.nnpx, name).default)
+    found: Callable[..., Any] = getattr(torch.ops.nnpx, name).default
+    return found
 
 
 #: whether loops are used where torch has operations for the same
