@@ -201,6 +201,15 @@ def prior_of_an_isolated_atom_is_zero(case: PriorCase) -> None:
     require_equal("prior of an isolated atom", energies, torch.zeros(1, dtype=torch.float64), within=0.0, unit="eV")
 
 
+def prior_is_zero_beyond_its_reach(case: PriorCase) -> None:
+    """Where nobody is within the reach, nothing is evaluated."""
+    distances = case.prior.reach + torch.linspace(0.0, 5.0, 51, dtype=torch.float64)
+    for first in range(case.n_species):
+        for second in range(case.n_species):
+            energies = case.pair(first, second, distances)
+            require_equal("prior beyond its reach", energies, torch.zeros_like(energies), within=0.0, unit="eV")
+
+
 def prior_never_attracts(case: PriorCase) -> None:
     """The pair energy is finite, not negative and does not rise with distance; each atom has half of it."""
     distances = torch.linspace(0.1, 6.0, 60, dtype=torch.float64)
@@ -246,6 +255,7 @@ NETWORK_LAWS: Final[tuple[Callable[[NetworkCase], None], ...]] = (
 )
 PRIOR_LAWS: Final[tuple[Callable[[PriorCase], None], ...]] = (
     prior_of_an_isolated_atom_is_zero,
+    prior_is_zero_beyond_its_reach,
     prior_never_attracts,
     prior_ends_smoothly,
 )
