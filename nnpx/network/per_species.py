@@ -103,8 +103,8 @@ class PerSpecies(Network):
         """Atoms grouped by element, each group through its own network."""
         order = torch.argsort(species)
         groups = torch.split(geometry.index_select(0, order), torch.bincount(species, minlength=self.n_species).tolist())
-        *weights, last = self.weights
-        *biases, offset = self.biases
+        *weights, last = (weight.unbind() for weight in self.weights)  # whose gradients are put together once
+        *biases, offset = (bias.unbind() for bias in self.biases)
         outputs = []
         for element, group in enumerate(groups):
             signal = group
