@@ -127,7 +127,7 @@ class Ensemble(nn.Module):
         given, pull_of_given = self._given(block)
         expanded = self._expanded(graph, block)
         atomic, found, noises = [], [], []
-        for members in [self.members] if self.shares_descriptor else [[member] for member in self.members]:
+        for members in [list(self.members)] if self.shares_descriptor else [[member] for member in self.members]:
             chemistry, geometry, gradients_by = members[0].linearised(graph, block.edges, block.species, expanded)
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])

@@ -70,6 +70,6 @@ class MLP(Network):
     ) -> Float[Tensor, "atom width"]:
         """The activations of the last hidden layer."""
         signal = torch.cat((geometry, chemistry), dim=-1)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for weight, bias in zip(list(self.weights)[:-1], list(self.biases)[:-1], strict=True):
             signal = self.activation(functional.linear(signal, weight, bias))
         return signal

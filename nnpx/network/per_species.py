@@ -95,7 +95,7 @@ class PerSpecies(Network):
     def _hidden(self, geometry: Float[Tensor, "atom feature"]) -> Float[Tensor, "species atom width"]:
         """The last activations of all networks at all atoms."""
         signal = geometry[None] if self.n_species == 1 else geometry.expand(self.n_species, -1, -1)  # whose backward pass adds up
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+        for weight, bias in zip(list(self.weights)[:-1], list(self.biases)[:-1], strict=True):
             signal = self.activation(torch.baddbmm(bias, signal, weight))
         return signal
 
