@@ -125,7 +125,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             Atoms(numbers=self.atoms.numbers, positions=self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
             numbers=self.ensemble.numbers,
             cutoff=self.ensemble.cutoff_radius,
-            where=f"structure {_formula(self.atoms.numbers.tobytes())}",
+            where=f"structure {_formula(self.atoms.numbers.astype(np.int64).tobytes())}",
             dtype=self.ensemble.dtype,
         )
         return graph if self.device.type == "cpu" else graph.to(self.device)
@@ -151,7 +151,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
 @lru_cache(maxsize=1)
 def _formula(numbers: bytes) -> str:
     """What atoms are called; that takes as long as to find their neighbours."""
-    return str(Symbols(np.frombuffer(numbers, dtype=int)))
+    return str(Symbols(np.frombuffer(numbers, dtype=np.int64)))
 
 
 def _precision(name: str) -> torch.dtype:

@@ -56,7 +56,7 @@ def pairs_in_cells(
         each_once: not from both ends.
         in_parts: who shares the search.
     """
-    atoms, cells, volume = _divided(np.ascontiguousarray(positions, dtype=float), np.ascontiguousarray(rows, dtype=float), periodic, cutoff)
+    atoms, cells, volume = _divided(np.require(positions, float, ["C", "W"]), np.require(rows, float, ["C", "W"]), periodic, cutoff)
     in_sphere = len(positions) / volume * (4.0 / 3.0) * np.pi * cutoff**3
     others = in_sphere if periodic.any() else min(in_sphere, len(positions) - 1.0)
 
@@ -127,7 +127,7 @@ def _sort(
     found: tuple[np.ndarray, np.ndarray, np.ndarray],
     grid: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
-    """Counts the atoms of every cell, and puts them one cell after the other; who is nowhere, NaN, is in the last."""
+    """Counts the atoms of every cell, and puts them one cell after the other."""
     (inside, moved), (order, where, index, start) = points, numbers
     (positions, place, images), (begin, width, counts, rows) = found, grid
     for atom in range(len(positions)):

@@ -7,17 +7,23 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from nnpx.cell_lists import InParts, Pairs, in_one_part, pairs_in_cells
+from nnpx.errors import GeometryError
 
 
 def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False, in_parts: InParts = in_one_part) -> Pairs:
     """All pairs closer than the cutoff (Å), sorted by the first atom.
 
     Args:
-        atoms: with finite positions, and a cell with a volume where it is periodic.
+        atoms: with a cell that has a volume where it is periodic.
         cutoff: of the distances; infinite for all pairs of an open structure.
         each_once: not from both ends; in no order.
         in_parts: who shares the search of many atoms.
+
+    Raises:
+        GeometryError: positions or cell are not finite.
     """
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell.array).all()):
+        raise GeometryError("the structure", expected="finite positions and cell", found="NaN or infinity", do="Remove the structure.")
     if len(atoms) == 0 or cutoff <= 0.0:
         return _all_pairs(np.zeros((0, 3)), each_once=each_once)
     if not atoms.pbc.any() and np.linalg.norm(np.ptp(atoms.positions, axis=0)) < cutoff:
@@ -39,14 +45,15 @@ def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pa
 
 def _n_cells(atoms: Atoms, cutoff: float) -> float:
     """How many cells as wide as the cutoff the space around all atoms has; around a wire at most, as two of its axes are a choice."""
-    if atoms.pbc.all():
-        return float(np.maximum(1.0 / (cutoff * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)), 1.0).prod())
     rows = atoms.cell.array[atoms.pbc]
-    spans = np.ptp(atoms.positions @ np.linalg.svd(rows)[2][len(rows) :].T, axis=0)
-    if len(spans) == 2:
-        spans[:] = np.linalg.norm(spans)
-    widths = np.concatenate([1.0 / np.linalg.norm(np.linalg.pinv(rows), axis=0), spans])
-    return float(np.maximum(widths / cutoff, 1.0).prod())
+    with np.errstate(divide="ignore"):  # a vector that was forgotten is infinite
+        counts = 1.0 / (cutoff * np.linalg.norm(np.linalg.pinv(rows), axis=0))
+    if len(rows) < 3:
+        spans = np.ptp(atoms.positions @ np.linalg.svd(rows)[2][len(rows) :].T, axis=0)
+        if len(spans) == 2:
+            spans[:] = np.linalg.norm(spans)
+        counts = np.concatenate([counts, spans / cutoff])
+    return float(np.maximum(counts, 1.0).prod())
 
 
 def _pairs_in_space(atoms: Atoms, cutoff: float, *, each_once: bool) -> Pairs:

@@ -168,7 +168,7 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
         return np.zeros((3, 3))
     rows, is_crystal = atoms.cell.array[atoms.pbc], atoms.pbc.all()
     axes = np.linalg.svd(rows, compute_uv=False)  # of the image of a sphere
-    if axes[-1] <= axes[0] * len(axes) * np.finfo(float).eps:
+    if axes[-1] <= axes[0] * 3 * np.finfo(float).eps:
         found = f"pbc {atoms.pbc.tolist()} with cell {atoms.cell.array.round(3).tolist()}, which has no volume"
         raise GeometryError(
             where, expected="independent lattice vectors where pbc is true", found=found, do="Set the cell, or pbc to false."

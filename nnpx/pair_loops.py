@@ -7,14 +7,18 @@ are no derivatives.
 from typing import Final
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from nnpx.compiled import may_use_loops, operation
 from nnpx.loops import Loop
 
 #: so many pairs are worth calling a loop
 _FEWEST: Final = 1000
+#: one for all
+_PRECISIONS: Final = ({torch.float32}, {torch.float64})
 
 #: (pair,), (pair,): centre i and neighbour j
 _Pairs = tuple[np.ndarray, np.ndarray]
@@ -24,7 +28,14 @@ _Images = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def pay(n_pairs: int, *read: Tensor) -> bool:
     """Whether loops over so many pairs are faster than torch, and may read these: on a processor, and nobody derives by them."""
-    return n_pairs >= _FEWEST and may_use_loops() and all(one.device.type == "cpu" and not one.requires_grad for one in read)
+    return n_pairs >= _FEWEST and may_use_loops() and not _is_followed(*read) and {one.dtype for one in read} in _PRECISIONS
+
+
+def _is_followed(*read: Tensor) -> bool:
+    """Whether somebody notes what is done to them, backward, forward or for several at once; or they are not at hand."""
+    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        return True
+    return any(one.requires_grad or one.device.type != "cpu" for one in read)
 
 
 def vectors_of_pairs(

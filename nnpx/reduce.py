@@ -15,7 +15,5 @@ def sum_atoms_to_structures(
     values: Float[Tensor, "atom ..."], owner: Int[Tensor, " atom"], n_structures: int
 ) -> Float[Tensor, "structure ..."]:
     """Σ_i over the atoms i of every structure: rows of `values` that share an owner are added."""
-    if n_structures == 1:
-        return values.sum(0, keepdim=True)
     total: Tensor = scatter(values, owner, dim=0, dim_size=n_structures, reduce="sum")
     return total

@@ -109,6 +109,19 @@ def test_atoms_on_top_of_each_other_are_refused(ethanol: Atoms) -> None:
         ethanol.get_forces()
 
 
+def test_atomic_numbers_of_any_kind_are_read(ethanol: Atoms) -> None:
+    """As other libraries leave them."""
+    ethanol.calc = Calculator(ensemble([1, 6, 8], 1))
+    expected = ethanol.get_potential_energy()
+    other = ethanol.copy()
+    other.arrays["numbers"] = ethanol.numbers.astype(np.int32)
+    other.calc = ethanol.calc
+    assert other.get_potential_energy() == expected
+    other.positions[1] = other.positions[0]
+    with pytest.raises(GeometryError, match="C2OH6"):
+        other.get_potential_energy()
+
+
 @pytest.mark.parametrize("change", ["positions", "numbers", "cell", "pbc"])
 def test_a_change_of_the_structure_is_noticed_and_nothing_else(change: str) -> None:
     crystal = bulk("Si", cubic=True)

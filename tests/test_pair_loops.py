@@ -4,6 +4,8 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from torch import Tensor
+from torch.autograd import forward_ad
 
 from nnpx import pair_loops
 from nnpx.compiled import without_loops
@@ -38,7 +40,7 @@ SYSTEMS = {
 def graph_of(system: str, dtype: torch.dtype = torch.float64) -> AtomicGraph:
     """The structures with more pairs than loops ask for."""
     graph = graph_from_list(SYSTEMS[system], numbers=NUMBERS, cutoff=6.0, where="test").cast(dtype)
-    assert len(graph.center) > 1000
+    assert pair_loops.pay(len(graph.center), graph.positions, graph.cell, graph.shift)
     return graph
 
 
@@ -79,6 +81,22 @@ def test_what_is_differentiated_is_left_to_torch() -> None:
     assert bool((slope != 0.0).any())
     forces, _ = forces_and_stress(graph, edges, edges.vector * edges.distance[:, None])
     assert forces.requires_grad
+
+
+def test_changes_are_followed_forward_and_for_several_at_once() -> None:
+    graph = graph_of("crystal")
+    change = torch.randn(2, graph.n_atoms, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+    def distances(positions: Tensor) -> Tensor:
+        return graph.with_(positions=positions).edges().distance
+
+    slopes = torch.func.vmap(lambda own: torch.func.jvp(distances, (graph.positions,), (own,))[1])(change)
+    step = 1e-5
+    numeric = [(distances(graph.positions + step * own) - distances(graph.positions - step * own)) / (2 * step) for own in change]
+    torch.testing.assert_close(slopes, torch.stack(numeric), rtol=1e-7, atol=1e-7)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(graph.positions, change[0])
+        torch.testing.assert_close(forward_ad.unpack_dual(distances(dual)).tangent, slopes[0])
 
 
 def test_where_an_atom_is_nowhere_its_pairs_are() -> None:

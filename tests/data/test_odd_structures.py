@@ -1,0 +1,47 @@
+"""Pairs of structures as they come: broken, half described, or in arrays of other kinds."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
+
+from nnpx.errors import GeometryError
+from nnpx.neighbor_search import pairs_within
+
+
+def found(atoms: Atoms, cutoff: float) -> set[tuple[int, ...]]:
+    """Pairs and images."""
+    i, j, shift, _ = pairs_within(atoms, cutoff)
+    return {(*pair, *image) for *pair, image in zip(i.tolist(), j.tolist(), shift.tolist(), strict=True)}
+
+
+def wire() -> Atoms:
+    """Periodic along one direction."""
+    return Atoms("C6", [[0, 0, 1.3 * k] for k in range(6)], cell=[0, 0, 7.8], pbc=[False, False, True])
+
+
+@pytest.mark.parametrize("atoms", [molecule("C6H6"), bulk("Si") * (2, 2, 2), fcc111("Cu", (2, 2, 3), vacuum=4.0), wire()])
+@pytest.mark.parametrize("nowhere", [np.nan, np.inf])
+def test_atoms_that_are_nowhere_are_refused_before_anything_is_sought(atoms, nowhere):
+    for array in (atoms.positions, atoms.cell.array):
+        broken = atoms.copy()
+        (broken.positions if array is atoms.positions else broken.cell.array)[-1, 2] = nowhere
+        with pytest.raises(GeometryError, match="finite positions and cell"):
+            pairs_within(broken, 1.5)
+
+
+def test_a_molecule_whose_cell_was_forgotten_has_its_bonds():
+    water = molecule("H2O")
+    bonds = found(water, 1.2)
+    water.pbc = True
+    assert found(water, 1.2) == bonds
+    assert len(bonds) == 4
+
+
+def test_arrays_of_any_kind_are_read():
+    atoms = bulk("Si") * (2, 2, 2)
+    expected = found(atoms, 5.0)
+    for positions in (np.asfortranarray(atoms.positions), np.frombuffer(atoms.positions.tobytes()).reshape(-1, 3)):
+        other = atoms.copy()
+        other.arrays["positions"] = positions
+        assert found(other, 5.0) == expected
