@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final
 
+import numpy as np
 import torch
+from torch import Tensor
 
 #: operations are known for as long as this is kept
 _LIBRARY: Final = torch.library.Library("nnpx", "FRAGMENT")
@@ -26,6 +28,11 @@ def operation(schema: str, function: Callable[..., Any], shape: Callable[..., An
     _LIBRARY.impl(name, shape, "Meta")
     found: Callable[..., Any] = getattr(torch.ops.nnpx, name).default
     return found
+
+
+def arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
+    """Tensors on a processor as loops read them."""
+    return tuple(tensor.contiguous().numpy() for tensor in tensors)
 
 
 #: whether loops are used where torch has operations for the same

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nnpx.compiled import may_use_loops, operation
+from nnpx.compiled import arrays, may_use_loops, operation
 from nnpx.loops import Loop
 
 #: so many pairs are worth calling a loop
@@ -111,18 +111,14 @@ def _room_for_forces(pulls: Tensor, pairs: list[Tensor], n_atoms: int) -> Tensor
 
 def _vectors(positions: Tensor, pairs: list[Tensor], images: list[Tensor]) -> tuple[Tensor, Tensor]:
     vectors, distances = _room_for_vectors(positions, pairs, images)
-    _connect(vectors.numpy(), distances.numpy(), positions.contiguous().numpy(), _arrays(pairs), _arrays(images))
+    _connect(vectors.numpy(), distances.numpy(), positions.contiguous().numpy(), arrays(pairs), arrays(images))
     return vectors, distances
 
 
 def _forces(pulls: Tensor, pairs: list[Tensor], n_atoms: int) -> Tensor:
     forces = _room_for_forces(pulls, pairs, n_atoms)
-    _add_up(forces.numpy(), pulls.contiguous().numpy(), _arrays(pairs))
+    _add_up(forces.numpy(), pulls.contiguous().numpy(), arrays(pairs))
     return forces
-
-
-def _arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.contiguous().numpy() for tensor in tensors)
 
 
 _VECTORS: Final = operation(

@@ -8,12 +8,11 @@ what is trained: their derivative is written out, and has none itself.
 from functools import partial, reduce
 from typing import Final, final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.compiled import may_use_loops, operation
+from nnpx.compiled import arrays, may_use_loops, operation
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
@@ -101,23 +100,19 @@ def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) 
 
 def _sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
     sums = _room_for_sums(pairs, basis, n_functions)
-    _in_parts(expand, pairs, sums.numpy(), _arrays(pairs), _arrays(basis))
+    _in_parts(expand, pairs, sums.numpy(), arrays(pairs), arrays(basis))
     return sums
 
 
 def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
     pulls = _room_for_pulls(gradient, pairs, basis)
-    _in_parts(pull_back, pairs, pulls.numpy(), gradient.contiguous().numpy(), _arrays(pairs), _arrays(basis))
+    _in_parts(pull_back, pairs, pulls.numpy(), gradient.contiguous().numpy(), arrays(pairs), arrays(basis))
     return pulls
 
 
-def _in_parts(loop: Loop, pairs: list[Tensor], *arrays: object) -> None:
+def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
     """A loop over all atoms, which threads share."""
-    in_parts(partial(loop, *arrays), len(pairs[3]) - 1)
-
-
-def _arrays(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
-    return tuple(tensor.contiguous().numpy() for tensor in tensors)
+    in_parts(partial(loop, *given), len(pairs[3]) - 1)
 
 
 #: B of pairs (vector, distance, weight, start of every atom's), from the basis of φ_k f_c and Y_lm
