@@ -95,7 +95,8 @@ class Ensemble(nn.Module):
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
         """Within, so many atoms are evaluated soonest: some hundred of them by loops that share the threads, if descriptors have loops."""
         is_one_block = self.device.type == "cpu" and 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"]
-        return for_loops() if is_one_block and may_use_loops() and all(map(self._has_loops, self.members)) else nullcontext()
+        has_to_share = is_one_block and torch.get_num_threads() > 1
+        return for_loops() if has_to_share and may_use_loops() and all(map(self._has_loops, self.members)) else nullcontext()
 
     def _has_loops(self, member: Potential) -> bool:
         return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(self.dtype)
@@ -156,7 +157,7 @@ class Ensemble(nn.Module):
 
     def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
         """What was known of the energies of the centres before (eV, float64), and its gradient in the edges, None where it is zero."""
-        near = None if block.edges.complete else block.edges.near(self.members[0].prior.reach)
+        near = None if block.edges.complete else self.members[0].prior.places(block.edges, block.species)
         if near is not None and len(near) == 0:
             return self.members[0].reference_energies.index_select(0, block.species[: block.n_centers]), None
         edges = (block.edges if near is None else block.edges.at(near)).as_variables()

@@ -16,6 +16,10 @@ class Prior(nn.Module, ABC):
 
     reach: float  #: Å; the prior is zero beyond, and the potential's cutoff must not be shorter
 
+    def places(self, edges: Edges, species: Int[Tensor, " atom"]) -> Int[Tensor, " chosen"]:
+        """Where the edges are that it is evaluated for: all others might as well not be there."""
+        return edges.near(self.reach)
+
     @abstractmethod
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """Energy of every atom, eV; half of each pair."""

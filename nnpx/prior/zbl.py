@@ -57,13 +57,23 @@ class ZBL(Prior):
         rates = torch.tensor([d for _, d in UNIVERSAL_SCREENING], dtype=torch.float64)
         self.register_buffer("decay", -rates / screening_length.flatten()[:, None], persistent=False)
 
+    def places(self, edges: Edges, species: Int[Tensor, " atom"]) -> Int[Tensor, " chosen"]:
+        """The edges shorter than the R of their own elements; of a complete list all."""
+        near = edges.near(self.reach)
+        if edges.complete or len(near) == 0:
+            return near
+        return near[edges.distance[near] < self.per_reach[self._elements(edges, species, near)].reciprocal()]
+
+    def _elements(self, edges: Edges, species: Int[Tensor, " atom"], places: Int[Tensor, " chosen"]) -> Int[Tensor, " chosen"]:
+        """Which pair of elements the edges at some places have."""
+        return species[edges.center[places]] * self.n_species + species[edges.neighbor[places]]
+
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """Half of every pair's repulsion; beyond R, where nearly all pairs are, it is zero and not evaluated."""
-        pair = species[edges.center] * self.n_species + species[edges.neighbor]
-        near = edges.near(self.per_reach[pair].reciprocal())
+        near = self.places(edges, species)
         if len(near) == 0:
             return edges.distance.new_zeros(edges.n_atoms)
-        pair, distance = pair[near], edges.distance[near]
+        pair, distance = self._elements(edges, species, near), edges.distance[near]
         screening = torch.exp(distance[:, None] * self.decay[pair]) @ self.weight
         repulsion = self.half_coulomb[pair] / distance * screening * self.envelope(distance * self.per_reach[pair])
         return sum_edges_to_atoms(repulsion, edges.center[near], edges.n_atoms)

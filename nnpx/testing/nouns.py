@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
@@ -185,14 +185,18 @@ class PriorCase:
     n_species: int
 
     def pair(self, first: int, second: int, distance: Float[Tensor, " dimer"]) -> Float[Tensor, "dimer 2"]:
-        """Energies (eV) of the two atoms at each distance (Å): as many dimers, which do not see each other."""
+        """Energies (eV) of the two atoms at each distance (Å)."""
+        energies: Tensor = self.prior(*self.dimers(first, second, distance))
+        return energies.reshape(-1, 2)
+
+    def dimers(self, first: int, second: int, distance: Float[Tensor, " dimer"]) -> tuple[Edges, Int[Tensor, " atom"]]:
+        """One for each distance (Å), which do not see each other."""
         atom = torch.arange(2 * len(distance))
         partner = atom + 1 - 2 * (atom % 2)
         axis = torch.tensor([[0.6, 0.0, 0.8], [-0.6, 0.0, -0.8]], dtype=distance.dtype)
         vector = (distance[:, None, None] * axis).reshape(-1, 3)
         edges = Edges(atom, partner, torch.zeros_like(vector), vector, distance.repeat_interleave(2), n_atoms=len(atom))
-        energies: Tensor = self.prior(edges, torch.tensor([first, second]).repeat(len(distance)))
-        return energies.reshape(-1, 2)
+        return edges, torch.tensor([first, second]).repeat(len(distance))
 
 
 def prior_of_an_isolated_atom_is_zero(case: PriorCase) -> None:
@@ -201,13 +205,16 @@ def prior_of_an_isolated_atom_is_zero(case: PriorCase) -> None:
     require_equal("prior of an isolated atom", energies, torch.zeros(1, dtype=torch.float64), within=0.0, unit="eV")
 
 
-def prior_is_zero_beyond_its_reach(case: PriorCase) -> None:
-    """Where nobody is within the reach, nothing is evaluated."""
-    distances = case.prior.reach + torch.linspace(0.0, 5.0, 51, dtype=torch.float64)
+def prior_is_zero_where_it_is_not_evaluated(case: PriorCase) -> None:
+    """Beyond its reach, and but for the edges at its `places`."""
+    distances = torch.linspace(0.5, case.prior.reach + 3.0, 101, dtype=torch.float64)
     for first in range(case.n_species):
         for second in range(case.n_species):
-            energies = case.pair(first, second, distances)
-            require_equal("prior beyond its reach", energies, torch.zeros_like(energies), within=0.0, unit="eV")
+            edges, species = case.dimers(first, second, distances)
+            energies, few = case.prior(edges, species), case.prior(edges.at(case.prior.places(edges, species)), species)
+            require_equal("prior of the edges at its places", few, energies, within=0.0, unit="eV")
+            beyond = energies.reshape(-1, 2)[distances >= case.prior.reach]
+            require_equal("prior beyond its reach", beyond, torch.zeros_like(beyond), within=0.0, unit="eV")
 
 
 def prior_never_attracts(case: PriorCase) -> None:
@@ -255,7 +262,7 @@ NETWORK_LAWS: Final[tuple[Callable[[NetworkCase], None], ...]] = (
 )
 PRIOR_LAWS: Final[tuple[Callable[[PriorCase], None], ...]] = (
     prior_of_an_isolated_atom_is_zero,
-    prior_is_zero_beyond_its_reach,
+    prior_is_zero_where_it_is_not_evaluated,
     prior_never_attracts,
     prior_ends_smoothly,
 )
