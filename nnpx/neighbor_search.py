@@ -46,12 +46,8 @@ def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pa
 def _n_cells(atoms: Atoms, cutoff: float) -> float:
     """How many cells as wide as the cutoff the space around all atoms has; around a wire at most, as two of its axes are a choice."""
     rows = atoms.cell.array[atoms.pbc]
-    try:
-        inverse = np.linalg.inv(rows)
-    except np.linalg.LinAlgError:  # not three, or one was forgotten
-        inverse = np.linalg.pinv(rows)
-    with np.errstate(divide="ignore"):  # where infinitely many fit into nothing
-        counts = 1.0 / (cutoff * np.linalg.norm(inverse, axis=0))
+    with np.errstate(divide="ignore"):  # a vector that was forgotten is infinite
+        counts = 1.0 / (cutoff * np.linalg.norm(np.linalg.pinv(rows), axis=0))
     if len(rows) < 3:
         spans = np.ptp(atoms.positions @ np.linalg.svd(rows)[2][len(rows) :].T, axis=0)
         if len(spans) == 2:

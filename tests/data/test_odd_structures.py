@@ -45,3 +45,13 @@ def test_arrays_of_any_kind_are_read():
         other = atoms.copy()
         other.arrays["positions"] = positions
         assert found(other, 5.0) == expected
+
+
+def test_a_cell_without_volume_but_for_rounding_asks_for_no_memory():
+    """Its inverse is not singular to the last bit, and huge."""
+    water = molecule("H2O")
+    bonds = found(water, 1.2)
+    turned, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    water.set_cell(np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [5.0, 5.0, 0.0]]) @ turned)
+    water.pbc = True
+    assert bonds <= found(water, 1.2)
