@@ -150,7 +150,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
 
 @lru_cache(maxsize=1)
 def _formula(numbers: bytes) -> str:
-    """What atoms are called; that takes as long as to find their neighbours."""
+    """What atoms are called in errors; kept, as every evaluation of the same atoms would put it together anew."""
     return str(Symbols(np.frombuffer(numbers, dtype=np.int64)))
 
 

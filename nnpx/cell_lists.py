@@ -133,7 +133,7 @@ def _sort(
     for atom in range(len(positions)):
         for axis in range(3):
             along = (place[atom, axis] - begin[axis]) / width[axis]
-            index[atom, axis] = int(along) if 0.0 <= along < counts[axis] else 0 if along < 0.0 else counts[axis] - 1
+            index[atom, axis] = min(max(int(along), 0), counts[axis] - 1)
         start[(index[atom, 0] * counts[1] + index[atom, 1]) * counts[2] + index[atom, 2] + 1] += 1
     for cell in range(1, len(start)):
         start[cell] += start[cell - 1]

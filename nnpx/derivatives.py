@@ -122,7 +122,7 @@ def forces_and_stress(
 
 def _forces(edges: Edges, pull: Float[Tensor, "edge *member 3"]) -> Float[Tensor, "atom *member 3"]:
     """F_i = Σ_j (pull_ij − pull_ji), of several members at once."""
-    if pair_loops.pay(len(pull), pull):
+    if pair_loops.can_be_used(len(pull), pull):
         forces = pair_loops.forces_of_pulls(pull.reshape(len(pull), -1, 3), (edges.center, edges.neighbor), edges.n_atoms)
         return forces.view(edges.n_atoms, *pull.shape[1:])
     return sum_edges_to_atoms(pull, edges.center, edges.n_atoms) - sum_edges_to_atoms(pull, edges.neighbor, edges.n_atoms)

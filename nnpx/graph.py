@@ -201,7 +201,7 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
     def edges(self) -> Edges:
         """r_ij = r_j + S·cell − r_i for every pair, differentiable in positions and cell where these ask for gradients."""
         pairs, images = (self.center, self.neighbor), (self.shift, self.cell, self.owner)
-        if pair_loops.pay(len(self.center), self.positions, self.cell, self.shift):
+        if pair_loops.can_be_used(len(self.center), self.positions, self.cell, self.shift):
             return Edges(*pairs, self.shift, *pair_loops.vectors_of_pairs(self.positions, pairs, images), self.n_atoms)
         vector = self.positions.index_select(0, self.neighbor) - self.positions.index_select(0, self.center)
         if self.periodic and self.n_structures == 1:

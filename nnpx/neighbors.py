@@ -48,9 +48,11 @@ def graph_from_atoms(atoms: Atoms, *, numbers: Sequence[int], cutoff: float, whe
     return _graph([atoms], [where], numbers, cutoff, dtype)
 
 
-def graph_from_list(structures: Sequence[Atoms], *, numbers: Sequence[int], cutoff: float, where: str) -> AtomicGraph:
-    """Many structures as one graph in float64; `where` names their file. Otherwise as `graph_from_atoms`."""
-    return _graph(structures, [f"structure {k} of {where}" for k in range(len(structures))], numbers, cutoff, torch.float64)
+def graph_from_list(
+    structures: Sequence[Atoms], *, numbers: Sequence[int], cutoff: float, where: str, dtype: torch.dtype = torch.float64
+) -> AtomicGraph:
+    """Many structures as one graph; `where` names their file. Otherwise as `graph_from_atoms`."""
+    return _graph(structures, [f"structure {k} of {where}" for k in range(len(structures))], numbers, cutoff, dtype)
 
 
 def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[int], cutoff: float, dtype: torch.dtype) -> AtomicGraph:

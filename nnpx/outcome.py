@@ -76,7 +76,7 @@ def _graph(ensemble: Ensemble, path: Path) -> AtomicGraph | None:
     """The structures of a file, in the precision of the potential; None without any."""
     if not path.stat().st_size:
         return None
-    return graph_from_list(read(path), numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name).cast(ensemble.dtype)
+    return graph_from_list(read(path), numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where=path.name, dtype=ensemble.dtype)
 
 
 def _compared(ensemble: Ensemble, graph: AtomicGraph) -> Comparison:

@@ -17,7 +17,7 @@ from nnpx.loops import Loop
 
 #: so many pairs are worth calling a loop
 _FEWEST: Final = 1000
-#: one for all
+#: what loops are compiled for: all that one reads has the same
 _PRECISIONS: Final = ({torch.float32}, {torch.float64})
 
 #: (pair,), (pair,): centre i and neighbour j
@@ -26,16 +26,17 @@ _Pairs = tuple[np.ndarray, np.ndarray]
 _Images = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def pay(n_pairs: int, *read: Tensor) -> bool:
-    """Whether loops over so many pairs are faster than torch, and may read these: on a processor, and nobody derives by them."""
-    return n_pairs >= _FEWEST and may_use_loops() and not _is_followed(*read) and {one.dtype for one in read} in _PRECISIONS
+def can_be_used(n_pairs: int, *read: Tensor) -> bool:
+    """Whether loops over so many pairs are faster than torch, and may read these: on a processor, and nobody differentiates by them."""
+    if n_pairs < _FEWEST or not may_use_loops() or torch._C._are_functorch_transforms_active():
+        return False
+    are_plain = all(one.device.type == "cpu" and not _is_differentiated(one) for one in read)
+    return are_plain and {one.dtype for one in read} in _PRECISIONS
 
 
-def _is_followed(*read: Tensor) -> bool:
-    """Whether somebody notes what is done to them, backward, forward or for several at once; or they are not at hand."""
-    if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
-        return True
-    return any(one.requires_grad or one.device.type != "cpu" for one in read)
+def _is_differentiated(tensor: Tensor) -> bool:
+    """Backward or forward."""
+    return tensor.requires_grad or forward_ad.unpack_dual(tensor).tangent is not None
 
 
 def vectors_of_pairs(
@@ -43,12 +44,12 @@ def vectors_of_pairs(
     pairs: tuple[Int[Tensor, " edge"], Int[Tensor, " edge"]],
     images: tuple[Float[Tensor, "edge 3"], Float[Tensor, "structure 3 3"], Int[Tensor, " atom"]],
 ) -> tuple[Float[Tensor, "edge 3"], Float[Tensor, " edge"]]:
-    """r_ij = r_j + S·cell − r_i and |r_ij|.
+    """r_ij = r_j + S·cell − r_i and |r_ij|, Å.
 
     Args:
-        positions: r.
+        positions: r, Å.
         pairs: i and j.
-        images: S, the cells, and whose each atom is.
+        images: S in units of the cells, the cells (Å), and whose each atom is.
     """
     vectors, distances = _VECTORS(positions, list(pairs), list(images))
     return vectors, distances
@@ -57,7 +58,7 @@ def vectors_of_pairs(
 def forces_of_pulls(
     pulls: Float[Tensor, "edge member 3"], pairs: tuple[Int[Tensor, " edge"], Int[Tensor, " edge"]], n_atoms: int
 ) -> Float[Tensor, "atom member 3"]:
-    """F_i = Σ_j (pull_ij − pull_ji)."""
+    """F_i = Σ_j (pull_ij − pull_ji), eV/Å, with pull_ij = ∂V/∂r_ij."""
     forces: Tensor = _FORCES(pulls, list(pairs), n_atoms)
     return forces
 

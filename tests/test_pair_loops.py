@@ -40,7 +40,7 @@ SYSTEMS = {
 def graph_of(system: str, dtype: torch.dtype = torch.float64) -> AtomicGraph:
     """The structures with more pairs than loops ask for."""
     graph = graph_from_list(SYSTEMS[system], numbers=NUMBERS, cutoff=6.0, where="test").cast(dtype)
-    assert pair_loops.pay(len(graph.center), graph.positions, graph.cell, graph.shift)
+    assert pair_loops.can_be_used(len(graph.center), graph.positions, graph.cell, graph.shift)
     return graph
 
 

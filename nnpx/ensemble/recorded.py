@@ -52,7 +52,7 @@ class Recorded:
     def __init__(self, ensemble: Ensemble, structures: Sequence[Atoms], *, spread: bool, compiled: bool = False) -> None:
         molecules = [Atoms(atoms.numbers, atoms.positions) for atoms in structures]  # without labels
         at_cutoff, numbers, dtype, device = ensemble.cutoff_radius, ensemble.numbers, ensemble.dtype, ensemble.device
-        graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules").cast(dtype).to(device)
+        graph = graph_from_list(molecules, numbers=numbers, cutoff=math.inf, where="the molecules", dtype=dtype).to(device)
 
         def evaluate(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
             moved = graph.with_(positions=positions.to(dtype))
@@ -62,7 +62,7 @@ class Recorded:
         def truth(positions: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
             for atoms, own in zip(molecules, positions.split([len(atoms) for atoms in molecules]), strict=True):
                 atoms.positions = own.cpu().numpy()
-            moved = graph_from_list(molecules, numbers=numbers, cutoff=at_cutoff, where="the molecules").cast(dtype).to(device)
+            moved = graph_from_list(molecules, numbers=numbers, cutoff=at_cutoff, where="the molecules", dtype=dtype).to(device)
             closest = graph.with_(positions=positions.to(dtype)).edges().distance.amin()
             return (*vars(ensemble(moved, spread=spread)).values(), closest)
 

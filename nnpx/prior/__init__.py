@@ -17,7 +17,7 @@ class Prior(nn.Module, ABC):
     reach: float  #: Å; the prior is zero beyond, and the potential's cutoff must not be shorter
 
     def places(self, edges: Edges, species: Int[Tensor, " atom"]) -> Int[Tensor, " chosen"]:
-        """Where the edges are that it is evaluated for: all others might as well not be there."""
+        """Places of the edges that it is evaluated for: of all others it is zero."""
         return edges.near(self.reach)
 
     @abstractmethod

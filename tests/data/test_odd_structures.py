@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
+from nnpx import cell_lists
 from nnpx.errors import GeometryError
 from nnpx.neighbor_search import pairs_within
 
@@ -23,9 +24,10 @@ def wire() -> Atoms:
 @pytest.mark.parametrize("atoms", [molecule("C6H6"), bulk("Si") * (2, 2, 2), fcc111("Cu", (2, 2, 3), vacuum=4.0), wire()])
 @pytest.mark.parametrize("nowhere", [np.nan, np.inf])
 def test_atoms_that_are_nowhere_are_refused_before_anything_is_sought(atoms, nowhere):
-    for array in (atoms.positions, atoms.cell.array):
-        broken = atoms.copy()
-        (broken.positions if array is atoms.positions else broken.cell.array)[-1, 2] = nowhere
+    elsewhere, endless = atoms.copy(), atoms.copy()
+    elsewhere.positions[-1, 2] = nowhere
+    endless.cell.array[-1, 2] = nowhere
+    for broken in (elsewhere, endless):
         with pytest.raises(GeometryError, match="finite positions and cell"):
             pairs_within(broken, 1.5)
 
@@ -38,13 +40,14 @@ def test_a_molecule_whose_cell_was_forgotten_has_its_bonds():
     assert len(bonds) == 4
 
 
-def test_arrays_of_any_kind_are_read():
+def test_arrays_of_any_kind_are_read_by_the_same_loops():
     atoms = bulk("Si") * (2, 2, 2)
     expected = found(atoms, 5.0)
     for positions in (np.asfortranarray(atoms.positions), np.frombuffer(atoms.positions.tobytes()).reshape(-1, 3)):
         other = atoms.copy()
         other.arrays["positions"] = positions
         assert found(other, 5.0) == expected
+    assert len(cell_lists._move._ready[np.dtype(float)].signatures) == 1  # compiled for one kind of array
 
 
 def test_a_cell_without_volume_but_for_rounding_asks_for_no_memory():
