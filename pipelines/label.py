@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 import nnpx
 from nnpx.config import fingerprint, instantiate
@@ -14,6 +14,7 @@ from nnpx.data.frames import write
 from nnpx.data.labelling import Journal, Labelling
 from nnpx.data.source import as_structures
 from nnpx.files import md5, read_json, write_json
+from nnpx.progress import Bars
 from nnpx.upstream import inputs_of
 
 
@@ -31,8 +32,8 @@ def main(config: DictConfig, workspace: Path) -> None:
         console.print(f"label: data/labelled.extxyz is up to date ({known['n_structures']} structures)")
         return
     journal = Journal(path=workspace / ".nnpx" / "label" / stamps["made_of"] / "journal.jsonl")
-    with _progress(console) as bar:
-        task = bar.add_task("labelling", total=None)
+    with Bars(console, "label") as bar:
+        task = bar.add_task("labelling", total=None, said="")
         labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=partial(_report, bar, task))
         gathered = source.gather(labelling.run, workspace, config.seed)
     write(data, [*as_structures(gathered.isolated), *gathered.structures])
@@ -51,10 +52,5 @@ def _decisive(config: DictConfig) -> list[object]:
     return [config.seed, *(OmegaConf.masked_copy(node, [key for key in node if key not in idle]) for node in nodes)]
 
 
-def _report(bar: Progress, task: TaskID, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)
-
-
-def _progress(console: Console) -> Progress:
-    columns = TextColumn("labelling"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True)
+def _report(bar: Bars, task: TaskID, done: int, total: int) -> None:
+    bar.update(task, completed=done, total=total, said=f"{done} of {total} structures")

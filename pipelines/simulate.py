@@ -11,8 +11,9 @@ from nnpx.calculator import Calculator
 from nnpx.config import instantiate
 from nnpx.files import md5, read_json, write_json
 from nnpx.locks import alone
-from nnpx.md.progress import progress_bars, watcher
+from nnpx.md.progress import watcher
 from nnpx.md.study import FOLDER, run_all, start_file
+from nnpx.progress import Bars
 from nnpx.report import POTENTIAL, Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
 from nnpx.targets import trusted_code
@@ -30,7 +31,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         tracker.prepare()
         trained = read_json(workspace / "models" / "training.json").get("run_id")
         run = stack.enter_context(tracker.resume(trained) if trained else tracker.start(config.name, parent=None, tags={}))
-        with progress_bars(console) as bars:
+        with Bars(console, "simulate") as bars:
             studies = run_all(
                 instantiate(config.md),
                 calculator,

@@ -17,7 +17,8 @@ from nnpx.following import tell_follower
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself, measure, uncalibrated
-from nnpx.trainer.progress import progress_bars, watcher
+from nnpx.progress import Bars
+from nnpx.trainer.progress import watcher
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -30,7 +31,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     with ExitStack() as stack:
         run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
         made = record_lineage(run, config, workspace)
-        show = watcher(stack.enter_context(progress_bars(console)), len(seeds), config.trainer.max_epochs)
+        show = watcher(stack.enter_context(Bars(console, "train", stays=True)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
             members[received.member].log_metrics(for_json(received.epoch), step=received.epoch.epoch)

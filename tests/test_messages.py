@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from nnpx.trainer.progress import progress_bars, watcher
+from nnpx.progress import Bars
+from nnpx.trainer.progress import watcher
 from nnpx.trainer.state import Epoch
 
 
@@ -30,8 +31,10 @@ def test_completion_has_help(nnpx):
     assert (code, said.startswith("Prints the completion for a shell")) == (0, True)
 
 
-@pytest.mark.parametrize(("forces", "said"), [(0.0123, "E 1.50 meV/atom  F 12.3 meV/Å"), (float("nan"), "E 1.50 meV/atom")])
+@pytest.mark.parametrize(
+    ("forces", "said"), [(0.0123, "epoch 1  E 1.50 meV/atom  F 12.3 meV/Å"), (float("nan"), "epoch 1  E 1.50 meV/atom")]
+)
 def test_the_progress_of_a_training_without_forces_says_nothing_of_them(forces, said):
-    bars = progress_bars(Console(quiet=True))
+    bars = Bars(Console(quiet=True), "train")
     watcher(bars, 1, 10)(0, Epoch(1, 8, 1e-3, 0.1, 0.1, 0.0015, forces, float("nan")))
-    assert bars.tasks[0].fields["errors"] == said
+    assert bars.tasks[0].fields["said"] == said

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
-from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
+from nnpx.fitting import describe_structures, for_json, forget_graphs, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
@@ -20,9 +21,7 @@ from nnpx.schema import plain
 from nnpx.trainer.loop import Trainer
 
 
-def train(
-    config: DictConfig, folder: Path, workspace: Path, *, warm: Path | None, epochs: int | None, report: Callable[[Report], None]
-) -> None:
+def train(config: DictConfig, folder: Path, workspace: Path, *, warm: Path | None, epochs: int | None, report: Callable[..., None]) -> None:
     """Reads `data/` of a round's folder; writes its `potential.nnpx` and `training.json`.
 
     An interrupted training goes on from its last epoch, bit for bit. Elements that the potential before does not know make a warm start
@@ -34,7 +33,7 @@ def train(
         workspace: the folder that holds .nnpx/.
         warm: the potential to start from; None for random weights.
         epochs: of a warm training; None for those of the trainer.
-        report: called after every epoch of every member.
+        report: called after every epoch of every member with its report, and with n_epochs, how many there are of all members together.
     """
     started, resolved = time.perf_counter(), plain(config)
     card, recruitment = read_json(folder / "data" / "card.json"), instantiate(config.ensemble)
@@ -43,7 +42,8 @@ def train(
         resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
     task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
     describe_structures(task, folder / "data")
-    potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
+    told = partial(report, n_epochs=len(seeds) * resolved["trainer"]["max_epochs"])
+    potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=told)
     rows = [[for_json(epoch) for epoch in curve] for curve in curves]
     members = [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]
     last = {"last_epochs": [curve[-1] for curve in rows]}

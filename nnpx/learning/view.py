@@ -6,11 +6,11 @@ from typing import Any, Final, final
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from nnpx.fitting import Report
+from nnpx.progress import Bars
 
 #: what a phase does, in words
 WORDS: Final = {
@@ -34,15 +34,14 @@ class View:
     """A table of rounds that grows, the walkers' uncertainty as it goes, and one bar for the present phase.
 
     Args:
-        console: where it is shown; a terminal shows it live, anything else gets one line per round.
+        console: where it is shown; a terminal shows it live, anything else gets one line per round, and one now and then in between.
     """
 
     def __init__(self, console: Console) -> None:
         self._console, self._rows, self._told = console, list[Mapping[str, Any]](), 0
         self._ways: dict[str, list[tuple[float, bool]]] = {}
         self._certain = 0.0
-        columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeElapsedColumn()
-        self._bar = Progress(*columns, console=console)
+        self._bar = Bars(console, "learn")
         self._task = self._bar.add_task("starting", total=None, said="")
         self._round, self._epochs = 0, dict[int, int]()
         self._live = Live(console=console, get_renderable=self._drawn, refresh_per_second=4) if console.is_terminal else None
@@ -70,11 +69,11 @@ class View:
         """So many structures have been labelled."""
         self._bar.update(self._task, completed=done, total=total, said=f"{done} of {total} structures")
 
-    def epoch(self, report: Report) -> None:
-        """A member has finished an epoch."""
+    def epoch(self, report: Report, *, n_epochs: int) -> None:
+        """A member has finished an epoch, of so many of all members together."""
         self._epochs[report.member] = report.epoch.epoch
         errors = f"member {report.member}, epoch {report.epoch.epoch}: force MAE {1e3 * report.epoch.valid_forces_mae:.1f} meV/Å"
-        self._bar.update(self._task, completed=sum(self._epochs.values()), said=errors)
+        self._bar.update(self._task, completed=sum(self._epochs.values()), total=n_epochs, said=errors)
 
     def walk(self, share: float, looks: Mapping[str, tuple[float, str]], *, certain: float) -> None:
         """The walkers have been looked at.

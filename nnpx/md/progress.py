@@ -1,30 +1,24 @@
-"""A progress bar for simulations: steps, time left, simulated time per day."""
+"""The progress of simulations: a bar for each run, with the time that it simulates per day."""
 
 from collections.abc import Callable
 from functools import partial
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
 from nnpx.md.runner import Progress as Listener
+from nnpx.progress import Bars
 
 
-def progress_bars(console: Console) -> Progress:
-    """Bars that vanish when the work is done; a context manager."""
-    steps, speed = TextColumn("{task.completed}/{task.total} steps"), TextColumn("{task.fields[speed]}")
-    return Progress("{task.description}", BarColumn(), steps, TimeRemainingColumn(), speed, console=console, transient=True)
-
-
-def watcher(bars: Progress) -> Callable[[str, float], Listener]:
+def watcher(bars: Bars) -> Callable[[str, float], Listener]:
     """What opens a bar for a run with a time step in fs, and gives the function that moves it."""
     return partial(_open, bars)
 
 
-def _open(bars: Progress, name: str, timestep_fs: float) -> Listener:
-    return partial(_advance, bars, bars.add_task(name, total=None, speed=""), timestep_fs)
+def _open(bars: Bars, name: str, timestep_fs: float) -> Listener:
+    return partial(_advance, bars, bars.add_task(name, total=None, said=""), timestep_fs)
 
 
-def _advance(bars: Progress, task: TaskID, timestep_fs: float, done: int, total: int) -> None:
-    elapsed = next(one.elapsed for one in bars.tasks if one.id == task)
-    speed = done * timestep_fs * 1e-6 / (elapsed / 86400.0) if elapsed else 0.0
-    bars.update(task, completed=done, total=total, speed=f"{speed:.2f} ns/day")
+def _advance(bars: Bars, task: TaskID, timestep_fs: float, done: int, total: int) -> None:
+    speed = next(one.speed for one in bars.tasks if one.id == task)  # steps per second of this process, which may have gone on
+    said = f"step {done} of {total}" + (f"  {speed * timestep_fs * 1e-6 * 86400.0:.2f} ns/day" if speed else "")
+    bars.update(task, completed=done, total=total, said=said)

@@ -6,8 +6,8 @@ from typing import final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from nnpx.progress import Bars
 from nnpx.report import text
 from nnpx.tracking import Run
 from nnpx.tuning.search import Search
@@ -28,9 +28,8 @@ class Watch:
     def __init__(self, console: Console, study: optuna.Study, search: Search, run: Run) -> None:
         self._console, self._study, self._search, self._run = console, study, search, run
         self._told = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
-        columns = TextColumn("tune"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[best]}"), TimeElapsedColumn()
-        self._bar = Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console, transient=True)
-        self._task = self._bar.add_task("tune", total=search.n_trials, best="")
+        self._bar = Bars(console, "tune")
+        self._task = self._bar.add_task("trials", total=search.n_trials, said="")
 
     def __enter__(self) -> "Watch":
         self._bar.start()
@@ -50,7 +49,7 @@ class Watch:
                 if trial.state == TrialState.COMPLETE:
                     self._run.log_metrics(dict(zip(self._search.objectives, trial.values, strict=True)), step=trial.number)
         n_done = sum(trial.state.is_finished() for trial in counted(self._study))
-        self._bar.update(self._task, completed=n_done, best=self._best())
+        self._bar.update(self._task, completed=n_done, said=f"{n_done} of {self._search.n_trials}  {self._best()}".rstrip())
 
     def _said(self, trial: FrozenTrial) -> str:
         words = " ".join(f"{key}={text(value)}" for key, value in trial.params.items())
