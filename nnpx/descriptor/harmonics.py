@@ -1,6 +1,7 @@
 """Real spherical harmonics as polynomials, and the numbers that couple three of them to a scalar."""
 
 import math
+from fractions import Fraction
 from functools import cache
 from itertools import combinations_with_replacement
 from typing import final
@@ -9,6 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+#: the coefficient of every x^a y^b z^c with c ≤ 1
+_Polynomial = dict[tuple[int, int, int], Fraction]
 
 
 def harmonics(unit: Float[Tensor, "edge 3"], l_max: int) -> Float[Tensor, "edge component"]:
@@ -42,14 +46,67 @@ def _monomials(l_max: int) -> list[list[tuple[int, int]]]:
     """x^a y^b z^c with c ≤ 1 of every degree up to l_max, each as a monomial of the degree before and the axis it is multiplied by."""
     before, steps = [(0, 0, 0)], []
     for degree in range(1, l_max + 1):
-        new = [(a, degree - a - c, c) for c in (0, 1) for a in range(degree - c, -1, -1)]
         step = []
-        for a, b, c in new:
+        for a, b, c in (new := _of_degree(degree)):
             parent, axis = ((a - 1, b, c), 0) if a else ((a, b - 1, c), 1) if b else ((a, b, c - 1), 2)
             step.append((before.index(parent), axis))
         steps.append(step)
         before = new
     return steps
+
+
+@cache
+def _matrix(l_max: int) -> Float[Tensor, "monomial component"]:
+    """The coefficients of Y_lm in these monomials, by the recursions of `harmonics` in exact fractions: the same bits in every process."""
+    rows = {powers: row for row, powers in enumerate(_powers(l_max))}
+    matrix = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    real: _Polynomial = {(0, 0, 0): Fraction(1)}
+    imaginary: _Polynomial = {}
+    for m in range(l_max + 1):
+        for sign, start in ((1, real), (-1, imaginary)) if m else ((1, real),):
+            before, now = {}, _sum((start, Fraction(math.prod(range(2 * m - 1, 0, -2)))))
+            for order in range(m, l_max + 1):
+                scale = math.sqrt(Fraction((2 if m else 1) * math.factorial(order - m), math.factorial(order + m)))
+                for powers, factor in now.items():
+                    matrix[rows[powers], order * (order + 1) + sign * m] = scale * float(factor)
+                next_to_m = order + 1 - m
+                rising, falling = Fraction(2 * order + 1, next_to_m), Fraction(-(order + m), next_to_m)
+                before, now = now, _sum((_times(2, now), rising), (before, falling))
+        real, imaginary = (
+            _sum((_times(0, real), Fraction(1)), (_times(1, imaginary), Fraction(-1))),
+            _sum((_times(0, imaginary), Fraction(1)), (_times(1, real), Fraction(1))),
+        )
+    return matrix
+
+
+def _powers(l_max: int) -> list[tuple[int, int, int]]:
+    """(a, b, c) of every monomial, in their order."""
+    return [powers for degree in range(l_max + 1) for powers in _of_degree(degree)]
+
+
+def _of_degree(degree: int) -> list[tuple[int, int, int]]:
+    return [(a, degree - a - c, c) for c in (0, 1) for a in range(degree - c, -1, -1)]
+
+
+def _times(axis: int, polynomial: _Polynomial) -> _Polynomial:
+    """The product with x, y or z."""
+    product: _Polynomial = {}
+    for powers, factor in polynomial.items():
+        a, b, c = (power + (k == axis) for k, power in enumerate(powers))
+        # z² = 1 − x² − y²
+        terms = [((a, b, c), factor)] if c < 2 else [((a, b, 0), factor), ((a + 2, b, 0), -factor), ((a, b + 2, 0), -factor)]
+        for reduced, summand in terms:
+            product[reduced] = product.get(reduced, Fraction(0)) + summand
+    return product
+
+
+def _sum(*weighted: tuple[_Polynomial, Fraction]) -> _Polynomial:
+    """Σ factor · polynomial."""
+    total: _Polynomial = {}
+    for polynomial, weight in weighted:
+        for powers, factor in polynomial.items():
+            total[powers] = total.get(powers, Fraction(0)) + weight * factor
+    return total
 
 
 @final
@@ -69,11 +126,8 @@ class Harmonics(nn.Module):
         for degree, step in enumerate(_monomials(l_max)):
             self.register_buffer(f"parent{degree}", torch.tensor([parent for parent, _ in step]), persistent=False)
             self.register_buffer(f"axis{degree}", torch.tensor([axis for _, axis in step]), persistent=False)
-        points = torch.randn(8 * (l_max + 1) ** 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        points = points / torch.linalg.vector_norm(points, dim=1, keepdim=True)
-        matrix = torch.linalg.lstsq(self.monomials(points), harmonics(points, l_max)).solution
         self.matrix: Tensor
-        self.register_buffer("matrix", torch.where(matrix.abs() < 1e-12, 0.0, matrix), persistent=False)
+        self.register_buffer("matrix", _matrix(l_max).clone(), persistent=False)
 
     def monomials(self, unit: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge component"]:
         """The columns 1, x, y, z, x², xy, y², xz, yz, …."""

@@ -12,13 +12,15 @@ from functools import partial
 from typing import Final, final
 
 import torch
+from ase.data import chemical_symbols
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.compiled import may_use_loops
 from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
-from nnpx.descriptor.stored import is_fixed
+from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scale_alike
+from nnpx.errors import SpeciesError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential, row_of_each
 from nnpx.threads import FEWEST_ATOMS, for_loops, in_threads
@@ -50,14 +52,18 @@ class Ensemble(nn.Module):
         V = ⟨V_m⟩,   F = ⟨F_m⟩,   σ_V² = Σ_m (V_m − V)² / (M − 1),   and likewise for every force component
 
     Lakshminarayanan et al. 2017, arXiv:1612.01474. Where a potential has several heads, each of them is a member. The variance of the
-    labels' noise is the mean of what the potentials say of it, and no part of σ. Where the descriptor has no trained parameters all
-    potentials share its evaluation; where it begins with an expansion into which nothing trained enters, they share that.
+    labels' noise is the mean of what the potentials say of it, and no part of σ. Potentials that have the same descriptor share its
+    evaluation; where it begins with an expansion into which nothing trained enters, they share that (`nnpx.ensemble.shared`).
 
     Args:
         members: at least one potential; all know the same elements. What they share is found out here, so they must not change afterwards.
+            Cutoffs, priors and reference energies may differ.
         calibration: makes the spread a standard deviation of the errors; without it stays σ_V and σ_F.
         ranges: of the features of the first member in training; None where they are not known.
         mahalanobis: of what the last layer of the first member reads in training; None where they are not known.
+
+    Raises:
+        SpeciesError: members know different elements, or the same in another order.
     """
 
     def __init__(
@@ -70,12 +76,14 @@ class Ensemble(nn.Module):
         super().__init__()
         self.calibration, self.ranges, self.mahalanobis = calibration or Calibration(), ranges, mahalanobis
         self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
-        self.numbers = members[0].numbers
-        self.cutoff_radius = members[0].cutoff_radius
+        self.numbers = _of_all(members)
+        self.cutoff_radius = max(member.cutoff_radius for member in members)
         self.n_members = sum(member.n_heads for member in members)
-        self.shares_descriptor = all(is_fixed(member.embedding, member.descriptor) for member in members)
-        self.shares_expansion = all(_expands_alike(member, members[0]) for member in members[1:])
-        self.shares_scales = all(_same_scales(member, members[0]) for member in members)
+        first, others = members[0], members[1:]
+        self.shares_descriptor = all(describe_alike(first, member) for member in others)
+        self.shares_expansion = all(expand_alike(first, member) for member in others)
+        self.shares_scales = all(scale_alike(first, member) for member in others)
+        self.shares_given = all(begin_alike(first, member) for member in others)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -125,7 +133,7 @@ class Ensemble(nn.Module):
         The gradients are those of every member, or without `spread` their mean. The second factor costs most and is the same for all
         members that share the descriptor, and half of it for those that share its expansion.
         """
-        given, pull_of_given = self._given(block)
+        given, pull_of_given = self._given(block, spread=spread)
         expanded = self._expanded(graph, block)
         atomic, found, noises = [], [], []
         for members in [list(self.members)] if self.shares_descriptor else [[member] for member in self.members]:
@@ -141,12 +149,12 @@ class Ensemble(nn.Module):
                 heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
                 slopes = _together(gradients(heads.sum(0), variables, create_graph=False), 1) * per_width  # (head, member, atom, feature)
             slopes = slopes.transpose(0, 1).flatten(0, 1) if spread or len(members) == 1 else slopes.mean(1)
-            atomic.append(energies.detach().flatten(0, 1) + given)
+            atomic.append(energies.detach().flatten(0, 1))
             found.append(gradients_by(slopes))
             noises.append(_together([noise.detach()[: block.n_centers] for _, noise in learned]))
         joint = tuple(_joined(by, 0) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
         pulls = joint[0] if expanded is None else expanded.pull(joint)
-        return _joined(atomic, 0), pulls if pull_of_given is None else pulls + pull_of_given, _joined(noises, 0)
+        return _joined(atomic, 0) + given, pulls if pull_of_given is None else pulls + pull_of_given, _joined(noises, 0)
 
     def _expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
         """What all members share of their descriptors."""
@@ -155,18 +163,47 @@ class Ensemble(nn.Module):
             return None
         return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
 
-    def _given(self, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
-        """What was known of the energies of the centres before (eV, float64), and its gradient in the edges, None where it is zero."""
-        near = None if block.edges.complete else self.members[0].prior.places(block.edges, block.species)
-        if near is not None and len(near) == 0:
-            return self.members[0].reference_energies.index_select(0, block.species[: block.n_centers]), None
-        edges = (block.edges if near is None else block.edges.at(near)).as_variables()
-        with torch.enable_grad():
-            energies = self.members[0].given(edges, block.species)[: block.n_centers]
-        (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
-        if near is not None:
-            gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
-        return energies.detach(), gradient
+    def _given(self, block: Block, *, spread: bool) -> tuple[Float[Tensor, "_ center"], Float[Tensor, "_ edge 3"] | None]:
+        """What was known of the energies of the centres before, and its gradient in the edges: of each member where they differ."""
+        if self.shares_given:
+            energies, pull = _given(self.members[0], block)
+            return energies[None], pull
+        each = [one for member in self.members for one in [_given(member, block)] * member.n_heads]
+        nothing = torch.zeros_like(block.edges.vector)[None]
+        pulls = torch.cat([nothing if pull is None else pull for _, pull in each])
+        return torch.stack([energies for energies, _ in each]), pulls if spread else pulls.mean(0, keepdim=True)
+
+
+def _given(member: Potential, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
+    """What a member knew of the energies of the centres before (eV, float64), and its gradient in the edges, None where it is zero."""
+    near = None if block.edges.complete else member.prior.places(block.edges, block.species)
+    if near is not None and len(near) == 0:
+        return member.reference_energies.index_select(0, block.species[: block.n_centers]), None
+    edges = (block.edges if near is None else block.edges.at(near)).as_variables()
+    with torch.enable_grad():
+        energies = member.given(edges, block.species)[: block.n_centers]
+    (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
+    if near is not None:
+        gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
+    return energies.detach(), gradient
+
+
+def _of_all(members: list[Potential]) -> list[int]:
+    """The elements that all members know."""
+    numbers = members[0].numbers
+    for k, member in enumerate(members[1:], start=1):
+        if member.numbers != numbers:
+            raise SpeciesError(
+                f"member {k} of the ensemble",
+                expected=f"a potential for {_symbols(numbers)}, as member 0 is",
+                found=f"one for {_symbols(member.numbers)}",
+                do="Join potentials that were trained on the same elements, in the order of their atomic numbers.",
+            )
+    return numbers
+
+
+def _symbols(numbers: list[int]) -> str:
+    return ", ".join(chemical_symbols[number] for number in numbers)
 
 
 def _together(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -177,16 +214,3 @@ def _together(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 def _joined(tensors: Sequence[Tensor], dim: int) -> Tensor:
     """One behind the other; one alone is not copied."""
     return torch.cat(tuple(tensors), dim) if len(tensors) > 1 else tensors[0]
-
-
-def _expands_alike(one: Potential, other: Potential) -> bool:
-    """Whether what one expands is what the other would."""
-    if not isinstance(one.descriptor, ExpandingDescriptor) or not one.descriptor.expands_like(other.descriptor):
-        return False
-    every = torch.arange(len(one.numbers), device=one.feature_mean.device)
-    return torch.equal(one.embedding(every), other.embedding(every))
-
-
-def _same_scales(one: Potential, other: Potential) -> bool:
-    """Whether the features of both are standardised alike, as those of members that were trained on the same structures."""
-    return torch.equal(one.feature_mean, other.feature_mean) and torch.equal(one.feature_std, other.feature_std)

@@ -45,9 +45,18 @@ def test_harmonics_are_those_of_scipy(unit):
             np.testing.assert_allclose(found[:, block(order)][:, m + order], expected, atol=1e-13)
 
 
-@pytest.mark.parametrize("l_max", [1, 3, 6])
-def test_monomials_give_the_same_harmonics(unit, l_max):
-    torch.testing.assert_close(Harmonics(l_max)(unit), harmonics(unit, l_max), rtol=0, atol=1e-11)
+@pytest.mark.parametrize(("l_max", "tolerance"), [(0, 0.0), (1, 1e-16), (3, 3e-15), (6, 3e-14), (12, 1e-11)])
+def test_monomials_give_the_same_harmonics(unit, l_max, tolerance):
+    torch.testing.assert_close(Harmonics(l_max)(unit), harmonics(unit, l_max), rtol=0, atol=tolerance)
+
+
+def test_the_coefficients_of_harmonics_are_exact():
+    """Y_2m over (x², xy, y², xz, yz): √3 xy, √3 yz, (3z² − 1)/2 = 1 − 3/2 (x² + y²), √3 xz, √3/2 (x² − y²)."""
+    root = 3.0**0.5
+    degree_2 = [[0, 0, -1.5, 0, root / 2], [root, 0, 0, 0, 0], [0, 0, -1.5, 0, -root / 2], [0, 0, 0, root, 0], [0, root, 0, 0, 0]]
+    found = Harmonics(2).matrix[:, 4:]
+    assert found[0].tolist() == [0.0, 0.0, 1.0, 0.0, 0.0]
+    torch.testing.assert_close(found[4:], torch.tensor(degree_2, dtype=torch.float64), rtol=2e-16, atol=0)
 
 
 def test_harmonics_obey_the_addition_theorem(unit):
