@@ -89,10 +89,10 @@ def _experiment(verb: str, options: Namespace) -> int:
         return _write(config)
     if verb == "check":
         return _check(config, composed=options.params is not None)
-    if verb == "evaluate":
-        from nnpx.upstream import check_same_data
+    if verb in ("evaluate", "simulate"):
+        from nnpx.upstream import check_same_potential
 
-        check_same_data(options.words, config, Path.cwd())
+        check_same_potential(options.words, config, Path.cwd())
     run_verb(verb, config, Path.cwd(), alone=options.params is not None)
     return 0
 

@@ -70,7 +70,10 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
     try:
         wrong, forced = fit(found.values, _compose(found.choices, config_dir))
         problems += wrong
-        problems += _problems(_compose([*found.choices, *forced], config_dir), (), folders)
+        laid = _compose([*found.choices, *forced], config_dir)
+        problems += _problems(laid, (), folders)
+        if not problems:
+            return laid
     except ConfigError as error:
         problems += problems_of(error)
     raise_all(problems or failed)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 from omegaconf import DictConfig
 
+from nnpx.annotations import show
 from nnpx.config import fingerprint, instantiate
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
 from nnpx.files import md5, read_json
@@ -47,6 +48,11 @@ _TRAIN: Final = ("train", "learn")
 #: verbs that work on a trained potential
 _NEED_A_POTENTIAL: Final = ("evaluate", "simulate", "report")
 _POTENTIAL: Final = Path("models/potential.nnpx")
+#: what was decided when a potential was trained
+_OF_A_POTENTIAL: Final = (
+    *("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise"),
+    *("loss", "optimizer", "schedule", "ensemble", "uncertainty"),
+)
 
 
 def stamp(verb: str, config: DictConfig) -> str:
@@ -114,16 +120,32 @@ def alone_if_with_data(verb: str, workspace: Path) -> AbstractContextManager[Non
     return alone_with_data(workspace) if verb in _WITH_DATA else nullcontext()
 
 
-def check_same_data(words: Sequence[str], config: DictConfig, workspace: Path) -> None:
-    """Words about the data would change nothing of what a potential is measured on: that was divided off when it was trained.
+def check_same_potential(words: Sequence[str], config: DictConfig, workspace: Path) -> None:
+    """Words about the data or the potential would change nothing: both were decided when it was trained.
 
     Raises:
-        ConfigError: if they describe other data than the prepared ones.
+        ConfigError: if they describe other data than the prepared ones, or another potential than the one that is there.
     """
-    about = [word for word in words if word.lstrip("+~").partition("=")[0].partition(".")[0] == "data"]
-    if about and (workspace / _POTENTIAL).is_file() and not is_current("prepare", config, workspace):
+    if not (workspace / _POTENTIAL).is_file():
+        return
+    about = {word.lstrip("+~").partition("=")[0].partition(".")[0]: word for word in reversed(words)}
+    if "data" in about and not is_current("prepare", config, workspace):
         do = "Leave it out, or train with it first: `nnpx train data.path_test=FILE` takes a test set of its own."
-        raise ConfigError(about[0], expected="the data that the potential was trained and is measured on", found="others", do=do)
+        raise ConfigError(about["data"], expected="the data that the potential was trained and is measured on", found="others", do=do)
+    nouns = [noun for noun in _OF_A_POTENTIAL if noun in about]
+    trained = _configuration_of_potential(workspace) if nouns else {}
+    for noun in nouns:
+        here, there = plain(config[noun]), trained.get(noun, plain(config[noun]))
+        for key in [key for key in {**there, **here} if here.get(key) != there.get(key)][:1]:
+            expected = f"the {noun} that the potential was trained with, {noun}.{key}={show(there.get(key))}"
+            raise ConfigError(about[noun], expected=expected, found=show(here.get(key)), do="Leave it out, or train with it first.")
+
+
+def _configuration_of_potential(workspace: Path) -> dict[str, Any]:
+    from nnpx.artifact import read_header  # it needs torch, which most commands have no use for here
+
+    found: dict[str, Any] = read_header(workspace / _POTENTIAL)["config"]
+    return found
 
 
 def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:

@@ -205,7 +205,7 @@ def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_
         file.touch()
     words = ["data.n_frames=7", "name=mine"]
     card.write_text(json.dumps({"config": upstream.stamp("prepare", compose(words)), "source_md5": md5(labelled)}))
-    upstream.check_same_data(words, compose(words), tmp_path)
-    upstream.check_same_data(["name=mine"], compose(["name=mine"]), tmp_path)
+    upstream.check_same_potential(words, compose(words), tmp_path)
+    upstream.check_same_potential(["name=mine"], compose(["name=mine"]), tmp_path)
     with pytest.raises(ConfigError, match=r"data\.n_frames=8: expected the data that the potential was trained and is measured on"):
-        upstream.check_same_data(["data.n_frames=8"], compose(["data.n_frames=8"]), tmp_path)
+        upstream.check_same_potential(["data.n_frames=8"], compose(["data.n_frames=8"]), tmp_path)
