@@ -47,7 +47,8 @@ def record_lineage(run: Run, config: DictConfig, workspace: Path) -> dict[str, A
     run.log_text("".join(f"{name}=={version}\n" for name, version in requirements().items()), REQUIREMENTS)
     if diff := limited(git_diff(workspace)):
         run.log_text(diff, DIFF)
-    tags = {"device": found["device"]["name"], "test_md5": found["data_md5"].get("test", ""), "command": found["provenance"]["command"]}
+    sets = {f"{part}_md5": found["data_md5"].get(part, "") for part in ("valid", "test")}
+    tags = {"device": found["device"]["name"], **sets, "command": found["provenance"]["command"]}
     for key, value in tags.items():
         run.set_tag(key, value)
     return {**found["provenance"], "seeds": found["seeds"]["members"], "data_md5": found["data_md5"]}
@@ -67,8 +68,7 @@ def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:
 
 def device(config: DictConfig) -> dict[str, Any]:
     """What computes: the number of threads decides the order of sums, and with it the last digits."""
-    on_gpu = config.trainer.get("accelerator") in ("gpu", "cuda") and torch.cuda.is_available()
-    name = torch.cuda.get_device_name() if on_gpu else "cpu"
+    name = torch.cuda.get_device_name() if instantiate(config.trainer).uses_gpu else "cpu"
     return {"name": name, "threads": torch.get_num_threads(), "cpus": os.cpu_count() or 1}
 
 

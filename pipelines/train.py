@@ -47,7 +47,8 @@ def main(config: DictConfig, workspace: Path) -> None:
         ensemble = knowing_itself(Ensemble(potentials), uncertainty, workspace / "data" / "prepared")
         artifact.save(path, ensemble, config=resolved, card=card, provenance=made, training=last)
         outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
-        write_json(path.with_name("training.json"), {"run_id": run.id, "wall_s": wall, "outcome": outcome, "members": summary})
+        kept = {"run_id": run.id, "wall_s": wall, "valid_md5": card["md5"]["valid"], "outcome": outcome, "members": summary}
+        write_json(path.with_name("training.json"), kept)
         run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="" if choices.is_one_of_many() else "candidate")
     forget_graphs(task)

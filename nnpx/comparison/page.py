@@ -9,7 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
-from nnpx.comparison.rows import COSTS, ERRORS, SEED, Quantity, Row, decisive, factors
+from nnpx.comparison.rows import COSTS, ERRORS, SEED, Quantity, Row, decisive, factors, validation_sets
 from nnpx.comparison.statistics import FEW, Group, groups, importance, pareto_front
 from nnpx.report import Cell, Picture, Section, Table, as_markdown, as_rich, text, write_page
 
@@ -60,6 +60,8 @@ def notes(rows: Sequence[Row]) -> list[str]:
         said.append("Mean ± standard deviation over the seeds; n is the number of runs.")
     if quantity is not None:
         said.append(f"Mean absolute errors on the validation set. {MARK}: nothing else is better in the {quantity.name} and faster.")
+    if (n_sets := validation_sets(rows)) > 1:
+        said.append(f"They were not all measured on the same structures, but on {n_sets} validation sets: errors differ for that too.")
     if any(COSTS[0].key in row.found for row in rows):
         said.append("Times are those of a clock on the wall: whatever else the machine did is in them.")
     if any(one.key in row.found for row in rows for one in ERRORS[3:]):
@@ -147,7 +149,10 @@ def _mean(group: Group, quantity: Quantity) -> Cell:
     mean, sigma = group.mean(quantity), group.sigma(quantity)
     if mean is None:
         return ""
+    n_known = len(group.values(quantity))
+    of_some = f" ({n_known} of {len(group.done)})" if n_known < len(group.done) else ""
     if not sigma:
-        return text(int(mean) if mean.is_integer() else mean)
+        shown = text(int(mean) if mean.is_integer() else mean)
+        return f"{shown}{of_some}" if of_some else shown
     decimals = max(0, 1 - math.floor(math.log10(sigma)))  # two digits of σ, and no more of the mean
-    return f"{mean:,.{decimals}f} ± {sigma:,.{decimals}f}"
+    return f"{mean:,.{decimals}f} ± {sigma:,.{decimals}f}{of_some}"

@@ -48,21 +48,23 @@ class Row:
         choices: what was chosen, by key.
         found: errors (eV, Å) and costs under the names that they have in MLflow.
         failure: why there is nothing.
+        measured_on: the checksum of the validation set; empty where it is not known.
     """
 
     name: str
     choices: Mapping[str, str]
     found: Mapping[str, float]
     failure: str = ""
+    measured_on: str = ""
 
 
 def row_of_folder(folder: Path, choices: Mapping[str, str], name: str, failure: str = "") -> Row:
     """The run whose potential lies in the folder's models/; empty where there is none."""
-    outcome = read_json(folder / "models" / "training.json").get("outcome", {})
+    training = read_json(folder / "models" / "training.json")
     potential = folder / "models" / "potential.nnpx"
     evaluation = of_potential(folder / "reports" / "evaluation" / "metrics.json", potential).get("test", {})
     tested = {f"test/{key}_mae": one["mae"] for key, one in evaluation.items() if isinstance(one, Mapping) and "mae" in one}
-    return Row(name, choices, {**tested, **outcome}, failure)
+    return Row(name, choices, {**tested, **training.get("outcome", {})}, failure, training.get("valid_md5", ""))
 
 
 def brief(row: Row) -> str:
@@ -75,6 +77,14 @@ def factors(rows: Sequence[Row]) -> list[str]:
     """The choices that differ between the rows, in the order in which they are first met."""
     keys = dict.fromkeys(key for row in rows for key in row.choices)
     return [key for key in keys if len({row.choices.get(key) for row in rows}) > 1]
+
+
+def validation_sets(rows: Sequence[Row]) -> int:
+    """How many different ones runs of the same seed were measured on, as far as that is known; the seed may draw the structures."""
+    sets: dict[str | None, set[str]] = {}
+    for row in rows:
+        sets.setdefault(row.choices.get(SEED), set()).add(row.measured_on)
+    return max((len(own - {""}) for own in sets.values()), default=0)
 
 
 def decisive(rows: Sequence[Row]) -> Quantity | None:

@@ -118,7 +118,7 @@ def _recorded_run(run: Any) -> _Found:
     choices = json.loads(run.data.tags.get("choices", "{}"))
     failure = "" if run.info.status == "FINISHED" else f"the run is {run.info.status}"
     name = f"{run.info.run_name} ({run.info.run_id[:8]})"
-    return _Found(Row(name, choices, found, failure), run.data.params)
+    return _Found(Row(name, choices, found, failure, run.data.tags.get("valid_md5", "")), run.data.params)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

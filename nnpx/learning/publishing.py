@@ -37,7 +37,7 @@ def publish(last: Place, workspace: Path, run_id: str) -> Path:
     training: dict[str, Any] = read_json(last.training)
     outcome = measure(artifact.load(path), prepared, train_wall_s=training["wall_s"])
     members = [{**member, "run_id": ""} for member in training["members"]]
-    told = {"run_id": run_id, "wall_s": training["wall_s"]}
+    told = {"run_id": run_id, "wall_s": training["wall_s"], "valid_md5": md5(prepared / "valid.extxyz")}
     write_json(path.with_name("training.json"), {**told, "outcome": outcome, "members": members, "learned": made_of})
     return path
 

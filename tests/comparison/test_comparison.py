@@ -5,6 +5,7 @@ import json
 import math
 import random
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -47,6 +48,24 @@ def test_a_failed_run_is_counted_and_does_not_enter_the_mean():
     table, *_, failures = page.tables(found)
     assert [line[:3] for line in table.rows] == [("a", "1 (1 failed)", "10"), ("b", "2", "20")]
     assert failures.rows == [("d=a seed=1", "it broke")]
+
+
+def test_a_number_that_some_runs_have_says_of_how_many():
+    found = [row(0.010, d="a", seed=0), row(0.014, d="a", seed=1), row(0.02, d="b", seed=0), row(0.02, d="b", seed=1)]
+    found[0].found["test/forces_mae"] = 0.012
+    table = page.tables(found)[0]
+    column = table.columns.index("forces, test (meV/Å)")
+    assert [line[column] for line in table.rows] == ["12 (1 of 2)", ""]
+
+
+def test_runs_of_one_seed_that_were_measured_on_different_structures_say_so():
+    one, other = row(0.01, d="a", seed=0), row(0.02, d="b", seed=0)
+    said = "They were not all measured on the same structures, but on 2 validation sets"
+    assert said not in " ".join(page.notes([replace(one, measured_on="x"), replace(other, measured_on="x")]))
+    assert said not in " ".join(page.notes([replace(one, measured_on="x"), other]))  # not known of the other
+    assert said in " ".join(page.notes([replace(one, measured_on="x"), replace(other, measured_on="y")]))
+    second = row(0.01, d="a", seed=1)
+    assert said not in " ".join(page.notes([replace(one, measured_on="x"), replace(second, measured_on="y")]))  # the seed draws them
 
 
 @pytest.mark.parametrize("seed", range(20))
