@@ -27,6 +27,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     if known.get("config") == stamp and known.get("source_md5") == checksum and _unchanged(files, known):
         write_json(folder / "card.json", known)
         console.print("prepare: data/prepared is up to date")
+        for remark in known["remarks"]:
+            console.print(f"prepare: {remark}", highlight=False, markup=False)
         return
     source, reading = instantiate(config.data), read_all(labelled)
     source.check(reading.structures, labelled.name)

@@ -27,6 +27,8 @@ def main(config: DictConfig, workspace: Path) -> None:
     resolved = OmegaConf.to_container(config, resolve=True)
     card, recruitment = json.loads((workspace / "data/prepared/card.json").read_text(encoding="utf-8")), instantiate(config.ensemble)
     task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
+    for remark in card.get("remarks", []):
+        console.print(f"train: data: {remark}", highlight=False, markup=False)
     console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
         run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)

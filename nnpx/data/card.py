@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from nnpx.data.consistency import contradictions, not_the_slope
+from nnpx.data.consistency import contradictions, not_the_slope, outside
 from nnpx.data.duplicates import Duplicates
 from nnpx.data.frames import labels
 from nnpx.data.source import Gathered
@@ -94,7 +94,7 @@ def ranges(structures: Sequence[Atoms]) -> dict[str, Any]:
 
 def remarks(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
     """What is allowed and yet suspicious: signs and units of stress and forces, and labels that contradict each other."""
-    said = [*contradictions(structures, duplicates), *not_the_slope(structures), *_unseen_states(structures)]
+    said = [*contradictions(structures, duplicates), *not_the_slope(structures), *outside(structures), *_unseen_states(structures)]
     size = ranges(structures)
     if size["force_rms"] is not None and not 1e-3 < size["force_rms"] < 30:
         said.append(f"forces have a root mean square of {size['force_rms']:.3g} eV/Å: are they in eV/Å?")

@@ -22,6 +22,13 @@ _CLEAR: Final = 0.9
 #: multiples that a coarse difference may have by itself
 _MULTIPLES: Final = (0.7, 1.4)
 
+#: how many times farther than most energies lie from those of their elements an energy is that lies outside, and which part "most" is
+_FAR, _MOST = 10.0, 0.95
+#: fewer structures per element decide nothing; more outside than this part of them are no slips
+_FEWEST_PER_ELEMENT, _SLIPS = 5, 0.02
+#: of the weights of a fit; structures that a remark names
+_ROUNDS, _NAMED = 30, 5
+
 
 def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
     """Structures that are the same to the last digit, and labels that are not: of two levels of theory, or wrong in sign or unit."""
@@ -34,6 +41,30 @@ def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[
     if max(off.values()) < _SAME:
         return []
     return [f"exact duplicates have labels that differ, by up to {off['energy']:.3g} eV and {off['forces']:.3g} eV/Å"]
+
+
+def outside(structures: Sequence[Atoms]) -> list[str]:
+    """Few energies far from Σ_i e(z_i), the sum over elements that fits most of them: calculations that went wrong, or slips of a hand.
+
+    The fit has the least sum of absolute deviations per atom, by least squares that are weighted anew, and so does not follow the few.
+    """
+    known = [index for index, atoms in enumerate(structures) if np.isfinite(labels(atoms).get("energy", np.nan))]
+    energy = np.array([float(labels(structures[index])["energy"]) / len(structures[index]) for index in known])
+    numbers = np.unique(np.concatenate([structures[index].numbers for index in known])) if known else np.zeros(0)
+    if len(known) < _FEWEST_PER_ELEMENT * max(len(numbers), 2):
+        return []
+    share = np.array([(structures[index].numbers[:, None] == numbers).mean(0) for index in known])
+    off = energy - np.median(energy)
+    for _ in range(_ROUNDS):
+        weight = 1.0 / np.sqrt(np.maximum(np.abs(off), _SAME))
+        off = energy - share @ np.linalg.lstsq(share * weight[:, None], energy * weight, rcond=None)[0]
+    most = max(float(np.quantile(np.abs(off), _MOST)), _SAME)
+    far = np.flatnonzero(np.abs(off) > _FAR * most)
+    if not 0 < len(far) <= max(1, _SLIPS * len(known)):
+        return []
+    worst = far[np.argsort(-np.abs(off[far]))][:_NAMED]
+    named = ", ".join(f"{known[k]} ({off[k]:+.3g} eV/atom)" for k in worst) + ", …" * (len(far) > _NAMED)
+    return [f"the energy of structure {named} of data/labelled.extxyz lies far from those of the same elements, most within {most:.2g}"]
 
 
 def not_the_slope(structures: Sequence[Atoms]) -> list[str]:
