@@ -85,6 +85,20 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         extra = [*(_OF_AN_ENSEMBLE if several else ()), *(_OF_NOISE if self.knows_noise else ()), *self.novelties]
         self.implemented_properties = ["energy", "free_energy", "energies", "forces", "stress", *extra]
 
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """A result by its name; called by ASE.
+
+        Raises:
+            PropertyNotImplementedError: this potential has no such property, and why.
+        """
+        why = {
+            **dict.fromkeys(_OF_AN_ENSEMBLE, "several members (ensemble=deep)"),
+            **dict.fromkeys(_OF_NOISE, "a noise of its labels (noise=heteroscedastic)"),
+        }
+        if name in why and name not in self.implemented_properties:
+            raise PropertyNotImplementedError(f"{name} takes a potential that was trained with {why[name]}; this one was not")
+        return super().get_property(name, atoms, allow_calculation)
+
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:
         """Evaluate the potential; called by ASE whenever a property is asked for and the structure has changed.
 
@@ -161,7 +175,10 @@ def _precision(name: str) -> torch.dtype:
 
 
 def _in_precision(potential: str | Path | Ensemble, dtype: torch.dtype, device: torch.device) -> Ensemble:
-    """A potential of our own, for inference: nothing needs a gradient but the edge vectors."""
+    """A potential of our own, for inference: nothing needs a gradient but the edge vectors.
+
+    What is in memory in float32 keeps its constants to seven digits in float64 too; a file is read in the precision asked for.
+    """
     if isinstance(potential, Ensemble):
         ensemble = copy.deepcopy(potential).to(device).eval()
         for member in ensemble.members:

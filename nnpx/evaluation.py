@@ -127,7 +127,7 @@ def batches(graph: AtomicGraph, ensemble: Ensemble) -> Iterator[AtomicGraph]:
 
 def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[AtomicGraph]) -> Prediction:
     """The predictions for all pieces, joined; nothing of the computation stays in memory."""
-    return Prediction.joined([_detached(potential(piece)) for piece in pieces])
+    return Prediction.joined([potential(piece).detached().cpu() for piece in pieces])
 
 
 def compare(
@@ -192,10 +192,6 @@ def _refuse_infinite(graph: AtomicGraph, prediction: Prediction) -> None:
         structures = torch.nonzero(broken)[:, 0].tolist()
         found = f"NaN or infinity for structure {structures[0]} and {len(structures) - 1} others"
         raise DataError("prediction", expected="finite energies and forces", found=found, do="Train again with a smaller learning rate.")
-
-
-def _detached(prediction: Prediction) -> Prediction:
-    return Prediction(**{key: getattr(prediction, key).detach().cpu() for key in Prediction.__dataclass_fields__})
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

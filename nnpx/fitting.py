@@ -1,7 +1,8 @@
 """From prepared data to a trained ensemble: members that share one stored description of the training set."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from nnpx.derivatives import forces_and_stress
 from nnpx.descriptor.stored import TooLargeError, is_fixed, store
 from nnpx.files import md5
 from nnpx.graph import AtomicGraph
+from nnpx.locks import alone
 from nnpx.neighbors import graph_from_list
 from nnpx.prior import Prior
 from nnpx.prior.zero import Zero
@@ -68,6 +70,7 @@ class Report:
 
     member: int
     epoch: Epoch
+    n_before: int = 0  #: epochs that were made before, where a training goes on
 
 
 def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace: Path, initial: Path | None = None) -> Task:
@@ -129,6 +132,22 @@ def describe_structures(task: Task, prepared: Path) -> str:
     return f"{n_features} features computed in every update: {why}{end}"
 
 
+@contextmanager
+def described(task: Task, prepared: Path, *, waits: Callable[[], None]) -> Iterator[str]:
+    """Inside the block the graphs of the training are there, and no other command trains the same; see `describe_structures`.
+
+    Args:
+        task: what to train on.
+        prepared: the folder of the prepared data.
+        waits: called when another command trains the same, which then finishes first: what it has trained is there for this one.
+    """
+    with alone(task.folder, on="this training", do="Wait for it.", waits=waits):
+        try:
+            yield describe_structures(task, prepared)
+        finally:
+            forget_graphs(task)
+
+
 def train_member(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> tuple[dict[str, torch.Tensor], list[Epoch]]:
     """Train one member from its seed, or from its checkpoint; returns its weights and learning curve."""
     trainer: Trainer = instantiate(task.config["trainer"])
@@ -159,7 +178,7 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
         objective=objective,
         seed=seed,
         checkpoint=Checkpoint(task.folder / f"member-{seed}.checkpoint"),
-        report=lambda epoch: report(Report(member, epoch)),
+        report=lambda epoch, n_before: report(Report(member, epoch, n_before)),
     )
     potential.prior = parts.prior
     return {name: value.detach().cpu() for name, value in potential.state_dict().items()}, curve

@@ -1,7 +1,7 @@
 """The three things that flow through a potential: the graph, its edges, the prediction."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Final, final
 
@@ -115,26 +115,21 @@ class Prediction:
         """Those for several batches, one after the other."""
         return Prediction(**{key: torch.cat([getattr(one, key) for one in parts]) for key in Prediction.__dataclass_fields__})
 
-    @property
-    def energy_total_std(self) -> Float[Tensor, " structure"]:
-        """How far an energy label may lie from V, eV: spread and noise, whose variances add; NaN where neither exists."""
-        return in_quadrature(self.energy_std, self.energy_noise)
+    def detached(self) -> "Prediction":
+        """Cut off from the gradients."""
+        return self._by(torch.Tensor.detach)
 
-    @property
-    def forces_total_std(self) -> Float[Tensor, "atom 3"]:
-        """How far a force label may lie from F, eV/Å: spread and noise, whose variances add; NaN where neither exists."""
-        return in_quadrature(self.forces_std, self.forces_noise)
+    def cpu(self) -> "Prediction":
+        """On the processor."""
+        return self._by(torch.Tensor.cpu)
+
+    def _by(self, change: Callable[[Tensor], Tensor]) -> "Prediction":
+        return Prediction(**{key: change(getattr(self, key)) for key in Prediction.__dataclass_fields__})
 
 
 def in_quadrature(one: Float[Tensor, "*label"], other: Float[Tensor, "*label"]) -> Float[Tensor, "*label"]:
     """√(one² + other²) of the standard deviations that exist; NaN where neither does."""
     return torch.where(one.isnan(), other, torch.where(other.isnan(), one, torch.hypot(one, other)))
-
-
-def join_predictions(predictions: list[Prediction]) -> Prediction:
-    """Predictions of consecutive structures as one, cut off from the gradients."""
-    parts = zip(*([getattr(one, field.name).detach() for field in fields(Prediction)] for one in predictions), strict=True)
-    return Prediction(*(torch.cat(part) for part in parts))
 
 
 #: attributes with a row per atom, pair and structure, apart from the indices

@@ -1,9 +1,6 @@
 """The members of an ensemble in processes: several at a time, and each shared among devices where the trainer asks for it."""
 
-import os
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,7 +16,7 @@ from nnpx.assembly import build_parts
 from nnpx.config import instantiate
 from nnpx.fitting import Report, Task, train_member
 from nnpx.potential import Potential
-from nnpx.processes import count_cores, end_pool, environment
+from nnpx.processes import count_cores, end_pool, end_with_parent, environment
 from nnpx.trainer.loop import Trainer
 from nnpx.trainer.state import Epoch
 
@@ -59,8 +56,8 @@ def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: 
     context = get_context("spawn")
     threads = max(1, count_cores() // n_processes)
     manager = SyncManager(ctx=context)
-    manager.start(_end_with, (os.getpid(),))
-    with manager, ProcessPoolExecutor(n_processes, context, _start_worker, (threads, os.getpid())) as pool:
+    manager.start(end_with_parent)
+    with manager, ProcessPoolExecutor(n_processes, context, _start_worker, (threads,)) as pool:
         reports: Queue[Report] = manager.Queue()  # type: ignore[assignment]  # a proxy that behaves like one
         futures = [pool.submit(_train_in_worker, task, member, seed, reports) for member, seed in enumerate(seeds)]
         try:
@@ -86,20 +83,9 @@ def _until_done(futures: "list[Future[Trained]]", reports: "Queue[Report]") -> I
                 return
 
 
-def _start_worker(threads: int, parent: int) -> None:
+def _start_worker(threads: int) -> None:
     torch.set_num_threads(threads)
-    _end_with(parent)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone: nobody would ever stop it otherwise."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
 
 
 def _train_in_worker(task: Task, member: int, seed: int, reports: "Queue[Report]") -> Trained:
@@ -128,7 +114,7 @@ def _train_on_devices(task: Task, member: int, seed: int, report: Callable[[Repo
 
 
 def _follow(task: Task, member: int, seed: int, rank: int, port: int) -> None:
-    _end_with(os.getppid())
+    end_with_parent()
     with _rank(rank, port):
         train_member(task, member, seed, lambda report: None)
 

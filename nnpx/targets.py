@@ -11,7 +11,6 @@ import inspect
 import os
 import pkgutil
 import re
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -21,7 +20,7 @@ from typing import Any
 
 from nnpx import signatures
 from nnpx.errors import ConfigError, TrustError
-from nnpx.trusted import ENVIRONMENT, trusted_packages
+from nnpx.trusted import ENVIRONMENT, reach, trusted_packages
 
 
 def trust(packages: Sequence[str]) -> None:
@@ -56,9 +55,14 @@ def locate(target: object, where: str, trusted: Sequence[str] = ()) -> Callable[
         )
     found = _read(target, where) if target.startswith("nnpx.") else _imported(target, where, packages)
     if inspect.isabstract(found):
-        raise ConfigError(
-            f"{where}._target_", expected="a class that can be built", found=f"{target}, which is abstract", do="Name one of its options."
+        lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        is_ours = target.startswith("nnpx.")
+        said, do = (
+            ("is abstract", "Name one of its options.")
+            if is_ours
+            else (f"lacks {lacking}", "Write them; its base class says what they do.")
         )
+        raise ConfigError(f"{where}._target_", expected="a class that can be built", found=f"{target}, which {said}", do=do)
     return found
 
 
@@ -99,7 +103,7 @@ def _imported(target: str, where: str, packages: Sequence[str]) -> Callable[...,
 
 
 def _module(path: str, target: str, where: str) -> ModuleType:
-    _reach(path.split(".")[0])
+    reach(path.split(".")[0])
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:
@@ -130,7 +134,7 @@ def trusted_code() -> str:
     """Twelve hexadecimal digits that change with any line of the packages that the user trusts."""
     digest = hashlib.sha256()
     for package in sorted(trusted_packages()):
-        _reach(package)
+        reach(package)
         name = package.split(".")[0]
         spec = find_spec(name) if name.isidentifier() else None
         if spec is None:
@@ -140,16 +144,6 @@ def trusted_code() -> str:
         for path in [*alone, *(path for folder in folders for path in sorted(folder.rglob("*.py")))]:
             digest.update(package.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def _reach(package: str) -> None:
-    """Lets the user's own package lie in the folder where nnpx runs, or above it; what is installed comes first."""
-    if package in trusted_packages():
-        places = [
-            folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / package).is_dir() or (folder / f"{package}.py").is_file()
-        ]
-        if places and str(places[0]) not in sys.path:
-            sys.path.append(str(places[0]))
 
 
 def _unknown(target: str, name: str, known: list[str], where: str) -> ConfigError:

@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,7 +13,7 @@ from nnpx import artifact, choices
 from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.files import write_json
-from nnpx.fitting import Report, describe_structures, for_json, forget_graphs, training_task
+from nnpx.fitting import Report, described, for_json, training_task
 from nnpx.following import tell_follower
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
@@ -29,15 +30,16 @@ def main(config: DictConfig, workspace: Path) -> None:
     task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
     for remark in card.get("remarks", []):
         console.print(f"train: data: {remark}", highlight=False, markup=False)
-    console.print(f"train: {describe_structures(task, workspace / 'data' / 'prepared')}")
     with ExitStack() as stack:
+        waits = partial(console.print, "train: another command trains the same; what it makes is taken when it has ended")
+        console.print(f"train: {stack.enter_context(described(task, workspace / 'data' / 'prepared', waits=waits))}")
         run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
         made = record_lineage(run, config, workspace)
         show = watcher(stack.enter_context(Bars(console, "train", stays=True)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
             members[received.member].log_metrics(for_json(received.epoch), step=received.epoch.epoch)
-            show(received.member, received.epoch)
+            show(received.member, received.epoch, received.n_before)
             tell_follower(run, received)
 
         potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
@@ -53,7 +55,6 @@ def main(config: DictConfig, workspace: Path) -> None:
         write_json(path.with_name("training.json"), kept)
         run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="" if choices.is_one_of_many() else "candidate")
-    forget_graphs(task)
     for quantity in uncalibrated(ensemble, uncertainty):
         console.print(f"train: the spread of {quantity} is that of the members, which the validation set did not calibrate")
     console.print(f"train: {len(seeds)} member{'s' * (len(seeds) > 1)} in {wall:.0f} s → {path.relative_to(workspace)}")

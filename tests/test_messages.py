@@ -36,5 +36,5 @@ def test_completion_has_help(nnpx):
 )
 def test_the_progress_of_a_training_without_forces_says_nothing_of_them(forces, said):
     bars = Bars(Console(quiet=True), "train")
-    watcher(bars, 1, 10)(0, Epoch(1, 8, 1e-3, 0.1, 0.1, 0.0015, forces, float("nan")))
+    watcher(bars, 1, 10)(0, Epoch(1, 8, 1e-3, 0.1, 0.1, 0.0015, forces, float("nan")), 0)
     assert bars.tasks[0].fields["said"] == said

@@ -26,18 +26,21 @@ def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool)
         DataError: a label is missing in some structures, not finite, or all forces are exactly zero.
     """
     found = [labels(atoms) for atoms in structures]
+    lacking: dict[str, str] = {}
     for name in ("energy", "forces", "stress"):
         concerned = [index for index, atoms in enumerate(structures) if name != "stress" or all(atoms.pbc)]
         for index in concerned:
             _check_finite(found[index].get(name), name, f"structure {index} of {file}", nan_allowed=allow_missing)
         without = [index for index in concerned if name not in found[index]]
         if without and len(without) < len(concerned) and not allow_missing:
-            raise DataError(
-                file,
-                expected=f"{name} in all structures or in none",
-                found=f"none in {len(without)} of {len(concerned)}: {_listed(without)}",
-                do="Label or remove them, or set data.allow_missing=true: the loss then skips what is missing.",
-            )
+            lacking[name] = f"none in {len(without)} of {len(concerned)}: {_listed(without)}"
+    if lacking:
+        raise DataError(
+            file,
+            expected=f"{', '.join(lacking)} in all structures or in none",
+            found="; ".join(lacking.values() if len(lacking) == 1 else (f"{name}: {said}" for name, said in lacking.items())),
+            do="Label or remove them (they count from 0), or set data.allow_missing=true: the loss then skips what is missing.",
+        )
     moved = [atoms for atoms, each in zip(structures, found, strict=True) if "forces" in each and len(atoms) > 1]
     if moved and not any(np.any(labels(atoms)["forces"]) for atoms in moved) and not all(map(_is_balanced, moved)):
         raise DataError(

@@ -9,7 +9,7 @@ from ase import Atoms
 
 from nnpx.data.reader import SAME_ENERGY, Reading, read_all, read_isolated
 from nnpx.data.source import NOT_STATED, Gathered, Run, Source
-from nnpx.data.split import GIVEN, Split
+from nnpx.data.split import GIVEN, Split, group_in_file
 from nnpx.errors import DataError
 from nnpx.neighbors import ERROR_BAR
 
@@ -84,16 +84,12 @@ class File(Source):
     def _marked(self, structures: list[Atoms], part: str) -> list[Atoms]:
         marks = {} if part == "pool" else {GIVEN: part}
         for atoms in structures:
-            own = atoms.info.get(self.group_key) if self.group_key else atoms.info.get("group", atoms.info.get("config_type"))
-            if own is None and self.group_key:
-                raise DataError(
-                    "data.group_key", expected=f"info['{self.group_key}'] in every structure", found="one without", do="Correct the key."
-                )
+            group = group_in_file(atoms, self.group_key)
             atoms.info.pop(GIVEN, None)
             bar = self._error_bar(atoms)
             atoms.info.pop(ERROR_BAR, None)  # a name that has a meaning here, and none that the user gave it
             atoms.info.update(bar)
-            atoms.info.update(group="all" if own is None else str(own), **marks)
+            atoms.info.update(group=group, **marks)
         return structures
 
     def _error_bar(self, atoms: Atoms) -> dict[str, float]:

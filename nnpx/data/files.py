@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.db import connect
 from ase.io import read as ase_read
-from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
+from ase.io.formats import UnknownFileTypeError, filetype, ioformats, open_with_compression
 
 from nnpx.errors import DataError
 
@@ -29,6 +29,8 @@ def open_structures(path: Path) -> list[Atoms]:
         kind = filetype(str(path))
     except (UnknownFileTypeError, UnicodeDecodeError) as error:
         raise _unknown(path) from error
+    if kind in ioformats and not ioformats[kind].can_read:
+        raise _unknown(path)
     if kind in ("extxyz", "xyz"):
         _check_frames(path)
     try:

@@ -140,8 +140,17 @@ class ByGroup(Split):
             for name in names:
                 if name not in sizes:
                     known = ", ".join(sizes)
-                    raise DataError(f"data.split.{part}_groups", expected=f"one of {known}", found=name, do="Correct the name.")
-                owner[name] = part
+                    do = (
+                        "Correct the name."
+                        if len(sizes) > 1
+                        else "Correct the name, or name the key of info that tells groups (data.group_key)."
+                    )
+                    raise DataError(f"data.split.{part}_groups", expected=f"one of {known}", found=name, do=do)
+                if owner.setdefault(name, part) != part:
+                    do = "Leave it in one of them."
+                    raise DataError(
+                        f"data.split.{part}_groups", expected="groups of no other part", found=f"{name}, of {owner[name]}", do=do
+                    )
         order = [str(name) for name in generator.permutation(sorted(sizes)).tolist()]
         for part in ("valid", "test"):
             filled = sum(sizes[name] for name in owner if owner[name] == part)
@@ -193,6 +202,20 @@ class TimeBlocks(Split):
 def group_of(atoms: Atoms) -> str:
     """The group of a structure, as text."""
     return str(atoms.info.get("group", "all"))
+
+
+def group_in_file(atoms: Atoms, key: str | None) -> str:
+    """The group that a user's file gives a structure: `info[key]`, or without a key `group`, else `config_type`, else "all".
+
+    Raises:
+        DataError: the key is not there.
+    """
+    own = atoms.info.get(key) if key else atoms.info.get("group", atoms.info.get("config_type"))
+    if own is None and key:
+        known = ", ".join(map(str, atoms.info)) or "nothing"
+        expected, found = f"info['{key}'] in every structure", f"one without (its info has {known})"
+        raise DataError("data.group_key", expected=expected, found=found, do="Correct the key.")
+    return "all" if own is None else str(own)
 
 
 def _limit(part: Sequence[str | None], n_train: int, generator: np.random.Generator) -> list[str | None]:

@@ -13,7 +13,7 @@ from nnpx.data.files import open_structures
 from nnpx.data.frames import geometry
 from nnpx.data.jobs import SinglePoints
 from nnpx.data.source import Gathered, Run, Source, labelled
-from nnpx.data.split import Split
+from nnpx.data.split import Split, group_in_file
 from nnpx.errors import DataError
 
 
@@ -73,5 +73,4 @@ class Unlabelled(Source):
         return replace(labelled(run, jobs, sorted(elements)), found=remark)
 
     def _bare(self, atoms: Atoms) -> Atoms:
-        own = atoms.info.get(self.group_key or "group", atoms.info.get("config_type", "all"))
-        return geometry(atoms, info={"group": str(own)})
+        return geometry(atoms, info={"group": group_in_file(atoms, self.group_key)})

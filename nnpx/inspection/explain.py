@@ -133,5 +133,7 @@ def _unknown(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> C
         do = f"Say `nnpx config explain {path} {noun}={others[0]}`."
         raise ConfigError(path, expected=f"a key of the option of {noun} that is chosen", found=f"one of {noun}={', '.join(others)}", do=do)
     known = [key for key in paths_in(config) if not key.endswith("_target_")]
-    hint = suggest(path, known, 0.75) or suggest_place(path, known) or suggest(path, (*NOUNS, *SCALARS))
+    is_elsewhere = path.rpartition(".")[2] in {key.rpartition(".")[2] for key in known}
+    near = "" if is_elsewhere else suggest(path, known, 0.75)
+    hint = near or suggest_place(path, known) or suggest(path, (*NOUNS, *SCALARS))
     return ConfigError(path, expected="a key of the experiment", found=path, do=hint or "`nnpx config show` lists them.")

@@ -13,11 +13,14 @@ from typing import Any, Final, final
 
 from nnpx.errors import ConfigError
 from nnpx.files import md5
+from nnpx.schema import paths_in
 
 #: the file in the folder of a loop
 NAME: Final = "journal.jsonl"
 #: phases that take no time, and are not worth keeping
 _QUICK: Final = ("data", "walkers begin")
+#: settings that an error names
+_NAMED: Final = 5
 
 
 @final
@@ -38,16 +41,17 @@ class Journal:
         """The experiment that claimed it."""
         return next((line["experiment"] for line in self._lines if "experiment" in line), None)
 
-    def claim(self, experiment: str) -> None:
-        """Keep it for this experiment."""
+    def claim(self, experiment: str, settings: Mapping[str, Any]) -> None:
+        """Keep it for this experiment, and remember its settings."""
         if self.experiment is None:
-            self._add({"experiment": experiment})
+            self._add({"experiment": experiment, "settings": settings})
 
-    def belongs_to(self, experiment: str, *, is_worth_keeping: bool) -> None:
+    def belongs_to(self, experiment: str, settings: Mapping[str, Any], *, is_worth_keeping: bool) -> None:
         """Makes sure that it is not that of another experiment; one that holds nothing which took time is given up to the new one.
 
         Args:
             experiment: that is to use it.
+            settings: what it follows from, to say what is different.
             is_worth_keeping: whether the reference engine has been asked; else what other phases than the quick ones did decides.
 
         Raises:
@@ -57,7 +61,11 @@ class Journal:
             return
         if is_worth_keeping or any(line.get("phase", "data") not in _QUICK for line in self._lines):
             do = "Move the folder away to start anew, or take back what was changed: nothing but the limits of the loop may change."
-            raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found="those of another", do=do)
+            claimed: Mapping[str, Any] = next((line.get("settings", {}) for line in self._lines if "experiment" in line), {})
+            paths = dict.fromkeys([*paths_in(claimed), *paths_in(settings)]) if claimed else {}
+            changed = [path for path in paths if _differs(path, claimed, settings)]
+            found = "those of another" + (f", with another {', '.join(changed[:_NAMED])}" if changed else "")
+            raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found=found, do=do)
         self.path.unlink()
         self._lines = []
 
@@ -116,3 +124,10 @@ class Journal:
                 os.truncate(self.path, before)  # a full disk takes half a line
             raise
         self._lines.append(line)
+
+
+def _differs(path: str, one: Any, other: Any) -> bool:
+    """Whether a value, and not the mapping that holds it, is another there."""
+    for key in path.split("."):
+        one, other = (value.get(key) if isinstance(value, Mapping) else None for value in (one, other))
+    return one != other and not (isinstance(one, Mapping) and isinstance(other, Mapping))

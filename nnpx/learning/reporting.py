@@ -19,14 +19,14 @@ from nnpx.learning.uncertainty import compared, force_rmse
 Row = dict[str, Any]
 
 
-def first_row(here: Place, workspace: Path) -> Row:
-    """What there was before the first round: the calculations that the data of the start and their examination took."""
-    n_calls = calls_of_start(here, workspace) + read_json(here.labels)["n_calls"]
+def first_row(here: Place, n_start: int) -> Row:
+    """What there was before the first round: the calculations that the data of the start (so many) and their examination took."""
+    n_calls = n_start + read_json(here.labels)["n_calls"]
     return {"round": 0, "n_calls": n_calls, "n_train": read_json(here.data / "card.json")["counts"]["train"]}
 
 
 def calls_of_start(here: Place, workspace: Path) -> int:
-    """The calculations that the data of the start took."""
+    """The calculations that the data of the start took, as long as data/ holds those."""
     labels, card = read_json(workspace / "data" / "labels.json"), read_json(here.data / "card.json")
     return int(labels.get("n_structures", sum(card["counts"].values()))) + len(card["isolated_atoms"])
 

@@ -32,12 +32,15 @@ from nnpx.learning.uncertainty import compared, of_labelled
 from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
+from nnpx.schema import plain
 from nnpx.uncertainty.none import Uncalibrated
 
 #: what of an experiment may change while its loop runs
 IDLE: Final = ("conf_hash", "name", "md", "tracking")
 #: the folder of the loop in the project
 FOLDER: Final = "learn"
+#: the note of what the data of the start cost
+_START: Final = "n_start"
 
 Row = dict[str, Any]
 
@@ -71,18 +74,26 @@ class Loop:
         self.source: Source = instantiate(config.data)
         self.folder = workspace / FOLDER
         self.journal = Journal(self.folder)
-        self.journal.belongs_to(decisive(config), is_worth_keeping=self.place(0).calls.is_file())
+        self.journal.belongs_to(decisive(config), _settings(config), is_worth_keeping=self.place(0).calls.is_file())
 
     @property
     def has_data(self) -> bool:
         """Whether it has its own copy of the data of the start."""
         return self.journal.has(0, "data")
 
+    @property
+    def _n_start(self) -> int:
+        """Calculations that the data of the start took, noted when they were copied: data/ may hold others by now."""
+        noted = self.journal.note(_START)
+        return calls_of_start(self.place(0), self.workspace) if noted is None else int(noted)
+
     def claim(self) -> None:
         """Copies the data of the start from data/prepared/; from now on the folder is that of this experiment."""
         here = self.place(0)
-        self.journal.claim(decisive(self.config))
+        self.journal.claim(decisive(self.config), _settings(self.config))
         self._phase(0, "data", dataset.files_of(here.data), partial(dataset.copy, self.workspace / "data" / "prepared", here.data))
+        if self.journal.note(_START) is None:
+            self.journal.take_note(_START, str(calls_of_start(here, self.workspace)))
 
     def run(self, tell: Callable[[list[Row]], None]) -> tuple[list[Row], str]:
         """All rounds that are still to be done, from the data that it has claimed.
@@ -112,11 +123,11 @@ class Loop:
         here = self.place(0)
         if not self.journal.has(0, "labels"):
             examination = self._labeller(here).n_calls_of_examination(dataset.parts_of(here.data)["train"])
-            self._afford(calls_of_start(here, self.workspace) + examination)
+            self._afford(self._n_start + examination)
         self._phase(0, "walkers begin", self._states(here), partial(self._begin_walking, here))
         self._phase(0, "labels", [here.labels], partial(self._examine, here))
         self._phase(0, "potential", [here.potential, here.training], partial(self._train, 0))
-        self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self.workspace)))
+        self._phase(0, "report", [here.report], lambda: write_json(here.report, first_row(here, self._n_start)))
         start = read_json(here.report)
         self._afford(start["n_calls"])
         return start
@@ -238,10 +249,20 @@ def decisive(config: DictConfig) -> str:
 
     How many members train at once is: it decides how many threads each has, and so the order of its sums.
     """
+    nodes = _nodes(config)
+    return fingerprint(*(nodes[key] for key in sorted(nodes)))
+
+
+def _settings(config: DictConfig) -> dict[str, Any]:
+    """The same in full."""
+    return {key: plain(node) for key, node in _nodes(config).items()}
+
+
+def _nodes(config: DictConfig) -> dict[str, Any]:
     nodes = {str(key): config[key] for key in config if key not in IDLE}
     nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
     nodes["reference"] = OmegaConf.masked_copy(config.reference, [name for name in config.reference if name != "n_processes"])
-    return fingerprint(*(nodes[key] for key in sorted(nodes)))
+    return nodes
 
 
 def _loaded(here: Place, device: str = "cpu") -> Ensemble:

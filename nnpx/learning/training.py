@@ -12,7 +12,7 @@ from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
-from nnpx.fitting import describe_structures, for_json, forget_graphs, training_task
+from nnpx.fitting import described, for_json, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
@@ -41,9 +41,9 @@ def train(config: DictConfig, folder: Path, workspace: Path, *, warm: Path | Non
     if initial is not None and epochs is not None:
         resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
     task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
-    describe_structures(task, folder / "data")
     told = partial(report, n_epochs=len(seeds) * resolved["trainer"]["max_epochs"])
-    potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=told)
+    with described(task, folder / "data", waits=lambda: None):
+        potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=told)
     rows = [[for_json(epoch) for epoch in curve] for curve in curves]
     members = [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]
     last = {"last_epochs": [curve[-1] for curve in rows]}
@@ -52,7 +52,6 @@ def train(config: DictConfig, folder: Path, workspace: Path, *, warm: Path | Non
     artifact.save(folder / "potential.nnpx", ensemble, config=resolved, card=card, provenance=made, training=last)
     wall = round(time.perf_counter() - started, 2)
     write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
-    forget_graphs(task)
     if initial is not None:
         initial.unlink()
 

@@ -12,11 +12,12 @@ from nnpx.wiring import Wired
 
 @final
 class EnergyForces(WeightedErrors):
-    """Weighted mean squared errors of the energy per atom, the force components and the virial per atom.
+    """Weighted mean squared errors of the energy, the force components and the virial, the first and the last per √N of N atoms.
 
         L = [ w_E ⟨(ΔE / √N)²⟩ / Å² + w_F ⟨w_Z ΔF²⟩ + w_S ⟨(volume · Δstress)² / N⟩ / Å² ] / F_rms²
 
-    The error of an energy is divided by √N: errors of atoms are taken as independent, so that large and small structures count alike.
+    The error of an energy is divided by √N, and not by N: errors of atoms are taken as independent, so that large and small structures
+    count alike. Where a code has (ΔE / N)², as most do, its weight of energies is N times as large for the same effect.
 
     Args:
         forces_rms: see `WeightedErrors`.

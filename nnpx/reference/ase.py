@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Any, Final, final
 
 from annotated_types import Gt
@@ -10,7 +11,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from nnpx.errors import ReferenceEngineError
 from nnpx.reference import Reference, missing
-from nnpx.trusted import trusted_packages
+from nnpx.trusted import reach, trusted_packages
 
 #: modules of ASE whose calculators compute in this process and read no file
 HARMLESS: Final = ("ase.calculators.emt", "ase.calculators.lj", "ase.calculators.morse")
@@ -78,10 +79,11 @@ class ASE(Reference):
         if module not in HARMLESS and package not in trusted_packages():
             do = f"If you want it to run, say trusted=[{package}] on the command line; otherwise do not use this configuration."
             raise ReferenceEngineError("reference.calculator", expected="a package that you trust", found=self.path, do=do)
+        reach(package)
         try:
             engine = getattr(importlib.import_module(module), name)
         except (ImportError, ValueError) as error:
-            raise missing(self.path, f"pip install {self.path.split('.')[0]}, or correct reference.calculator") from error
+            raise _not_found(self.path, (error.name if isinstance(error, ImportError) else None) or self.path) from error
         except AttributeError as error:
             raise ReferenceEngineError(
                 "reference.calculator", expected=f"a class in the module {module}", found=name, do="Correct the dotted path."
@@ -91,3 +93,18 @@ class ASE(Reference):
                 "reference.calculator", expected="the class of an ASE calculator", found=self.path, do="Correct the dotted path."
             )
         return engine
+
+
+def _not_found(path: str, lacking: str) -> ReferenceEngineError:
+    """The error of a class whose module, or a package that it needs, cannot be imported."""
+    package = path.split(".")[0]
+    if lacking.split(".")[0] != package:
+        return missing(lacking, f"pip install {lacking.split('.')[0]}")
+    if lacking != package:
+        return ReferenceEngineError("reference.calculator", expected=f"a module of {package}", found=lacking, do="Correct the dotted path.")
+    return ReferenceEngineError(
+        "reference.calculator",
+        expected=f"the package {package}, installed or in {Path.cwd()} or above it",
+        found="neither",
+        do=f"Install it, run nnpx in the folder that holds {package}/ or below it, or correct the dotted path.",
+    )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nnpx.cuda_graph import captures
 from nnpx.errors import ConfigError, TrainingError
-from nnpx.graph import AtomicGraph, join_predictions
+from nnpx.graph import AtomicGraph, Prediction
 from nnpx.loss import Loss, difference, mean_of_labelled
 from nnpx.optimizer import Optimizer
 from nnpx.potential import Potential
@@ -128,7 +128,7 @@ class Trainer:
         objective: Objective,
         seed: int,
         checkpoint: Checkpoint,
-        report: Callable[[Epoch], None],
+        report: Callable[[Epoch, int], None],
     ) -> list[Epoch]:
         """Train the potential in place, from the checkpoint where there is one; returns the learning curve.
 
@@ -139,7 +139,7 @@ class Trainer:
             objective: loss, optimiser and schedule.
             seed: decides the order of the structures.
             checkpoint: written after every epoch.
-            report: called after every epoch, and on a resumed run for the epochs before.
+            report: called after every epoch, and on a resumed run for the epochs before; its second argument is how many those are.
         """
         fabric = self._fabric()
         fabric.launch()
@@ -149,15 +149,16 @@ class Trainer:
         state = State(model=potential, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
         if (saved := checkpoint.load()) is not None:
             state.restore(saved)
-            for row in state.curve:
-                report(row)
+        n_before = len(state.curve)
+        for row in state.curve:
+            report(row, n_before)
         while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
             train_loss = self._one_epoch(fabric, state, gradient, train.n_structures, objective)
             row = self._validate(state, valid, objective, train_loss)
             self._keep_best(state, row)
             if fabric.is_global_zero:
                 checkpoint.save(state)
-                report(row)
+                report(row, n_before)
             fabric.barrier()
         state.averaged.load(state.best_weights)
         if torch.distributed.is_initialized():
@@ -202,7 +203,7 @@ class Trainer:
     def _validate(self, state: State, valid: AtomicGraph, objective: Objective, train_loss: float) -> Epoch:
         state.model.eval()
         with state.averaged.in_place():
-            predicted = join_predictions([state.model(valid.select(some)) for some in valid.batches(self.validation_atoms)])
+            predicted = Prediction.joined([state.model(valid.select(some)).detached() for some in valid.batches(self.validation_atoms)])
         n_atoms = valid.atoms_per_structure()
         row = Epoch(
             epoch=state.epoch,

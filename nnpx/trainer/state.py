@@ -110,7 +110,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            saved: dict[str, Any] = torch.load(self.path, weights_only=True)
+            saved: dict[str, Any] = torch.load(self.path, weights_only=True, map_location="cpu")
         except Exception as error:  # torch raises many kinds for a file that is not its own
             raise self._unreadable(f"{type(error).__name__} while reading") from error
         if saved.get("format") != FORMAT:

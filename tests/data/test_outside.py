@@ -17,7 +17,7 @@ def alloys(n: int, off: dict[int, float], spread: float = 0.02) -> list[Atoms]:
         symbols = random.choice(list(E0), size=random.integers(4, 30))
         atoms = Atoms(symbols, positions=9.0 * random.random((len(symbols), 3)))
         energy = sum(E0[symbol] for symbol in symbols) + spread * len(symbols) * random.standard_exponential() + off.get(index, 0.0)
-        found.append(attach(atoms, energy=float(energy), forces=np.zeros((len(atoms), 3))))
+        found.append(attach(atoms, energy=float(energy), forces=np.zeros((len(atoms), 3)), stress=None))
     return found
 
 

@@ -144,7 +144,7 @@ def test_element_that_the_engine_does_not_know_is_one_clear_error() -> None:
 @pytest.mark.parametrize(
     ("path", "parameters", "message"),
     [
-        ("nowhere.at.All", {}, "pip install nowhere"),
+        ("nowhere.at.All", {}, "installed or in .* or above it, found neither"),
         ("ase.calculators.morse.Morsel", {}, "a class in the module ase.calculators.morse"),
         ("ase.calculators.singlepoint.SinglePointCalculator", {"colour": 3}, "arguments of ase.calculators.singlepoint"),
         ("pathlib.PurePath", {}, "the class of an ASE calculator"),

@@ -58,7 +58,13 @@ def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None
     )
     objective = Objective(wrap(loss), instantiate(config["optimizer"]), instantiate(config["schedule"]))
     curve = instantiate({**CONFIG["trainer"], **trainer}).fit(
-        potential, train=train, valid=valid, objective=objective, seed=3, checkpoint=Checkpoint(folder / "member.checkpoint"), report=report
+        potential,
+        train=train,
+        valid=valid,
+        objective=objective,
+        seed=3,
+        checkpoint=Checkpoint(folder / "member.checkpoint"),
+        report=lambda row, n_before: report(row),
     )
     return potential, curve
 
