@@ -92,8 +92,10 @@ def test_the_spread_is_that_of_the_members(ethanol: Atoms) -> None:
 
 def test_one_member_has_no_spread(ethanol: Atoms) -> None:
     calculator = Calculator(ensemble([1, 6, 8], 1))
-    with pytest.raises(PropertyNotImplementedError):
+    with pytest.raises(PropertyNotImplementedError, match=r"energy_std takes a potential that was trained with several members"):
         calculator.get_property("energy_std", ethanol)
+    with pytest.raises(PropertyNotImplementedError, match=r"energy_noise takes .*noise=heteroscedastic"):
+        calculator.get_property("energy_noise", ethanol)
 
 
 def test_an_unknown_element_is_named_with_what_to_do(ethanol: Atoms) -> None:

@@ -8,6 +8,8 @@ from rich.console import Console
 
 from nnpx.md.progress import watcher
 from nnpx.progress import Bars
+from nnpx.trainer.progress import watcher as watcher_of_members
+from nnpx.trainer.state import Epoch
 
 
 class Clock:
@@ -80,3 +82,15 @@ def test_a_simulation_that_goes_on_has_the_speed_of_now() -> None:
             clock.now += 100.0
         assert bars.tasks[0].fields["said"] == "step 903000 of 1000000  0.86 ns/day"
         assert bars.tasks[0].speed == pytest.approx(10.0)
+
+
+def test_a_training_that_goes_on_says_so_and_its_time_left_is_that_of_its_own_epochs() -> None:
+    """After 60 epochs of an earlier process, told at once, and 4 of 10 s each: 16 are left, 160 s."""
+    file, clock = io.StringIO(), Clock()
+    with bars_of(file, clock, stays=True) as bars:
+        show = watcher_of_members(bars, 1, 80)
+        for epoch in range(1, 65):
+            clock.now += 10.0 if epoch > 60 else 1e-4
+            show(0, Epoch(epoch, 8 * epoch, 1e-3, 0.1, 0.1, 0.001, 0.01, float("nan")), 60)
+        assert bars.tasks[0].time_remaining == pytest.approx(160.0, abs=1.0)
+    assert file.getvalue().splitlines()[0] == "train: member 0 goes on after epoch 60"

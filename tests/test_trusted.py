@@ -1,8 +1,12 @@
 """The checksum of what a user trusts, which decides whether a result belongs to it."""
 
+import sys
+
 import pytest
 
-from nnpx.targets import trusted_code
+from nnpx.errors import ConfigError
+from nnpx.reference.ase import ASE
+from nnpx.targets import locate, trusted_code
 
 
 @pytest.mark.parametrize("layout", ["module", "package", "namespace", "dotted"])
@@ -15,3 +19,21 @@ def test_trusted_code_changes_with_any_line_of_it(layout, tmp_path, monkeypatch)
     before = trusted_code()
     file.write_text("gamma = 2.0")
     assert trusted_code() != before
+
+
+def test_a_calculator_of_ones_own_is_found_in_the_folder_above(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "my_engines.py").write_text("from ase.calculators.emt import EMT\n\n\nclass Mine(EMT):\n    pass\n")
+    monkeypatch.chdir(tmp_path / "sub")
+    monkeypatch.setenv("NNPX_TRUSTED", "my_engines")
+    monkeypatch.setattr("sys.path", list(sys.path))
+    engine = ASE(calculator="my_engines.Mine", parameters={}, level_of_theory=None, n_processes=1)
+    assert type(engine.calculator()).__name__ == "Mine"
+
+
+def test_a_class_of_ones_own_that_is_not_complete_is_told_what_it_lacks(tmp_path, monkeypatch):
+    (tmp_path / "my_networks.py").write_text("from nnpx.network import Network\n\n\nclass Tiny(Network):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NNPX_TRUSTED", "my_networks")
+    with pytest.raises(ConfigError, match=r"my_networks\.Tiny, which lacks forward, last_layer_features\. Write"):
+        locate("my_networks.Tiny", "network")

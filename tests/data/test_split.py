@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from nnpx.data.duplicates import Duplicates, find_duplicates
-from nnpx.data.split import GIVEN, ByGroup, Parts, Random, Split, TimeBlocks
+from nnpx.data.split import GIVEN, ByGroup, Parts, Random, Split, TimeBlocks, group_in_file
 from nnpx.errors import DataError
 
 NONE = Duplicates([], [])
@@ -159,3 +159,23 @@ def test_structures_that_are_all_the_same_are_said_to_be() -> None:
     same = structures(1, 1) * 30
     with pytest.raises(DataError, match="found none of 30, of which 30 hardly differ and stay together"):
         random()(same, find_duplicates(same, tolerance=0.05), 0)
+
+
+def test_a_group_belongs_to_one_part():
+    with pytest.raises(DataError, match="groups of no other part, found b, of valid"):
+        by_group(valid_groups=["b"], test_groups=["b"]).assign(
+            ["a", "b", "c"], {"train": 1, "valid": 1, "test": 1}, np.random.default_rng(0)
+        )
+
+
+def test_a_file_without_groups_is_told_how_to_name_them():
+    with pytest.raises(DataError, match=r"expected one of all, found run4\. Correct the name, or name the key"):
+        by_group(valid_groups=[], test_groups=["run4"]).assign(["all"] * 5, {"train": 3, "valid": 1, "test": 1}, np.random.default_rng(0))
+
+
+def test_the_group_of_a_structure_in_a_file():
+    atoms = Atoms("H", info={"config_type": "bulk", "run": 4})
+    assert [group_in_file(atoms, key) for key in (None, "run")] == ["bulk", "4"]
+    assert group_in_file(Atoms("H"), None) == "all"
+    with pytest.raises(DataError, match=r"data\.group_key: expected info\['runn'\] .* \(its info has config_type, run\)"):
+        group_in_file(atoms, "runn")

@@ -197,6 +197,14 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     assert "left out what `nnpx simulate` found of another potential" in printed
 
 
+def test_words_about_another_potential_are_refused_since_they_would_change_nothing(workspace: Path) -> None:
+    for words in (["descriptor=acsf"], ["network.hidden=[64,64]", "name=mine"], ["ensemble.n_members=4"]):
+        upstream.check_same_potential(words, compose(words), workspace)
+    for word, key in (("descriptor=soap", r"descriptor\._target_"), ("network.hidden=[8]", r"network\.hidden=\[64, 64\], found \[8\]")):
+        with pytest.raises(ConfigError, match=rf"that the potential was trained with, {key}"):
+            upstream.check_same_potential(["name=mine", word], compose([word]), workspace)
+
+
 def test_words_about_other_data_are_refused_since_they_would_change_nothing(tmp_path: Path) -> None:
     card, labelled = tmp_path / "data" / "prepared" / "card.json", tmp_path / "data" / "labelled.extxyz"
     card.parent.mkdir(parents=True)

@@ -99,8 +99,11 @@ def test_bad_data_stop_before_anything_is_written(workspace: Path) -> None:
     path = workspace / "data" / "labelled.extxyz"
     structures = read(path, ":")
     del structures[5].calc.results["forces"]
+    del structures[2].calc.results["energy"]
     write(path, structures)
-    with pytest.raises(DataError, match="forces in all structures or in none"):
+    with pytest.raises(
+        DataError, match=r"energy, forces in all structures or in none, found energy: none in 1 of .*: structures 0; forces: .* 3"
+    ):
         prepare([], workspace)
     structures[5].positions[1] = structures[5].positions[0] + [0, 0, 0.1]
     write(path, structures)

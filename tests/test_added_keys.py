@@ -1,0 +1,35 @@
+"""A key that the class takes may be given, though the YAML file of the option does not have it."""
+
+import pytest
+
+from nnpx.config import compose, validate
+from nnpx.errors import ConfigError
+
+BLOCKS = ("data=extxyz", "data.path=mine.xyz", "data.split._target_=nnpx.data.split.TimeBlocks")
+MORSE = ("reference=ase", "reference.calculator=ase.calculators.morse.MorsePotential")
+
+
+def test_a_key_of_a_class_that_was_chosen_by_its_path_needs_no_plus():
+    config = compose([*BLOCKS, "data.split.gap=1"])
+    validate(config)
+    assert config.data.split.gap == 1
+    assert compose([*BLOCKS, "+data.split.gap=1"]) == config
+
+
+def test_a_key_that_the_class_does_not_take_is_refused():
+    with pytest.raises(ConfigError, match=r"data\.split\.gp: expected one of the keys of TimeBlocks .*Did you mean gap\?"):
+        compose([*BLOCKS, "data.split.gp=1"])
+
+
+@pytest.mark.parametrize("words", [["reference.parameters={epsilon: 0.4}"], ["reference.parameters.epsilon=0.4"]])
+def test_parameters_of_a_calculator_are_those_that_were_given_and_no_others(words):
+    """Calculators of ASE take any keyword without a word: an example that stayed there would be another level of theory."""
+    config = compose([*MORSE, *words])
+    validate(config)
+    assert dict(config.reference.parameters) == {"epsilon": 0.4}
+    assert dict(compose(list(MORSE)).reference.parameters) == {}
+
+
+def test_a_calculator_has_to_be_named():
+    with pytest.raises(ConfigError, match=r"reference\.calculator.*expected text, found nothing"):
+        validate(compose(["reference=ase"]))
