@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from ase.io import write
 from small import CONFIG, NUMBERS, ethanols
 
 from nnpx.config import compose
-from nnpx.fitting import Task, describe_structures
+from nnpx.fitting import Task, describe_structures, described
+from nnpx.locks import alone
 from nnpx.members import train_members
 from nnpx.schema import plain
 from nnpx.trainer.state import FORMAT
@@ -128,3 +130,29 @@ def test_what_decides_the_outcome_names_the_folder(tmp_path):
     assert training_task(config, card, tmp_path).folder == training_task(other, card, tmp_path).folder
     other["network"]["hidden"] = [9]
     assert training_task(config, card, tmp_path).folder != training_task(other, card, tmp_path).folder
+
+
+def test_a_second_training_of_the_same_waits_for_the_first_and_leaves_no_graphs(tmp_path, monkeypatch):
+    task, order = Task({}, [1], {}, tmp_path / "key"), []
+
+    def graphs(task: Task, prepared: Path) -> str:
+        (task.folder / "train.graph").touch()
+        order.append("second describes")
+        return "told"
+
+    def second() -> None:
+        with described(task, tmp_path, waits=lambda: order.append("second waits")) as told:
+            order.append(told)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnpx.fitting.describe_structures", graphs)
+    with ThreadPoolExecutor(1) as pool:
+        with alone(task.folder, on="this training", do=""):
+            running = pool.submit(second)
+            while not order:
+                time.sleep(0.01)
+            order.append("first ends")
+        with pytest.raises(KeyboardInterrupt):
+            running.result()
+    assert order == ["second waits", "first ends", "second describes", "told"]
+    assert not list(task.folder.glob("*.graph"))
