@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from nnpx.artifact import load
     from nnpx.calculator import Calculator
-    from nnpx.targets import trust
+    from nnpx.configuration.targets import trust
 
 __all__ = ["Calculator", "__version__", "load", "trust"]
 
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
 
         return Calculator
     if name == "trust":
-        from nnpx.targets import trust
+        from nnpx.configuration.targets import trust
 
         return trust
     raise AttributeError(name)

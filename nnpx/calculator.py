@@ -21,7 +21,7 @@ from nnpx.extrapolation import novelty
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_atoms
 from nnpx.potential import Potential
-from nnpx.recording import can_compile
+from nnpx.speed.recording import can_compile
 
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 #: to record takes about as long as so many evaluations of a small molecule

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from nnpx.loops import Loop, Part
+from nnpx.speed.loops import Loop, Part
 
 #: cells are wider than they have to be by this part, so that rounding does not put a neighbour one cell too far
 _SLACK: Final = 1e-6
@@ -19,7 +19,7 @@ _ROOM: Final = 1.1
 #: i, j, the image S of j in units of the cell, in whole numbers, and the distance |r_j + S·cell − r_i|, Å
 Pairs = tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"], Float[np.ndarray, "pair 3"], Float[np.ndarray, " pair"]]
 
-#: from what is found for a part of the atoms, and their number, what is found for parts of all of them, as `nnpx.threads.in_parts`
+#: from what is found for a part of the atoms, and their number, what is found for parts of all of them, as `nnpx.speed.threads.in_parts`
 InParts = Callable[[Callable[[Part], Pairs], int], list[Pairs]]
 
 #: (pair,), (pair,), (pair, 3), (pair,): i, j, S, and distance

@@ -116,7 +116,8 @@ def _write(config: "DictConfig") -> int:
 
 def _check(config: "DictConfig", *, composed: bool) -> int:
     """Refuses an experiment that was composed from another state of conf/."""
-    from nnpx import resolvers, upstream
+    from nnpx import upstream
+    from nnpx.configuration import resolvers
 
     upstream.check_choices("check", config, Path.cwd())
     if composed:
@@ -154,7 +155,7 @@ def _parse(arguments: Sequence[str]) -> Namespace:
 def _verb(word: str) -> str:
     if word in verbs():
         return word
-    from nnpx.targets import suggest
+    from nnpx.configuration.targets import suggest
 
     known = [*verbs(), *commands()]
     do = suggest(word, known) or "Name the verb first: nnpx train …"
@@ -163,7 +164,7 @@ def _verb(word: str) -> str:
 
 def _help(verb: str | None, config_dir: str | None) -> str:
     from nnpx import help as screens
-    from nnpx import resolvers
+    from nnpx.configuration import resolvers
 
     folders = [resolvers.conf_dir(), *([Path(config_dir)] if config_dir else [])]
     return screens.overview(verbs(), commands()) if verb is None else screens.about(verb, verbs()[verb], folders)

@@ -11,8 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, final
 
+from nnpx.configuration.option_files import OVERLAY, SEPARATE_GROUPS, content_of, groups_in, read_if_possible
 from nnpx.flags import FLAGS
-from nnpx.option_files import OVERLAY, SEPARATE_GROUPS, content_of, groups_in, read_if_possible
 
 #: the words that a command takes first
 SECOND_WORDS: Final = {"completion": ("bash", "zsh", "fish"), "config": ("show", "validate", "diff", "schema", "explain")}

@@ -20,16 +20,16 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from nnpx import resolvers, schema
+from nnpx.configuration import resolvers, schema
+from nnpx.configuration.guard import guard_hydra, guard_values, guarded
+from nnpx.configuration.interpolations import resolve
+from nnpx.configuration.option_files import check_folder
+from nnpx.configuration.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
+from nnpx.configuration.places import with_places
+from nnpx.configuration.resolvers import conf_dir, conf_hash, pipelines_dir
+from nnpx.configuration.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
+from nnpx.configuration.targets import suggest, trust
 from nnpx.errors import ConfigError
-from nnpx.guard import guard_hydra, guard_values, guarded
-from nnpx.interpolations import resolve
-from nnpx.option_files import check_folder
-from nnpx.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
-from nnpx.places import with_places
-from nnpx.resolvers import conf_dir, conf_hash, pipelines_dir
-from nnpx.schema import JoinedConfigError, check_node, check_root, is_node, plain, raise_all
-from nnpx.targets import suggest, trust
 
 __all__ = [
     "compose",

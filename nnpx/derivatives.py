@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
-from nnpx import pair_loops
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
-from nnpx.threads import one_at_a_time
+from nnpx.speed import pair_loops
+from nnpx.speed.threads import one_at_a_time
 
 _Values = TypeVar("_Values", bound=Tensor | tuple[Tensor, ...])
 

@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 
 from nnpx.assembly import Parts, build_parts
 from nnpx.config import fingerprint, instantiate
+from nnpx.configuration.targets import trusted_code
 from nnpx.data.reader import read
 from nnpx.derivatives import forces_and_stress
 from nnpx.descriptor.stored import TooLargeError, is_fixed, store
@@ -24,7 +25,6 @@ from nnpx.prior.zero import Zero
 from nnpx.provenance import code_fingerprint, version
 from nnpx.reduce import sum_atoms_to_structures
 from nnpx.statistics import measure_scales
-from nnpx.targets import trusted_code
 from nnpx.trainer.loop import Objective, Trainer
 from nnpx.trainer.state import Checkpoint, Epoch
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.targets import suggest
 
 #: every flag of a verb
 FLAGS: Final = ("--params", "--config-dir", "--cfg", "--resolve", "--package", "--multirun", "--help", "--version", "-m")

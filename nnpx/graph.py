@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch_geometric.data import Data
 
-from nnpx import pair_loops
+from nnpx.speed import pair_loops
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from nnpx import resolvers
+from nnpx.configuration import resolvers
 
 _FLAGS: Final = """\
   --params FILE   a composed experiment, this verb alone     --config-dir DIR  your own options

@@ -13,7 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import IN_PRECISION, AtomicGraph
 from nnpx.neighbor_search import pairs_within
-from nnpx.threads import in_parts
+from nnpx.speed.threads import in_parts
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE: Final = 0.3

@@ -19,11 +19,11 @@ from nnpx.descriptor import Descriptor
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import linearised_features, stored_features
 from nnpx.graph import AtomicGraph, Edges, Prediction
-from nnpx.memory import keep_what_is_freed
 from nnpx.network import Network
 from nnpx.noise import Noise
 from nnpx.prior import Prior
 from nnpx.species_embedding import SpeciesEmbedding
+from nnpx.speed.memory import keep_what_is_freed
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Potential(nn.Module):
 
     Behler & Parrinello 2007, doi:10.1103/PhysRevLett.98.146401. Geometry is standardised with the mean and width that each element's
     features have in the training set; see `Scales` for s, b and E0. The first potential of a process has its allocator keep what is freed
-    (`nnpx.memory`).
+    (`nnpx.speed.memory`).
 
     Args:
         numbers: atomic numbers of the elements, in the order of the species index.

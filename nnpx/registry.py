@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Final, final
 
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ArtifactError
-from nnpx.targets import suggest
 from nnpx.tracking.store import Refused, Store, Unreachable
 
 #: what a registered potential is called in a path: models:/name@alias or models:/name/version

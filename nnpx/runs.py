@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from nnpx.config import compose, instantiate, load_params
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
 from nnpx.registry import Registry
-from nnpx.targets import suggest
 from nnpx.tracking.mlflow import MLflow
 from nnpx.tracking.store import KEY_TAG, Refused, Unreachable
 

@@ -14,12 +14,12 @@ from typing import Any, Final
 import yaml
 from omegaconf import DictConfig
 
-from nnpx.annotations import show
 from nnpx.config import fingerprint, instantiate
+from nnpx.configuration.annotations import show
+from nnpx.configuration.schema import plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
 from nnpx.files import md5, read_json
 from nnpx.locks import alone
-from nnpx.schema import plain
 
 #: the parts of an experiment that a verb reads
 READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed"), "prepare": ("data", "seed")}

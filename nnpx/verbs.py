@@ -20,7 +20,7 @@ _ORDER: Final = ("label", "prepare", "train", "evaluate", "simulate", "learn", "
 
 def verbs() -> dict[str, str]:
     """Every verb with the first line of its docstring, in the order in which they run."""
-    from nnpx import resolvers
+    from nnpx.configuration import resolvers
 
     files = {path.stem: path for path in resolvers.pipelines_dir().glob("*.py") if not path.stem.startswith("_")}
     order = [*(name for name in _ORDER if name in files), *sorted(set(files) - set(_ORDER))]
@@ -47,7 +47,7 @@ def run_verb(verb: str, config: "DictConfig", workspace: Path, *, alone: bool) -
 
 def _pipeline(verb: str) -> "Callable[[DictConfig, Path], None]":
     """The function `main` of pipelines/VERB.py, loaded by its location: the folder is no package."""
-    from nnpx import resolvers
+    from nnpx.configuration import resolvers
 
     path = resolvers.pipelines_dir() / f"{verb}.py"
     spec = importlib.util.spec_from_file_location(f"nnpx_pipeline_{verb}", path)

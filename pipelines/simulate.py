@@ -9,6 +9,7 @@ from rich.console import Console
 from nnpx.artifact import read_header
 from nnpx.calculator import Calculator
 from nnpx.config import instantiate
+from nnpx.configuration.targets import trusted_code
 from nnpx.files import md5, read_json, write_json
 from nnpx.locks import alone
 from nnpx.md.progress import watcher
@@ -16,7 +17,6 @@ from nnpx.md.study import FOLDER, run_all, start_file
 from nnpx.progress import Bars
 from nnpx.report import POTENTIAL, Section, as_rich, write_page
 from nnpx.results import save_pictures, simulation_tables
-from nnpx.targets import trusted_code
 
 
 def main(config: DictConfig, workspace: Path) -> None:

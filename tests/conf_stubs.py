@@ -7,7 +7,7 @@ from typing import Annotated, Literal, final
 import pytest
 from annotated_types import Ge, Gt, Le, Len
 
-from nnpx import resolvers, schema
+from nnpx.configuration import resolvers, schema
 from nnpx.wiring import Wired
 
 CONF = Path(__file__).parent.parent / "conf"

@@ -5,10 +5,10 @@ Collected from the questions that users of Hydra, OmegaConf and YAML ask.
 
 from pathlib import Path
 
-from nnpx import resolvers
+from nnpx.configuration import resolvers
+from nnpx.configuration.option_files import groups_in
+from nnpx.configuration.schema import NOUNS
 from nnpx.flags import FLAGS
-from nnpx.option_files import groups_in
-from nnpx.schema import NOUNS
 
 CONF = resolvers.conf_dir()
 GROUPS = groups_in([CONF])

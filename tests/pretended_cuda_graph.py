@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 # all that ask whether a device captures: a module that is imported while this is pretended would believe it ever after
 from nnpx.ensemble import recorded  # noqa: F401
 from nnpx.optimizer import soap  # noqa: F401
-from nnpx.recording import reads_values
+from nnpx.speed.recording import reads_values
 from nnpx.trainer import loop  # noqa: F401
 
 

@@ -15,10 +15,10 @@ from nnpx import artifact
 from nnpx.assembly import build_parts
 from nnpx.calculator import Calculator, _precision
 from nnpx.config import compose
+from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, GeometryError, SpeciesError
 from nnpx.potential import Scales
-from nnpx.schema import plain
 
 CONFIG = plain(compose(["network.hidden=[8]"]))
 

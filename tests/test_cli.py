@@ -11,9 +11,9 @@ from conf_stubs import use_tree
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 
-from nnpx import cli, resolvers, upstream
+from nnpx import cli, upstream
 from nnpx.config import compose, load_params
-from nnpx.upstream import stamp
+from nnpx.configuration import resolvers
 
 VERB = '''"""{doc}"""
 import json
@@ -278,7 +278,7 @@ def test_jobs_of_a_sweep_borrow_the_projects_data_where_they_fit(nnpx, project):
     calls(project)
     nnpx("train", "-m", "seed=0,1")
     assert calls(project) == ["label", "prepare", "train", "train"]
-    assert json.loads((project / "data" / "labels.json").read_text())["config"] == stamp("label", compose())
+    assert json.loads((project / "data" / "labels.json").read_text())["config"] == upstream.stamp("label", compose())
 
 
 def test_a_sweep_is_checked_as_a_whole_before_its_first_job(nnpx, project):

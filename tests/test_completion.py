@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from nnpx import cli, resolvers
+from nnpx import cli
 from nnpx.completion import candidates
 from nnpx.config import compose
-from nnpx.interpolations import keys_of
-from nnpx.option_files import groups_in
+from nnpx.configuration import resolvers
+from nnpx.configuration.interpolations import keys_of
+from nnpx.configuration.option_files import groups_in
 
 CONF = resolvers.conf_dir()
 VERBS, COMMANDS = ["label", "train", "evaluate"], ["config", "completion"]

@@ -9,9 +9,9 @@ from conf_stubs import Descriptor, Round, use_tree
 from dvc.utils.hydra import compose_and_dump
 from omegaconf import OmegaConf
 
-from nnpx import resolvers
-from nnpx.annotations import check_value, describe
 from nnpx.config import compose, fingerprint, instantiate, load_params, problems_of, validate
+from nnpx.configuration import resolvers
+from nnpx.configuration.annotations import check_value, describe
 from nnpx.errors import ConfigError
 
 
@@ -157,7 +157,8 @@ def test_a_network_is_a_class_of_nnpx_network_or_of_a_trusted_package(tree, targ
 
 
 def test_what_a_module_imports_is_no_option(tree):
-    for target in ("nnpx.targets.importlib.import_module", "nnpx.config.Path", "nnpx.cli.main", "nnpx.targets.os"):
+    below = ("configuration.targets.importlib.import_module", "config.Path", "cli.main", "configuration.targets.os")
+    for target in (f"nnpx.{name}" for name in below):
         with pytest.raises(ConfigError):
             instantiate({"_target_": target})
 

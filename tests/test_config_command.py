@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from nnpx import cli
 from nnpx.config import compose, instantiate
+from nnpx.configuration.schema import paths_in, plain
 from nnpx.inspection.difference import difference, equal
-from nnpx.schema import paths_in, plain
 
 ROOT = Path(cli.__file__).parent.parent
 #: one line per command that must answer at once
@@ -263,7 +263,7 @@ def every_key():
 
 
 def test_every_key_of_the_default_experiment_has_a_description(project, run):
-    from nnpx import resolvers
+    from nnpx.configuration import resolvers
     from nnpx.inspection.explain import explain
     from nnpx.inspection.origins import origins
 

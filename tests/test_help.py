@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from nnpx import cli, resolvers
+from nnpx import cli
 from nnpx.commands import commands
-from nnpx.schema import NOUNS
+from nnpx.configuration import resolvers
+from nnpx.configuration.schema import NOUNS
 from nnpx.verbs import verbs
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from nnpx import cli, resolvers
+from nnpx import cli
+from nnpx.configuration import resolvers
+from nnpx.configuration.schema import NOUNS
 from nnpx.errors import ConfigError
 from nnpx.inspection.json_schema import schemas
-from nnpx.schema import NOUNS
 
 validators = pytest.importorskip("jsonschema")
 CONF = resolvers.conf_dir()

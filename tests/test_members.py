@@ -16,10 +16,10 @@ from ase.io import write
 from small import CONFIG, NUMBERS, ethanols
 
 from nnpx.config import compose
+from nnpx.configuration.schema import plain
 from nnpx.fitting import Task, describe_structures, described
 from nnpx.locks import alone
 from nnpx.members import train_members
-from nnpx.schema import plain
 from nnpx.trainer.state import FORMAT
 
 

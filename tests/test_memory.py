@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import resource
 import numpy as np
-from nnpx.memory import keep_what_is_freed
+from nnpx.speed.memory import keep_what_is_freed
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

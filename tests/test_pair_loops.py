@@ -7,11 +7,11 @@ from ase.build import bulk, molecule
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nnpx import pair_loops
-from nnpx.compiled import without_loops
 from nnpx.derivatives import forces_and_stress, joint_prediction
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_atoms, graph_from_list
+from nnpx.speed import pair_loops
+from nnpx.speed.compiled import without_loops
 
 NUMBERS = [1, 6, 8, 14]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nnpx import resolvers
-from nnpx.places import options_with
+from nnpx.configuration import resolvers
+from nnpx.configuration.places import options_with
 
 ADVICE = {
     "data.path=mine.extxyz": "path belongs to data=extxyz and data=unlabelled: choose one of them.",

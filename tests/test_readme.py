@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from nnpx.config import compose, instantiate
+from nnpx.configuration.option_files import SEPARATE_GROUPS
+from nnpx.configuration.overrides import groups_in
 from nnpx.descriptor import nep
-from nnpx.option_files import SEPARATE_GROUPS
-from nnpx.overrides import groups_in
 from nnpx.testing import DESCRIPTOR_LAWS
 from nnpx.testing.descriptors import DescriptorCase
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import nnpx
-from nnpx import signatures
-from nnpx.annotations import describe
+from nnpx.configuration import signatures
+from nnpx.configuration.annotations import describe
 from nnpx.wiring import WIRED
 
 CONF = Path(nnpx.__file__).parent.parent / "conf"
@@ -82,14 +82,14 @@ def test_a_contract_is_abstract_and_its_options_are_found(target):
 
 def test_what_a_module_imports_or_computes_is_not_one_of_its_classes():
     assert signatures.read("nnpx.config", "Path") is None
-    assert signatures.read("nnpx.targets", "os") is None
+    assert signatures.read("nnpx.configuration.targets", "os") is None
     assert signatures.read("nnpx.cli", "main") is None
     assert signatures.read("os", "system") is None
 
 
 def test_reading_every_option_imports_nothing_heavy():
     script = (
-        "import sys; from nnpx import signatures\n"
+        "import sys; from nnpx.configuration import signatures\n"
         f"for target in {TARGETS}:\n    assert signatures.read(*target.rsplit('.', 1)) is not None\n"
         "print(' '.join(sys.modules))"
     )

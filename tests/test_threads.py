@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from nnpx.derivatives import forward_derivative
-from nnpx.loops import Part
-from nnpx.threads import FEWEST_ATOMS, for_loops, in_one_thread, in_parts, in_threads, n_threads
+from nnpx.speed.loops import Part
+from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_one_thread, in_parts, in_threads, n_threads
 
 WORD: ContextVar[str] = ContextVar("WORD", default="unsaid")
 
@@ -75,7 +75,7 @@ def test_two_callers_at_once() -> None:
 #: Python lends no thread any more once its main one has ended, whatever others do
 AFTER_ALL = """
 import atexit, threading, time, torch
-from nnpx.threads import in_threads
+from nnpx.speed.threads import in_threads
 torch.set_num_threads(2)
 def compute(): print(in_threads(abs, [-1, -2]), flush=True)
 compute()

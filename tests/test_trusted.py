@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
+from nnpx.configuration.targets import locate, trusted_code
 from nnpx.errors import ConfigError
 from nnpx.reference.ase import ASE
-from nnpx.targets import locate, trusted_code
 
 
 @pytest.mark.parametrize("layout", ["module", "package", "namespace", "dotted"])

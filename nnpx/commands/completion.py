@@ -6,11 +6,11 @@ The scripts below ask `nnpx completion line LINE`, where LINE is the command lin
 import sys
 from typing import Final
 
-from nnpx import resolvers
 from nnpx.commands import commands
 from nnpx.completion import SECOND_WORDS, candidates
+from nnpx.configuration import resolvers
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.targets import suggest
 from nnpx.verbs import verbs
 
 #: bash divides words at = and : itself, and wants only what follows

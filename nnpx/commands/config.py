@@ -30,7 +30,7 @@ def main(words: list[str]) -> int:
         sys.stdout.write(_HELP)
         return 0 if words else 2
     if what not in _WHATS:
-        from nnpx.targets import suggest
+        from nnpx.configuration.targets import suggest
 
         do = suggest(what, _WHATS) or "See `nnpx config --help`."
         raise ConfigError(f"config {what}", expected=f"one of {', '.join(_WHATS)}", found=what, do=do)
@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
 
 
 def _parse(words: Sequence[str], what: str) -> Namespace:
-    from nnpx.targets import trust
+    from nnpx.configuration.targets import trust
 
     parser = Parser(prog=f"nnpx config {what}", add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
@@ -56,9 +56,9 @@ def _show(options: Namespace) -> int:
     from rich.console import Console
 
     from nnpx.config import compose, folders_of, validate
+    from nnpx.configuration.schema import plain
     from nnpx.inspection.origins import origins
     from nnpx.inspection.show import print_tree
-    from nnpx.schema import plain
 
     config = compose(options.words, options.config_dir)
     validate(config, config_dir=options.config_dir)
@@ -106,9 +106,9 @@ def _schema(options: Namespace) -> int:
 
 def _explain(options: Namespace) -> int:
     from nnpx.config import compose, folders_of, validate
+    from nnpx.configuration.schema import plain
     from nnpx.inspection.explain import explain, only_option
     from nnpx.inspection.origins import origins
-    from nnpx.schema import plain
 
     if not options.words:
         do = "Name a group or a key: nnpx config explain network.hidden."

@@ -28,8 +28,8 @@ def main(words: list[str]) -> int:
         DataError: the training does not run any more.
     """
     from nnpx.arguments import take_trusted
+    from nnpx.configuration.targets import trust
     from nnpx.errors import ConfigError
-    from nnpx.targets import trust
 
     named = list(words)
     trust(take_trusted(named))

@@ -66,8 +66,8 @@ def main(words: list[str]) -> int:
 
 def _path(named: list[str], config_dir: Path | None) -> Path:
     """Where the option will stand."""
-    from nnpx.option_files import groups_in
-    from nnpx.resolvers import conf_dir
+    from nnpx.configuration.option_files import groups_in
+    from nnpx.configuration.resolvers import conf_dir
 
     if len(named) != 1 or not named[0].isidentifier():
         found = " ".join(named) or "none"
@@ -86,8 +86,8 @@ def _with_selection(overrides: list[str]) -> list[str]:
 
 
 def _select(config: "DictConfig", selection: Any, path: Path) -> None:
+    from nnpx.configuration.schema import plain
     from nnpx.files import read_json
-    from nnpx.schema import plain
     from nnpx.selection.pruning import explained
 
     numbers = read_json(Path("data/prepared/card.json"))["numbers"]
@@ -113,7 +113,7 @@ def _select(config: "DictConfig", selection: Any, path: Path) -> None:
 
 def _next(path: Path) -> str:
     """How to train with the option; the shipped options need no folder."""
-    from nnpx.resolvers import conf_dir
+    from nnpx.configuration.resolvers import conf_dir
 
     folder = path.parent.parent
     return f"nnpx train descriptor={path.stem}" + ("" if folder.resolve() == conf_dir() else f" --config-dir {folder}")

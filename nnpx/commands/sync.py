@@ -37,8 +37,8 @@ def main(words: list[str]) -> int:
 
 
 def _chosen(word: str, there: list[str]) -> str:
+    from nnpx.configuration.targets import suggest
     from nnpx.errors import ConfigError
-    from nnpx.targets import suggest
 
     found = [run_id for run_id in there if run_id.startswith(word)]
     if len(found) == 1:

@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     if options.help:
         sys.stdout.write(_HELP)
         return 0
-    from nnpx.targets import trust
+    from nnpx.configuration.targets import trust
     from nnpx.tuning.search import read_search
 
     trust(take_trusted(options.words))

@@ -8,10 +8,10 @@ from typing import Any, Final, final
 
 from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
 from nnpx.config import read_kept
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
 from nnpx.files import read_json
 from nnpx.runs import all_runs, find_run, project_tracker
-from nnpx.targets import suggest
 
 #: settings that say how and where something was kept, and not what was done
 _IDLE: Final = ("name", "conf_hash", "tracking")

@@ -2,8 +2,8 @@
 
 Geometry enters a potential here and nowhere else. A descriptor sees the edges within the cutoff and the embedding of every atom; it weights
 each neighbour by `chemistry[edges.neighbor]`. Most are local: the features of atom i depend on the edges whose centre is i, and on no
-others. A new one is a subclass of `Descriptor`. Several threads may evaluate it at once (`nnpx.threads`): it differentiates forward with
-`nnpx.derivatives.forward_derivative`, and what it remembers may be found twice.
+others. A new one is a subclass of `Descriptor`. Several threads may evaluate it at once (`nnpx.speed.threads`): it differentiates forward
+with `nnpx.derivatives.forward_derivative`, and what it remembers may be found twice.
 """
 
 from abc import ABC, abstractmethod

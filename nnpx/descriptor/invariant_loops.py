@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 from torch import Tensor
 
-from nnpx.compiled import operation
-from nnpx.loops import Loop, Part, part_of_loop
-from nnpx.threads import in_parts
+from nnpx.speed.compiled import operation
+from nnpx.speed.loops import Loop, Part, part_of_loop
+from nnpx.speed.threads import in_parts
 
 #: columns (atom, density) at a time, unless one atom has more: their tensors and the gradients of these stay in the cache
 _COLUMNS: Final = 256

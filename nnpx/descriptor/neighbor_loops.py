@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from nnpx.loops import Loop, Part, part_of_loop
+from nnpx.speed.loops import Loop, Part, part_of_loop
 
 #: atoms of a group, a multiple of eight: many, as every short loop has its beginning, and so few that their moments stay in a near cache
 _ATOMS: Final = 128

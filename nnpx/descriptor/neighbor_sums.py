@@ -12,16 +12,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.compiled import arrays, may_use_loops, operation
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import expand, pull_back
 from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate
 from nnpx.graph import Edges
-from nnpx.loops import Loop
 from nnpx.radial import Radial
-from nnpx.threads import in_parts
+from nnpx.speed.compiled import arrays, may_use_loops, operation
+from nnpx.speed.loops import Loop
+from nnpx.speed.threads import in_parts
 
 #: distances at which functions are compared
 _SOME: Final = 500

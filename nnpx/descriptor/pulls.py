@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.compiled import with_known_signature
-from nnpx.loops import Loop
+from nnpx.speed.compiled import with_known_signature
+from nnpx.speed.loops import Loop
 
 
 @dataclass(frozen=True)

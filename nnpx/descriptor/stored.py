@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.compiled import with_known_signature
 from nnpx.derivatives import forward_derivative
 from nnpx.descriptor import Descriptor, Pull, linearised
 from nnpx.descriptor.pulls import Pairs, pull_at_pairs
 from nnpx.graph import AtomicGraph, Edges
+from nnpx.speed.compiled import with_known_signature
 
 #: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
 ATOMS_AT_A_TIME: Final = 64

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nnpx.compiled import operation, with_known_signature
-from nnpx.loops import Loop
+from nnpx.speed.compiled import operation, with_known_signature
+from nnpx.speed.loops import Loop
 
 #: columns at a time: rows of this length lie in the cache while all terms are added
 _COLUMNS: Final = 256

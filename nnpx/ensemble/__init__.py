@@ -16,14 +16,14 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nnpx.compiled import may_use_loops
 from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scale_alike
 from nnpx.errors import SpeciesError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Potential, row_of_each
-from nnpx.threads import FEWEST_ATOMS, for_loops, in_threads
+from nnpx.speed.compiled import may_use_loops
+from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_threads
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges

@@ -14,14 +14,14 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.compiled import without_loops
-from nnpx.cuda_graph import RecordingError, captures
 from nnpx.ensemble import Ensemble
 from nnpx.errors import NNPXError
 from nnpx.graph import Prediction
 from nnpx.neighbors import TOO_CLOSE, graph_from_list
-from nnpx.recording import Function, record
-from nnpx.threads import FEWEST_ATOMS, in_threads, n_threads
+from nnpx.speed.compiled import without_loops
+from nnpx.speed.cuda_graph import RecordingError, captures
+from nnpx.speed.recording import Function, record
+from nnpx.speed.threads import FEWEST_ATOMS, in_threads, n_threads
 
 #: how far apart the positions are by which a recording is checked, Å
 STEP: Final = 0.01
@@ -41,7 +41,7 @@ class Recorded:
         ensemble: it must not change afterwards.
         structures: the molecules; without a cell.
         spread: whether predictions include how far the forces of the members lie apart.
-        compiled: see `nnpx.recording.record`.
+        compiled: see `nnpx.speed.recording.record`.
 
     Raises:
         RecordingError: the ensemble decides by the positions how to evaluate them, or pairs beyond its cutoff count.

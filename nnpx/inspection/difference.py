@@ -8,9 +8,9 @@ from typing import Any, Final, final
 
 from omegaconf import OmegaConf
 
-from nnpx.annotations import show
 from nnpx.config import compose, load_params, read_kept
-from nnpx.schema import NOUNS, is_node, plain
+from nnpx.configuration.annotations import show
+from nnpx.configuration.schema import NOUNS, is_node, plain
 
 #: says when conf/ was composed, not what is computed
 _MEANINGLESS: Final = ("conf_hash",)

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final, get_args, get_origin
 
-from nnpx import signatures
-from nnpx.annotations import describe, show
+from nnpx.configuration import signatures
+from nnpx.configuration.annotations import describe, show
+from nnpx.configuration.places import options_with, suggest_place
+from nnpx.configuration.schema import NOUNS, SCALARS, is_node, parameters_of, paths_in
+from nnpx.configuration.targets import locate, suggest
 from nnpx.errors import ConfigError
 from nnpx.inspection.docstrings import argument, links, summary, unit
 from nnpx.inspection.origins import Origins
 from nnpx.inspection.yaml_lines import headline, lines_of
-from nnpx.places import options_with, suggest_place
-from nnpx.schema import NOUNS, SCALARS, is_node, parameters_of, paths_in
-from nnpx.targets import locate, suggest
 
 _MARGIN: Final = 10
 

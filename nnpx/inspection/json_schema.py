@@ -13,12 +13,12 @@ from typing import Annotated, Any, Final, Literal, Union, final, get_args, get_o
 import yaml
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
-from nnpx import signatures
+from nnpx.configuration import signatures
+from nnpx.configuration.overrides import relative
+from nnpx.configuration.schema import NOUNS, SCALARS, parameters_of
+from nnpx.configuration.targets import locate
 from nnpx.inspection.docstrings import argument, summary, unit
 from nnpx.inspection.yaml_lines import lines_of
-from nnpx.overrides import relative
-from nnpx.schema import NOUNS, SCALARS, parameters_of
-from nnpx.targets import locate
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _TYPES: Final[dict[Any, dict[str, Any]]] = {

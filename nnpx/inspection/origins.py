@@ -8,8 +8,8 @@ from typing import Final, final
 from hydra.core.override_parser.types import Override
 
 from nnpx.config import files_of
+from nnpx.configuration.overrides import groups_in, parse, relative
 from nnpx.inspection.yaml_lines import Line, choices_of, lines_of
-from nnpx.overrides import groups_in, parse, relative
 
 COMMAND_LINE: Final = "on the command line"
 

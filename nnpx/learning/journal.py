@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
+from nnpx.configuration.schema import paths_in
 from nnpx.errors import ConfigError
 from nnpx.files import md5
-from nnpx.schema import paths_in
 
 #: the file in the folder of a loop
 NAME: Final = "journal.jsonl"

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any, final
 
 from nnpx import choices
+from nnpx.configuration.schema import plain
 from nnpx.figures import svg
 from nnpx.files import md5, write_text
 from nnpx.learning import figures
 from nnpx.learning.reporting import draw, metrics
 from nnpx.learning.rounds import Loop
 from nnpx.lineage import record_lineage
-from nnpx.schema import plain
 from nnpx.tracking import Run, Tracker
 
 

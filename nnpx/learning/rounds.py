@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from nnpx import artifact
 from nnpx.acquisition import Acquisition
 from nnpx.config import fingerprint, instantiate
+from nnpx.configuration.schema import plain
 from nnpx.data.duplicates import find_duplicates
 from nnpx.data.frames import write
 from nnpx.data.labelling import Journal as CallJournal
@@ -32,7 +33,6 @@ from nnpx.learning.uncertainty import compared, of_labelled
 from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
-from nnpx.schema import plain
 from nnpx.uncertainty.none import Uncalibrated
 
 #: what of an experiment may change while its loop runs

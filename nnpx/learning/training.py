@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.config import instantiate
+from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
 from nnpx.fitting import described, for_json, training_task
@@ -17,7 +18,6 @@ from nnpx.learning.places import Place
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
 from nnpx.provenance import provenance
-from nnpx.schema import plain
 from nnpx.trainer.loop import Trainer
 
 

@@ -7,8 +7,8 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
-from nnpx.cuda_graph import Captured, captures
 from nnpx.optimizer import Optimizer
+from nnpx.speed.cuda_graph import Captured, captures
 
 
 @final

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from nnpx.config import instantiate
+from nnpx.configuration.schema import plain
 from nnpx.files import read_json, write_json, write_text
-from nnpx.schema import plain
 from nnpx.sweep.files import RESULT, writable
 from nnpx.sweep.grid import Grid, Job
 from nnpx.tracking import Run, Silent, Tracker

@@ -16,17 +16,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nnpx import resolvers
 from nnpx.config import compose, fingerprint, problems_of, shipped_hydra, validate
+from nnpx.configuration import resolvers
+from nnpx.configuration.guard import guard_hydra
+from nnpx.configuration.launchers import register
+from nnpx.configuration.overrides import parse, readable
+from nnpx.configuration.schema import plain, raise_all
+from nnpx.configuration.targets import trusted_code
 from nnpx.errors import ConfigError
 from nnpx.files import read_json, write_json, write_text
-from nnpx.guard import guard_hydra
-from nnpx.launchers import register
-from nnpx.overrides import parse, readable
 from nnpx.provenance import code_fingerprint
-from nnpx.schema import plain, raise_all
 from nnpx.sweep.files import CONFIG, LOCK, RESULT, STARTS, TICKET, writable
-from nnpx.targets import trusted_code
 from nnpx.upstream import check_choices
 
 #: Hydra's words that pick a sweeper or say where jobs write; the jobs' own output goes to their logs, Hydra's chatter nowhere

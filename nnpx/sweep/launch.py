@@ -15,10 +15,10 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from nnpx.configuration.launchers import RAY_TARGET
+from nnpx.configuration.overrides import readable
 from nnpx.errors import NNPXError
 from nnpx.files import read_json
-from nnpx.launchers import RAY_TARGET
-from nnpx.overrides import readable
 from nnpx.sweep.files import CONFIG, RESULT
 from nnpx.sweep.grid import Grid, Job
 from nnpx.sweep.progress import Progress

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, open_dict
 
 @final
 class RayLauncher(Launcher):  # type: ignore[misc]  # Hydra has no types
-    """Runs jobs as tasks of Ray; the arguments are those of `nnpx.launchers.RayConf`."""
+    """Runs jobs as tasks of Ray; the arguments are those of `nnpx.configuration.launchers.RayConf`."""
 
     def __init__(self, *, address: str | None, n_workers: int | None, cpus_per_job: int, gpus_per_job: float, max_retries: int) -> None:
         self.address, self.n_workers = address, n_workers

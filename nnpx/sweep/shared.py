@@ -9,9 +9,9 @@ from typing import Final
 from omegaconf import DictConfig
 
 from nnpx.config import fingerprint
+from nnpx.configuration.schema import plain
 from nnpx.errors import NNPXError
 from nnpx.files import read_json
-from nnpx.schema import plain
 from nnpx.sweep.files import LOCK, writable
 from nnpx.sweep.grid import Grid, Job
 from nnpx.upstream import BEFORE, STAMPS, files_named, is_current, link_files, stamp

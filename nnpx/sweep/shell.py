@@ -9,9 +9,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from nnpx import resolvers
 from nnpx.config import compose, validate
-from nnpx.overrides import readable
+from nnpx.configuration import resolvers
+from nnpx.configuration.overrides import readable
 
 
 def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolve: bool, package: str | None) -> int:

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from nnpx import resolvers
 from nnpx.choices import CHOICES_VARIABLE
+from nnpx.configuration import resolvers
 from nnpx.files import read_json, write_json, write_text
 from nnpx.processes import environment
 from nnpx.sweep.files import LOCK, LOG, RESULT, STARTS, TICKET

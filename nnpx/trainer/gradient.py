@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from nnpx.cuda_graph import Captured, RecordingError, rehearse
 from nnpx.graph import AtomicGraph
 from nnpx.loss import Loss
 from nnpx.potential import Potential
+from nnpx.speed.cuda_graph import Captured, RecordingError, rehearse
 from nnpx.trainer.padded import Layout, PaddedSet
 
 #: largest difference between a recorded update and a computed one, as a fraction: sums on a GPU have no order
@@ -93,9 +93,9 @@ class ComputedGradient(Gradient):
 class RecordedGradient(Gradient):
     """On one GPU the same from recordings, as far as they can be made.
 
-    An update takes hundreds of operations, which are started together from a `nnpx.cuda_graph`: one for every shape of a `PaddedSet` and
-    every stage of the loss. Each is compared with the computed update when it is made. Triplets that are sought in every update cannot be
-    recorded, nor can very many atoms of different elements.
+    An update takes hundreds of operations, which are started together from a `nnpx.speed.cuda_graph`: one for every shape of a `PaddedSet`
+    and every stage of the loss. Each is compared with the computed update when it is made. Triplets that are sought in every update cannot
+    be recorded, nor can very many atoms of different elements.
 
     Args:
         computed: what recordings are compared with, and what takes over where one cannot be made.

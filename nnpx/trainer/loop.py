@@ -13,13 +13,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
-from nnpx.cuda_graph import captures
 from nnpx.errors import ConfigError, TrainingError
 from nnpx.graph import AtomicGraph, Prediction
 from nnpx.loss import Loss, difference, mean_of_labelled
 from nnpx.optimizer import Optimizer
 from nnpx.potential import Potential
 from nnpx.schedule import Schedule
+from nnpx.speed.cuda_graph import captures
 from nnpx.trainer.average import AveragedWeights
 from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
 from nnpx.trainer.padded import PaddedSet, may_be_padded

@@ -7,11 +7,11 @@ from typing import Any, Final
 import yaml
 from omegaconf import OmegaConf
 
-from nnpx import resolvers
 from nnpx.config import compose
+from nnpx.configuration import resolvers
+from nnpx.configuration.overrides import groups_in, parse
+from nnpx.configuration.schema import plain
 from nnpx.errors import ConfigError
-from nnpx.overrides import groups_in, parse
-from nnpx.schema import plain
 
 #: the name of the experiment
 NAME: Final = "best"

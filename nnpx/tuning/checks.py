@@ -7,10 +7,10 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from nnpx.config import compose, fingerprint, problems_of, validate
+from nnpx.configuration.overrides import parse
+from nnpx.configuration.schema import plain, raise_all
+from nnpx.configuration.targets import trusted_code
 from nnpx.errors import ConfigError
-from nnpx.overrides import parse
-from nnpx.schema import plain, raise_all
-from nnpx.targets import trusted_code
 from nnpx.tuning.search import Declared
 from nnpx.tuning.space import corners, overrides_of
 from nnpx.upstream import check_choices

@@ -13,9 +13,9 @@ from rich.console import Console
 
 from nnpx.choices import PARENT_VARIABLE
 from nnpx.config import instantiate
+from nnpx.configuration.overrides import relative
 from nnpx.errors import ConfigError
 from nnpx.locks import alone
-from nnpx.overrides import relative
 from nnpx.processes import environment
 from nnpx.report import as_rich
 from nnpx.tracking import Run, Tracker

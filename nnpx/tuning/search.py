@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final, Literal, final
 from annotated_types import Ge, Gt, Len
 from omegaconf import DictConfig, OmegaConf
 
-from nnpx import resolvers
+from nnpx.configuration import resolvers
+from nnpx.configuration.guard import guard_values
+from nnpx.configuration.overrides import groups_in, name_file, parse, readable
+from nnpx.configuration.schema import check_node, is_node, raise_all
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.guard import guard_values
-from nnpx.overrides import groups_in, name_file, parse, readable
-from nnpx.schema import check_node, is_node, raise_all
-from nnpx.targets import suggest
 from nnpx.tuning.outcome import OUTCOME
 from nnpx.tuning.pruners import Pruner
 from nnpx.tuning.samplers import Sampler

@@ -16,8 +16,8 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
-from nnpx import resolvers
 from nnpx.config import compose, validate
+from nnpx.configuration import resolvers
 from nnpx.following import Stopped, followed
 from nnpx.processes import end_with_parent
 from nnpx.tuning.outcome import read_outcome

@@ -15,13 +15,13 @@ import numpy as np
 from small import ethanols
 
 from nnpx.config import compose, instantiate
+from nnpx.configuration.schema import plain
 from nnpx.data.card import describe
 from nnpx.data.duplicates import find_duplicates
 from nnpx.data.frames import write
 from nnpx.fitting import describe_structures as build_graphs
 from nnpx.fitting import for_json, forget_graphs, training_task
 from nnpx.members import train_members
-from nnpx.schema import plain
 
 #: structures as in the default experiment
 COUNTS = {"train": 950, "valid": 120, "test": 120}

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from nnpx.loops import Loop
+from nnpx.speed.loops import Loop
 
 
 def fill(values, number):

@@ -10,7 +10,6 @@ import torch
 from environments import acetamide, parts_of
 from torch import Tensor, nn
 
-from nnpx.compiled import without_loops
 from nnpx.cutoff import Cutoff
 from nnpx.cutoff.cosine import Cosine
 from nnpx.cutoff.polynomial import Polynomial
@@ -23,6 +22,7 @@ from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
 from nnpx.radial import Radial
 from nnpx.radial.bessel import Bessel
 from nnpx.radial.chebyshev import Chebyshev
+from nnpx.speed.compiled import without_loops
 
 RADIUS = 4.0
 #: more than a group of atoms

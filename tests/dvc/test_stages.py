@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nnpx import resolvers
-from nnpx.schema import NOUNS
+from nnpx.configuration import resolvers
+from nnpx.configuration.schema import NOUNS
 from nnpx.verbs import verbs
 
 ROOT = Path(__file__).parents[2]

@@ -8,15 +8,15 @@ from ase import Atoms
 from small import CONFIG, NUMBERS, carbons, ethanols
 
 from nnpx.assembly import build_parts
-from nnpx.compiled import without_loops
 from nnpx.config import compose
+from nnpx.configuration.schema import plain
 from nnpx.descriptor import neighbor_sums
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
-from nnpx.schema import plain
+from nnpx.speed.compiled import without_loops
 from nnpx.statistics import measure_scales
 
 

@@ -14,7 +14,14 @@ from nnpx.errors import ArtifactError, ConfigError
 
 #: a shell command that leaves a trace where it runs
 TRACE = "touch harmed"
-COMMANDS = ["os.system", "builtins.eval", "builtins.exec", "subprocess.run", "pickle.loads", "nnpx.targets.importlib.import_module"]
+COMMANDS = [
+    "os.system",
+    "builtins.eval",
+    "builtins.exec",
+    "subprocess.run",
+    "pickle.loads",
+    "nnpx.configuration.targets.importlib.import_module",
+]
 EVIL = {"_target_": "os.system", "command": TRACE}
 #: places of an experiment where a node may hide, as (key that is set, what it is set to)
 HIDDEN = {

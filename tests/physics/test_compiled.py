@@ -13,7 +13,7 @@ from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
 from nnpx.errors import ConfigError
-from nnpx.recording import can_compile, record
+from nnpx.speed.recording import can_compile, record
 
 with_compiler = pytest.mark.skipif(not can_compile(), reason="there is no C++ compiler on this machine")
 
@@ -29,7 +29,7 @@ def pull(positions: torch.Tensor) -> tuple[torch.Tensor, ...]:
 @pytest.mark.slow
 @with_compiler
 def test_compiled_operations_give_what_they_gave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnpx.recording._scripted", None)  # nothing to fall back to
+    monkeypatch.setattr("nnpx.speed.recording._scripted", None)  # nothing to fall back to
     one, other = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     play = record(pull, one, truth=pull, others=[other], dtype=torch.float64, compiled=True)
     for positions in (one, other, 2.0 * one):
@@ -41,7 +41,7 @@ def test_compiled_operations_give_what_they_gave(monkeypatch: pytest.MonkeyPatch
 @with_compiler
 @pytest.mark.parametrize(("descriptor", "n_members"), [("acsf", 2), ("moments_messages", 1)])
 def test_compiled_potentials_are_the_potentials(descriptor: str, n_members: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nnpx.recording._scripted", None)
+    monkeypatch.setattr("nnpx.speed.recording._scripted", None)
     case = case_of("descriptor", descriptor)
     members = [copy.deepcopy(case.potential) for _ in range(n_members)]
     for scale, member in enumerate(members):
@@ -88,7 +88,7 @@ def test_what_was_compiled_wrongly_is_not_used(monkeypatch: pytest.MonkeyPatch) 
 def test_a_calculator_and_its_copies_compile_what_they_record(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[fx.GraphModule] = []
     monkeypatch.setattr("nnpx.calculator.can_compile", lambda: True)
-    monkeypatch.setattr("nnpx.recording._compiled", lambda module, _: compiled.append(module) or module)
+    monkeypatch.setattr("nnpx.speed.recording._compiled", lambda module, _: compiled.append(module) or module)
     case = case_of("descriptor", "nep")
     for calculator in (first := Calculator(Ensemble([case.potential]), record_after=0, compiled=True), copy.deepcopy(first)):
         before, atoms = len(compiled), case.molecule.copy()

@@ -16,9 +16,9 @@ from nnpx.descriptor import invariant_loops, neighbor_sums
 from nnpx.ensemble import Ensemble, recorded
 from nnpx.ensemble.recorded import Recorded, RecordedParts, Recordings
 from nnpx.graph import Prediction
-from nnpx.loops import Part
 from nnpx.neighbors import graph_from_list
-from nnpx.threads import FEWEST_ATOMS, in_one_thread, in_parts
+from nnpx.speed.loops import Part
+from nnpx.speed.threads import FEWEST_ATOMS, in_one_thread, in_parts
 from nnpx.uncertainty import Calibration, Curve
 
 pytestmark = pytest.mark.usefixtures("two_threads")

@@ -23,8 +23,8 @@ from nnpx.errors import GeometryError, SpeciesError
 from nnpx.graph import Edges, Prediction
 from nnpx.neighbors import graph_from_list
 from nnpx.prior import Prior
-from nnpx.recording import RecordingError, record
 from nnpx.reduce import sum_edges_to_atoms
+from nnpx.speed.recording import RecordingError, record
 from nnpx.uncertainty import Calibration, Curve
 
 

@@ -16,11 +16,11 @@ from ase.io import read, write
 from nnpx import artifact, upstream
 from nnpx.assembly import build_parts
 from nnpx.config import compose, pipelines_dir
+from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, DataError
 from nnpx.files import md5
 from nnpx.neighbors import graph_from_list
-from nnpx.schema import plain
 from nnpx.tracking import MLflow
 from nnpx.trainer.loop import Trainer
 

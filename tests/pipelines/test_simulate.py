@@ -16,13 +16,13 @@ from nnpx import artifact
 from nnpx.assembly import build_parts
 from nnpx.calculator import Calculator
 from nnpx.config import compose, instantiate, pipelines_dir
+from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, DataError, SimulationError
 from nnpx.locks import alone
 from nnpx.md import Dynamics, Simulation
 from nnpx.md.study import FOLDER, Study
 from nnpx.potential import Scales
-from nnpx.schema import plain
 
 TIMES = ("duration_ps=0.05", "equilibration_ps=0.01", "sample_every_fs=2.5", "watchdog.max_bond_change=null")
 WEAK = ["tracking=none", "network.hidden=[8]", "prior.reach_factor=1.0"]

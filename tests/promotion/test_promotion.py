@@ -12,12 +12,12 @@ import nnpx
 from nnpx import artifact, cli
 from nnpx.assembly import build_parts
 from nnpx.config import compose, instantiate
+from nnpx.configuration.overrides import groups_in
+from nnpx.configuration.resolvers import conf_dir
+from nnpx.configuration.schema import check_node, plain
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError
-from nnpx.overrides import groups_in
 from nnpx.promotion import Measured
-from nnpx.resolvers import conf_dir
-from nnpx.schema import check_node, plain
 
 ERROR, DRIFT = "test/forces_mae", "simulate/nve/drift_meV_per_atom_per_ps"
 

@@ -10,8 +10,8 @@ from small import ethanols
 from nnpx import artifact, cli
 from nnpx.assembly import build_parts
 from nnpx.config import compose
+from nnpx.configuration.schema import plain
 from nnpx.neighbors import graph_from_list
-from nnpx.schema import plain
 
 DATA = ("data=extxyz", "data.path=mine.extxyz")
 FEW = ("descriptor.angular.n_shells=3", "selection.n_selected=20")

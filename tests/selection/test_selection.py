@@ -9,9 +9,9 @@ from small import CONFIG, NUMBERS, ethanols, graph_of
 
 from nnpx.assembly import build_parts
 from nnpx.config import compose
-from nnpx.overrides import groups_in
-from nnpx.resolvers import conf_dir
-from nnpx.schema import check_node, plain
+from nnpx.configuration.overrides import groups_in
+from nnpx.configuration.resolvers import conf_dir
+from nnpx.configuration.schema import check_node, plain
 from nnpx.selection.cur import CUR, leverage
 from nnpx.selection.farthest_point import FarthestPoint
 from nnpx.selection.pruning import Pruning, explained, overlaps

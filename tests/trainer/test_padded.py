@@ -21,7 +21,7 @@ from nnpx.graph import AtomicGraph
 from nnpx.loss import Loss
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
-from nnpx.recording import reads_values
+from nnpx.speed.recording import reads_values
 from nnpx.statistics import measure_scales
 from nnpx.trainer.padded import Layout, PaddedSet
 

@@ -15,9 +15,9 @@ from lightning_fabric.utilities.rank_zero import rank_zero_info
 from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx.config import compose, conf_dir, instantiate
+from nnpx.configuration.schema import plain
 from nnpx.errors import CheckpointError, TrainingError
 from nnpx.loss import Loss
-from nnpx.schema import plain
 from nnpx.trainer.loop import DTYPES, Objective
 from nnpx.trainer.state import FORMAT, Checkpoint, Epoch
 

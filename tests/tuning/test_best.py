@@ -8,10 +8,10 @@ import yaml
 from mlflow import MlflowClient
 
 import nnpx
-from nnpx import resolvers
 from nnpx.config import compose
+from nnpx.configuration import resolvers
+from nnpx.configuration.schema import plain
 from nnpx.errors import ConfigError
-from nnpx.schema import plain
 from nnpx.tuning.best import write_best
 from nnpx.tuning.space import overrides_of
 

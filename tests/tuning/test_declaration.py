@@ -7,8 +7,8 @@ import yaml
 
 import nnpx
 from nnpx.config import compose, problems_of
+from nnpx.configuration.overrides import groups_in, parse
 from nnpx.errors import ConfigError
-from nnpx.overrides import groups_in, parse
 from nnpx.tuning.checks import check_space, study_name
 from nnpx.tuning.search import read_search
 from nnpx.tuning.space import Choices, Interval, corners, overrides_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def _register() -> None:
-    path = Path(__file__).resolve().parents[3] / "resolvers.py"
+    path = Path(__file__).resolve().parents[3] / "configuration" / "resolvers.py"
     spec = importlib.util.spec_from_file_location("_nnpx_resolvers", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} cannot be loaded")

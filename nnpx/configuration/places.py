@@ -5,9 +5,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from nnpx.configuration.option_files import content_of
+from nnpx.configuration.schema import UnknownKeyError, is_node, paths_in
 from nnpx.errors import ConfigError
-from nnpx.option_files import content_of
-from nnpx.schema import UnknownKeyError, is_node, paths_in
 
 #: more places than this that only hold a word are no answer
 _MOST: Final = 4

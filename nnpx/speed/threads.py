@@ -3,7 +3,7 @@
 Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each, and wait busily:
 with some hundred atoms that costs what it gains, and nobody else has the processor. Here every thread has its own atoms: with many atoms it
 does all that is done to them, and the others wait for it once (`in_threads`; every thread needs the memory for its own); with few only the
-loops (`nnpx.loops`) are shared, which take a large part of the time (`in_parts`), and torch has one thread meanwhile (`for_loops`).
+loops (`nnpx.speed.loops`) are shared, which take a large part of the time (`in_parts`), and torch has one thread meanwhile (`for_loops`).
 """
 
 import os

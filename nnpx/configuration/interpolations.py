@@ -6,10 +6,10 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from nnpx.configuration.hydra_words import in_words
+from nnpx.configuration.schema import raise_all
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.hydra_words import in_words
-from nnpx.schema import raise_all
-from nnpx.targets import suggest
 
 
 def resolve(config: DictConfig) -> None:

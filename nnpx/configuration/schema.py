@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final, Union, final, get_args, get_origin, ge
 from annotated_types import Ge, Len, Lt
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from nnpx.annotations import check_value, describe, show
+from nnpx.configuration.annotations import check_value, describe, show
+from nnpx.configuration.targets import load, locate, suggest
 from nnpx.errors import ConfigError
-from nnpx.targets import load, locate, suggest
 from nnpx.wiring import WIRED
 
 #: the config groups of an experiment

@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from nnpx.compiled import arrays, may_use_loops, operation
-from nnpx.loops import Loop
+from nnpx.speed.compiled import arrays, may_use_loops, operation
+from nnpx.speed.loops import Loop
 
 #: so many pairs are worth calling a loop
 _FEWEST: Final = 1000

@@ -22,8 +22,8 @@ from torch import Tensor, fx, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from nnpx.cuda_graph import Captured, RecordingError, captures, rehearse
-from nnpx.threads import in_one_thread
+from nnpx.speed.cuda_graph import Captured, RecordingError, captures, rehearse
+from nnpx.speed.threads import in_one_thread
 
 #: several tensors from the positions of atoms
 Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]

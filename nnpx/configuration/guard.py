@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser
 from omegaconf.grammar_parser import parse
 
-from nnpx.annotations import show
+from nnpx.configuration.annotations import show
+from nnpx.configuration.launchers import RAY_TARGET
+from nnpx.configuration.schema import raise_all
 from nnpx.errors import ConfigError
-from nnpx.launchers import RAY_TARGET
-from nnpx.schema import raise_all
 
 #: what Hydra may build: its own launcher and sweeper and those of its plugins
 HYDRA_TARGETS: Final = (

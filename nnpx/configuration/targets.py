@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nnpx import signatures
+from nnpx.configuration import signatures
 from nnpx.errors import ConfigError, TrustError
 from nnpx.trusted import ENVIRONMENT, reach, trusted_packages
 

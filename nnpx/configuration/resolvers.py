@@ -6,7 +6,7 @@ from pathlib import Path
 
 def _shipped(folder: str, landmark: str) -> Path:
     """The clone's folder beside the package (editable install), else the copy inside the wheel."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
     beside = package.parent / folder
     return beside if (package.parent / "conf" / "config.yaml").is_file() and (beside / landmark).exists() else package / folder
 

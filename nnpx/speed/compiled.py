@@ -1,4 +1,4 @@
-"""Compiled loops (`nnpx.loops`) as operations of torch, and whether they are to be used."""
+"""Compiled loops (`nnpx.speed.loops`) as operations of torch, and whether they are to be used."""
 
 import inspect
 from collections.abc import Callable, Iterator

@@ -8,8 +8,8 @@ from typing import Any, Final, final
 
 import yaml
 
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.targets import suggest
 
 #: the group whose options are laid over a whole experiment
 OVERLAY: Final = "experiment"

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, final
 
 from nnpx.wiring import WIRED
 
-_PACKAGE: Final = Path(__file__).resolve().parent
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
 #: imported as they are: they cost nothing and annotations are made of them
 _LIGHT: Final = frozenset({"abc", "annotated_types", "collections", "dataclasses", "enum", "math", "pathlib", "types", "typing"})
 _LIGHT_OF_NNPX: Final = ("nnpx.wiring",)

@@ -11,13 +11,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from nnpx.annotations import show
+from nnpx.configuration.annotations import show
+from nnpx.configuration.hydra_words import hydra_problem, readable
+from nnpx.configuration.interpolations import keys_of
+from nnpx.configuration.option_files import OVERLAY, SEPARATE_GROUPS, find, groups_in, name_file, problems_in, read, relative
+from nnpx.configuration.schema import raise_all
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.hydra_words import hydra_problem, readable
-from nnpx.interpolations import keys_of
-from nnpx.option_files import OVERLAY, SEPARATE_GROUPS, find, groups_in, name_file, problems_in, read, relative
-from nnpx.schema import raise_all
-from nnpx.targets import suggest
 
 __all__ = ["explain", "fit", "groups_in", "lay", "name_file", "parse", "read_composed", "readable", "relative"]
 
@@ -30,7 +30,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
     Raises:
         ConfigError: for a word that is no override, and for a launcher or a key of Hydra that does not exist; see
-            `nnpx.schema.JoinedConfigError` for several.
+            `nnpx.configuration.schema.JoinedConfigError` for several.
     """
     words, problems = _joined(overrides)
     parser, parsed = OverridesParser.create(), []

@@ -12,10 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nnpx.configuration.launchers import EXTRAS, register
+from nnpx.configuration.option_files import syntax_error
+from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
-from nnpx.launchers import EXTRAS, register
-from nnpx.option_files import syntax_error
-from nnpx.targets import suggest
 
 _PLUGINS: Final = ("launcher", "sweeper")
 
