@@ -157,10 +157,9 @@ def test_a_network_is_a_class_of_nnpx_network_or_of_a_trusted_package(tree, targ
 
 
 def test_what_a_module_imports_is_no_option(tree):
-    below = ("configuration.targets.importlib.import_module", "config.Path", "cli.main", "configuration.targets.os")
-    for target in (f"nnpx.{name}" for name in below):
+    for name in ("configuration.targets.importlib.import_module", "config.Path", "cli.main", "configuration.targets.os"):
         with pytest.raises(ConfigError):
-            instantiate({"_target_": target})
+            instantiate({"_target_": f"nnpx.{name}"})
 
 
 @pytest.mark.parametrize("place", ["shipped", "own"])
