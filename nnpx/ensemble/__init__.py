@@ -101,7 +101,11 @@ class Ensemble(nn.Module):
             return self.predict(graph, graph.edges(), spread=spread)
 
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
-        """Within, so many atoms are evaluated soonest: some hundred of them by loops that share the threads, if descriptors have loops."""
+        """Context manager in which so many atoms are evaluated fastest.
+
+        Some hundred atoms on a processor are too few to be divided among threads and spend most of their time in loops: torch then has one
+        thread, and the loops, where descriptors have them, share the others.
+        """
         is_one_block = self.device.type == "cpu" and 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"]
         has_to_share = is_one_block and torch.get_num_threads() > 1
         return for_loops() if has_to_share and may_use_loops() and all(map(self._has_loops, self.members)) else nullcontext()

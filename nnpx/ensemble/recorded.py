@@ -115,7 +115,7 @@ def _play(part: tuple[Recorded, Tensor]) -> Prediction | None:
 class Recordings:
     """Predictions of an ensemble for whatever molecules are evaluated again and again: recorded once that pays.
 
-    Only the latest molecules are remembered; a copy remembers none.
+    Only the latest molecules are remembered. A copy of the object has no recordings: it makes its own.
 
     Args:
         ensemble: must not change afterwards.

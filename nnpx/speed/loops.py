@@ -1,4 +1,4 @@
-"""Loops that are compiled: for what NumPy and torch know only with all its zeros, or only one operation after the other."""
+"""Loops over neighbours, compiled by Numba: where NumPy or torch would need matrices full of zeros, or many operations in a row."""
 
 import inspect
 from collections.abc import Callable
@@ -20,10 +20,10 @@ Part = tuple[int, int]
 
 @final
 class Loop:
-    """A loop over arrays, compiled by Numba, which reads its code: once for a machine and precision, kept where it finds a place.
+    """A Python function of arrays, compiled when it is first called with a precision, and kept on disk for the next process.
 
     Args:
-        function: the loop; the type of its first array, or of the first of its first ones, says that of all others.
+        function: the loop. The first argument (of a tuple, its first array) says the precision of all numbers.
         may_reorder: whether numbers may be added in another order than it is written.
     """
 

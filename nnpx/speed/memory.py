@@ -1,4 +1,4 @@
-"""Memory that is needed again and again is better kept than given back."""
+"""Keeps freed memory in the process: what an evaluation frees, the next one needs again, and asking the system for it takes longer."""
 
 from functools import cache
 from typing import Final

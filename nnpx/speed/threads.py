@@ -52,7 +52,7 @@ def n_threads() -> int:
 
 @contextmanager
 def for_loops() -> Iterator[None]:
-    """Within, torch has one thread here, and loops have all.
+    """Context manager: torch computes with one thread, and loops with all that torch had.
 
     A thread that asks torch for its first number meanwhile is given one of torch's threads, too, and keeps that.
     """
