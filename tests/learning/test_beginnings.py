@@ -79,3 +79,9 @@ def test_data_that_another_command_changes_are_made_anew(project: Path, monkeypa
     with pytest.raises(StopIteration):
         run_verb("learn", config(), project, alone=True)
     assert prepared == ["prepare", "prepare"]
+
+
+def test_what_the_start_cost_is_known_when_data_holds_another_set(project: Path) -> None:
+    before = loop(project)._n_start
+    (project / "data/labels.json").write_text(json.dumps({"n_structures": 999}))
+    assert loop(project)._n_start == before < 999

@@ -158,3 +158,16 @@ def test_charges_that_no_potential_sees_are_remarked() -> None:
     assert any(line.startswith("info['charge'] of HO is -1, 0:") for line in remarks([anion, water, radical], Duplicates([], [])))
     radical.info["charge"], anion.info["charge"] = 1e-7, np.nan  # a sum of partial charges, and none
     assert not any("charge" in line for line in remarks([anion, water, radical], Duplicates([], [])))
+
+
+def test_what_is_suspicious_is_said_again_when_nothing_is_to_be_done(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = workspace / "data" / "labelled.extxyz"
+    structures = read(path, ":")
+    structures[-1].calc.results["energy"] += 500.0
+    write(path, structures)
+    prepare([], workspace)
+    capsys.readouterr()
+    prepare([], workspace)
+    up_to_date, said = capsys.readouterr().out.split("\n", 1)
+    assert up_to_date == "prepare: data/prepared is up to date"
+    assert "the energy of structure 39 (+" in " ".join(said.split())
