@@ -30,6 +30,23 @@ def test_parameters_of_a_calculator_are_those_that_were_given_and_no_others(word
     assert dict(compose(list(MORSE)).reference.parameters) == {}
 
 
+@pytest.mark.parametrize(
+    ("word", "do"),
+    [
+        (
+            "data.split=ByGroup",
+            "Write data.split._target_=nnpx.data.split.Random or nnpx.data.split.ByGroup or nnpx.data.split.TimeBlocks.",
+        ),
+        ("optimizer.weight_decay=much", "Change optimizer.weight_decay."),
+        ("data.allow_missing=3", "Change data.allow_missing."),
+    ],
+)
+def test_where_a_class_is_wanted_it_is_said_how_to_name_one(word, do):
+    with pytest.raises(ConfigError) as caught:
+        validate(compose(["data=extxyz", word]))
+    assert str(caught.value).endswith(do)
+
+
 def test_a_calculator_has_to_be_named():
     with pytest.raises(ConfigError, match=r"reference\.calculator.*expected text, found nothing"):
         validate(compose(["reference=ase"]))

@@ -14,6 +14,7 @@ from annotated_types import Ge, Len, Lt
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nnpx.configuration.annotations import check_value, describe, show
+from nnpx.configuration.signatures import subclasses
 from nnpx.configuration.targets import load, locate, suggest
 from nnpx.errors import ConfigError
 from nnpx.wiring import WIRED
@@ -182,7 +183,8 @@ def _check_field(annotation: Any, value: Any, path: str, trusted: Sequence[str])
         return check_value(annotation, value), []
     except ValueError:
         choices = [choice for choice in get_args(annotation) if isinstance(choice, str)]
-        do = (suggest(value, choices) if isinstance(value, str) else "") or _as_list(annotation, value, path) or f"Change {path}."
+        near = suggest(value, choices) if isinstance(value, str) else ""
+        do = near or _as_list(annotation, value, path) or _as_class(annotation, path) or f"Change {path}."
         found = "an infinite number or NaN" if isinstance(value, float) and not abs(value) < float("inf") else show(value)
         return value, [ConfigError(path, expected=describe(annotation), found=found, do=do)]
 
@@ -195,6 +197,13 @@ def _as_list(annotation: Any, value: Any, path: str) -> str:
         return ""
     is_one = not isinstance(value, list | Mapping)
     return f"Write {path}=[{value if isinstance(value, str) else show(value)}]." if is_one else ""
+
+
+def _as_class(annotation: Any, path: str) -> str:
+    """How to name one of the classes that are wanted, or nothing where no class is."""
+    is_ours = inspect.isclass(annotation) and annotation.__module__.startswith("nnpx.")
+    known = [f"{one.__module__}.{one.__name__}" for one in subclasses(annotation)] if is_ours else []
+    return f"Write {path}._target_={' or '.join(known)}." if known else ""
 
 
 def _check_noun(noun: str, node: Mapping[str, Any], trusted: Sequence[str]) -> list[ConfigError]:
