@@ -1,5 +1,6 @@
 """The cookbook does what it says: its package obeys the laws, is trusted by the user and nobody else, and works in every mode."""
 
+import importlib
 import json
 import os
 import re
@@ -13,10 +14,15 @@ import torch
 from omegaconf import OmegaConf
 from small import CONFIG, ethanols, graph_of, potential_for
 
-import nnpx
+import nnpx.testing
 from nnpx import artifact, cli
+from nnpx.config import instantiate
+from nnpx.configuration.schema import parameters_of
+from nnpx.configuration.signatures import subclasses
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError
+from nnpx.testing import NETWORK_LAWS, verify
+from nnpx.testing.nouns import NetworkCase
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "cookbook.md").read_text(encoding="utf-8")
@@ -107,10 +113,64 @@ def test_a_package_is_found_in_a_folder_above_and_missed_in_words(run, project, 
     assert run("check", "--config-dir", "../options", "descriptor=lengths", "trusted=[mine]") == (0, "")
     shutil.rmtree(project / "mine")
     for name in [name for name in sys.modules if name.split(".")[0] == "mine"]:
-        monkeypatch.delitem(sys.modules, name)
+        del sys.modules[name]
     code, err = run("check", "--config-dir", "../options", "descriptor=lengths", "trusted=[mine]")
     assert code == 2
     assert f"expected the package mine, installed or in {project / 'below'} or above it, found neither. Run nnpx in the folder" in err
+
+
+ROWS = [[cell.strip() for cell in row.split("|")[1:-1]] for row in re.findall(r"^\| `\w+` \| `\w+` \|.*\|$", TEXT, flags=re.MULTILINE)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_table_of_nouns_says_what_a_class_has_to_have(row):
+    noun, base, methods, attributes, wired, laws = ([word for word in re.findall(r"`(\w+)`", cell)] for cell in row)
+    kind = getattr(importlib.import_module(f"nnpx.{noun[0]}"), base[0])
+    assert sorted(methods) == sorted(kind.__abstractmethods__)
+    without_value = [name for name in vars(kind).get("__annotations__", {}) if name not in vars(kind)]
+    assert sorted(attributes) == sorted(without_value)
+    asked = {name for option in subclasses(kind) for name, taken in parameters_of(option).items() if taken.wired}
+    assert asked <= set(wired)
+    assert all(hasattr(nnpx.testing, name) for name in laws)
+
+
+NETWORK = """
+from typing import final
+
+import torch
+from torch import nn
+
+from nnpx.network import Network
+from nnpx.wiring import Wired
+
+
+@final
+class Sines(Network):
+    def __init__(
+        self, *, width: int, n_features: Wired[int], n_channels: Wired[int], n_outputs: Wired[int], generator: Wired[torch.Generator]
+    ) -> None:
+        super().__init__()
+        self.first = nn.Parameter(0.1 * torch.randn(n_features + n_channels, width, generator=generator, dtype=torch.float64))
+        self.last = nn.Parameter(0.1 * torch.randn(width, n_outputs, generator=generator, dtype=torch.float64))
+
+    def last_layer_features(self, geometry, chemistry, species):
+        return torch.sin(torch.cat([geometry, chemistry], 1) @ self.first)
+
+    def forward(self, geometry, chemistry, species):
+        return self.last_layer_features(geometry, chemistry, species) @ self.last
+"""
+
+
+def test_a_network_of_ones_own_written_from_the_table_obeys_the_laws(run, project):
+    (project / "mine" / "sines.py").write_text(NETWORK)
+    (project / "options" / "network").mkdir()
+    (project / "options" / "network" / "sines.yaml").write_text("# Sines of the features\n_target_: mine.sines.Sines\nwidth: 8\n")
+    own = ("--config-dir", "options", *TINY, "network=sines", "trusted=[mine]")
+    code, err = run("check", *own)
+    assert (code, err) == (0, ""), err
+    sizes = {"n_features": 4, "n_channels": 2, "n_species": 3, "n_outputs": 1, "generator": torch.Generator().manual_seed(0)}
+    network = instantiate({"_target_": "mine.sines.Sines", "width": 8}, **sizes)
+    verify(NetworkCase(network, n_features=4, n_channels=2, n_species=3), NETWORK_LAWS)
 
 
 @pytest.mark.slow
