@@ -1,7 +1,7 @@
 """From prepared data to a trained ensemble: members that share one stored description of the training set."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,17 +133,17 @@ def describe_structures(task: Task, prepared: Path) -> str:
 
 
 @contextmanager
-def described(task: Task, prepared: Path, *, waits: Callable[[], None]) -> Iterator[str]:
-    """Inside the block the graphs of the training are there, and no other command trains the same; see `describe_structures`.
+def reserved(task: Task, *, tell: Callable[[str], None]) -> Iterator[None]:
+    """Inside the block no other command trains the same; the graphs that were stored in it are gone afterwards.
 
     Args:
         task: what to train on.
-        prepared: the folder of the prepared data.
-        waits: called when another command trains the same, which then finishes first: what it has trained is there for this one.
+        tell: called with a sentence when another command trains the same, which then finishes first.
     """
-    with alone(task.folder, on="this training", do="Wait for it.", waits=waits):
+    said = "another command trains the same; what it makes is taken when it has ended"
+    with alone(task.folder, on="this training", do="Wait for it.", waits=lambda: tell(said)):
         try:
-            yield describe_structures(task, prepared)
+            yield
         finally:
             forget_graphs(task)
 
@@ -242,3 +242,9 @@ def _load_graph(task: Task, name: str) -> AtomicGraph:
 def for_json(epoch: Epoch) -> dict[str, float | int | None]:
     """The row of a learning curve by name, None where it is NaN: JSON has no NaN."""
     return {key: None if math.isnan(value) else value for key, value in asdict(epoch).items()}
+
+
+def summaries(seeds: Sequence[int], curves: Sequence[Sequence[Epoch]]) -> list[dict[str, Any]]:
+    """What `training.json` says of every member."""
+    rows = [[for_json(epoch) for epoch in curve] for curve in curves]
+    return [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]

@@ -16,8 +16,8 @@ LINE_AFTER_SHARE: Final = 0.01
 class Bars(Progress):
     """One bar for each task, with what its field `said` says of it.
 
-    The time left is that of the mean speed since the first report of this process, so that work has one too whose steps are rare (an epoch
-    of minutes) or were done before (a run that goes on).
+    The time left is that of the mean speed over the last thousand reports of this process, so that work has one too whose steps are rare
+    (an epoch of minutes) or were done before (a run that goes on).
 
     Args:
         console: where it is shown; a terminal shows bars, anything else gets lines.

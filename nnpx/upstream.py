@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.annotations import show
-from nnpx.configuration.schema import plain
+from nnpx.configuration.schema import paths_in, plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
 from nnpx.files import md5, read_json
 from nnpx.locks import alone
@@ -53,6 +53,8 @@ _OF_A_POTENTIAL: Final = (
     *("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise"),
     *("loss", "optimizer", "schedule", "ensemble", "uncertainty"),
 )
+#: settings that change nothing of a potential
+_IDLE: Final = ("n_processes",)
 
 
 def stamp(verb: str, config: DictConfig) -> str:
@@ -128,17 +130,29 @@ def check_same_potential(words: Sequence[str], config: DictConfig, workspace: Pa
     """
     if not (workspace / _POTENTIAL).is_file():
         return
-    about = {word.lstrip("+~").partition("=")[0].partition(".")[0]: word for word in reversed(words)}
-    if "data" in about and not is_current("prepare", config, workspace):
+    keys = [(word, word.lstrip("+~").partition("=")[0]) for word in words]
+    about_data = next((word for word, key in keys if key.partition(".")[0] == "data"), None)
+    if about_data is not None and not is_current("prepare", config, workspace):
         do = "Leave it out, or train with it first: `nnpx train data.path_test=FILE` takes a test set of its own."
-        raise ConfigError(about["data"], expected="the data that the potential was trained and is measured on", found="others", do=do)
-    nouns = [noun for noun in _OF_A_POTENTIAL if noun in about]
-    trained = _configuration_of_potential(workspace) if nouns else {}
-    for noun in nouns:
-        here, there = plain(config[noun]), trained.get(noun, plain(config[noun]))
-        for key in [key for key in {**there, **here} if here.get(key) != there.get(key)][:1]:
-            expected = f"the {noun} that the potential was trained with, {noun}.{key}={show(there.get(key))}"
-            raise ConfigError(about[noun], expected=expected, found=show(here.get(key)), do="Leave it out, or train with it first.")
+        raise ConfigError(about_data, expected="the data that the potential was trained and is measured on", found="others", do=do)
+    about = [(word, key) for word, key in keys if key.partition(".")[0] in _OF_A_POTENTIAL]
+    trained = _configuration_of_potential(workspace) if about else {}
+    for word, key in about:
+        noun = key.partition(".")[0]
+        here, there = plain(config[noun]), trained.get(noun, {})
+        known = [path for path in paths_in({noun: there}) if path.startswith(f"{noun}.") and path.rpartition(".")[2] not in _IDLE]
+        for path in [path for path in known if f"{path}.".startswith(f"{key}.")]:
+            was, now = _value(path, {noun: there}), _value(path, {noun: here})
+            if was != now and not isinstance(was, Mapping):
+                expected = f"the {noun} that the potential was trained with, {path}={show(was)}"
+                raise ConfigError(word, expected=expected, found=show(now), do="Leave it out, or train with it first.")
+
+
+def _value(path: str, config: Any) -> Any:
+    """What stands there in a configuration; None for nothing."""
+    for key in path.split("."):
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config
 
 
 def _configuration_of_potential(workspace: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def main(config: DictConfig, workspace: Path) -> None:
             console.print(f"prepare: {remark}", highlight=False, markup=False)
         return
     source, reading = instantiate(config.data), read_all(labelled)
-    source.check(reading.structures, labelled.name)
+    source.check(reading.structures, labelled.name, reading.frames)
     duplicates = find_duplicates(reading.structures, tolerance=source.near_duplicate)
     parts = source.split(reading.structures, duplicates, config.seed)
     chosen = {name: [reading.structures[index] for index in getattr(parts, name)] for name in PARTS}
@@ -42,7 +42,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     labels = read_json(workspace / "data" / "labels.json")
     card = describe(chosen, files, duplicates, reading.isolated)
     card["level_of_theory"], card["n_failed"] = labels.get("level_of_theory", NOT_STATED), len(labels.get("failures", []))
-    card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures, duplicates)
+    card["n_left_out"], card["remarks"] = len(parts.left_out), remarks(reading.structures, duplicates, reading.frames)
     write_json(folder / "card.json", {**card, "config": stamp, "source_md5": checksum})
     console.print(_table(card))
 

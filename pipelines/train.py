@@ -3,7 +3,6 @@
 import json
 import time
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +12,7 @@ from nnpx import artifact, choices
 from nnpx.config import instantiate
 from nnpx.ensemble import Ensemble
 from nnpx.files import write_json
-from nnpx.fitting import Report, described, for_json, training_task
+from nnpx.fitting import Report, describe_structures, for_json, reserved, summaries, training_task
 from nnpx.following import tell_follower
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
@@ -24,15 +23,16 @@ from nnpx.trainer.progress import watcher
 
 def main(config: DictConfig, workspace: Path) -> None:
     """Reads data/prepared/; writes models/potential.nnpx and models/training.json."""
-    started, console, path = time.perf_counter(), Console(), workspace / "models" / "potential.nnpx"
+    console, path, prepared = Console(), workspace / "models" / "potential.nnpx", workspace / "data" / "prepared"
     resolved = OmegaConf.to_container(config, resolve=True)
-    card, recruitment = json.loads((workspace / "data/prepared/card.json").read_text(encoding="utf-8")), instantiate(config.ensemble)
+    card, recruitment = json.loads((prepared / "card.json").read_text(encoding="utf-8")), instantiate(config.ensemble)
     task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
     for remark in card.get("remarks", []):
         console.print(f"train: data: {remark}", highlight=False, markup=False)
     with ExitStack() as stack:
-        waits = partial(console.print, "train: another command trains the same; what it makes is taken when it has ended")
-        console.print(f"train: {stack.enter_context(described(task, workspace / 'data' / 'prepared', waits=waits))}")
+        stack.enter_context(reserved(task, tell=lambda said: console.print(f"train: {said}")))
+        started = time.perf_counter()
+        console.print(f"train: {describe_structures(task, prepared)}")
         run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
         made = record_lineage(run, config, workspace)
         show = watcher(stack.enter_context(Bars(console, "train", stays=True)), len(seeds), config.trainer.max_epochs)
@@ -44,13 +44,12 @@ def main(config: DictConfig, workspace: Path) -> None:
 
         potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=report)
         wall = round(time.perf_counter() - started, 2)
-        told = zip(members, seeds, [[for_json(epoch) for epoch in curve] for curve in curves], strict=True)
-        summary = [{"run_id": member.id, "seed": seed, "epochs": len(curve), "curve": curve} for member, seed, curve in told]
-        last = {"last_epochs": [member["curve"][-1] for member in summary]}
+        summary = [{"run_id": member.id, **told} for member, told in zip(members, summaries(seeds, curves), strict=True)]
         uncertainty = instantiate(config.uncertainty)
-        ensemble = knowing_itself(Ensemble(potentials), uncertainty, workspace / "data" / "prepared")
+        ensemble = knowing_itself(Ensemble(potentials), uncertainty, prepared)
+        last = {"last_epochs": [member["curve"][-1] for member in summary]}
         artifact.save(path, ensemble, config=resolved, card=card, provenance=made, training=last)
-        outcome = measure(artifact.load(path), workspace / "data" / "prepared", train_wall_s=wall)
+        outcome = measure(artifact.load(path), prepared, train_wall_s=wall)
         kept = {"run_id": run.id, "wall_s": wall, "valid_md5": card["md5"]["valid"], "outcome": outcome, "members": summary}
         write_json(path.with_name("training.json"), kept)
         run.log_metrics(outcome, step=0)

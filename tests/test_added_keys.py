@@ -3,6 +3,7 @@
 import pytest
 
 from nnpx.config import compose, validate
+from nnpx.configuration.overrides import forced
 from nnpx.errors import ConfigError
 
 BLOCKS = ("data=extxyz", "data.path=mine.xyz", "data.split._target_=nnpx.data.split.TimeBlocks")
@@ -50,3 +51,13 @@ def test_where_a_class_is_wanted_it_is_said_how_to_name_one(word, do):
 def test_a_calculator_has_to_be_named():
     with pytest.raises(ConfigError, match=r"reference\.calculator.*expected text, found nothing"):
         validate(compose(["reference=ase"]))
+
+
+def test_an_override_that_takes_a_value_away_still_asks_for_that_value():
+    with pytest.raises(ConfigError, match=r"0\.8 and not 5"):
+        compose(["~descriptor.angular.r_min=5", "descriptor.angular.r_min=1.0"])
+
+
+def test_hydra_is_given_such_keys_in_its_own_words():
+    words = ["descriptor=acsf", *BLOCKS, "data.split.gap=1", "+data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]
+    assert forced(words)[-4:] == ["++data.split.gap=1", "++data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]

@@ -17,7 +17,7 @@ from small import CONFIG, NUMBERS, ethanols
 
 from nnpx.config import compose
 from nnpx.configuration.schema import plain
-from nnpx.fitting import Task, describe_structures, described
+from nnpx.fitting import Task, describe_structures, reserved
 from nnpx.locks import alone
 from nnpx.members import train_members
 from nnpx.trainer.state import FORMAT
@@ -132,20 +132,15 @@ def test_what_decides_the_outcome_names_the_folder(tmp_path):
     assert training_task(config, card, tmp_path).folder != training_task(other, card, tmp_path).folder
 
 
-def test_a_second_training_of_the_same_waits_for_the_first_and_leaves_no_graphs(tmp_path, monkeypatch):
+def test_a_second_training_of_the_same_waits_for_the_first_and_leaves_no_graphs(tmp_path):
     task, order = Task({}, [1], {}, tmp_path / "key"), []
 
-    def graphs(task: Task, prepared: Path) -> str:
-        (task.folder / "train.graph").touch()
-        order.append("second describes")
-        return "told"
-
     def second() -> None:
-        with described(task, tmp_path, waits=lambda: order.append("second waits")) as told:
-            order.append(told)
+        with reserved(task, tell=order.append):
+            order.append("second begins")
+            (task.folder / "train.graph").touch()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("nnpx.fitting.describe_structures", graphs)
     with ThreadPoolExecutor(1) as pool:
         with alone(task.folder, on="this training", do=""):
             running = pool.submit(second)
@@ -154,5 +149,5 @@ def test_a_second_training_of_the_same_waits_for_the_first_and_leaves_no_graphs(
             order.append("first ends")
         with pytest.raises(KeyboardInterrupt):
             running.result()
-    assert order == ["second waits", "first ends", "second describes", "told"]
+    assert order == ["another command trains the same; what it makes is taken when it has ended", "first ends", "second begins"]
     assert not list(task.folder.glob("*.graph"))

@@ -1,11 +1,12 @@
 """The checksum of what a user trusts, which decides whether a result belongs to it."""
 
+import re
 import sys
 
 import pytest
 
 from nnpx.configuration.targets import locate, trusted_code
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.reference.ase import ASE
 
 
@@ -37,3 +38,20 @@ def test_a_class_of_ones_own_that_is_not_complete_is_told_what_it_lacks(tmp_path
     monkeypatch.setenv("NNPX_TRUSTED", "my_networks")
     with pytest.raises(ConfigError, match=r"my_networks\.Tiny, which lacks forward, last_layer_features\. Write"):
         locate("my_networks.Tiny", "network")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ImportError('libxc.so.9: cannot open')", "expected that {0} can be imported, found ImportError: libxc.so.9"),
+        ("from {0} import nothing_of_the_kind", "expected that {0} can be imported, found ImportError: cannot import"),
+        ("import surely_not_installed", "expected the package surely_not_installed"),
+    ],
+)
+def test_an_engine_whose_module_fails_says_why(code, said, tmp_path, monkeypatch):
+    name = f"my_broken_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code.format(name))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NNPX_TRUSTED", name)
+    with pytest.raises(ReferenceEngineError, match=re.escape(said.format(name))):
+        ASE(calculator=f"{name}.Mine", parameters={}, level_of_theory=None, n_processes=1).calculator()

@@ -98,8 +98,16 @@ def fit(parsed: Sequence[Override], config: DictConfig) -> tuple[list[ConfigErro
             do = f"Drop the +: {word.lstrip('+')}."
             problems.append(ConfigError(word, expected="+ before a new key", found="a key that is there already", do=do))
         else:
-            rest.append(f"~{key}" if override.is_delete() else f"++{word.lstrip('+')}")
+            rest.append(word if override.is_delete() else f"++{word.lstrip('+')}")
     return problems, rest
+
+
+def forced(words: Sequence[str]) -> list[str]:
+    """The words for Hydra itself, which asks for a + before keys that their options do not have; that a class takes them is known."""
+    return [
+        f"++{word.lstrip('+')}" if re.match(r"[+]*(?!hydra\b)\w+\.", word) and not override.is_sweep_override() else word
+        for override, word in ((override, override.input_line or "") for override in parse(words))
+    ]
 
 
 def read_composed(path: Path, nouns: Sequence[str]) -> DictConfig:

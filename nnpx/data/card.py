@@ -92,9 +92,15 @@ def ranges(structures: Sequence[Atoms]) -> dict[str, Any]:
     }
 
 
-def remarks(structures: Sequence[Atoms], duplicates: Duplicates) -> list[str]:
-    """What is allowed and yet suspicious: signs and units of stress and forces, and labels that contradict each other."""
-    said = [*contradictions(structures, duplicates), *not_the_slope(structures), *outside(structures), *_unseen_states(structures)]
+def remarks(structures: Sequence[Atoms], duplicates: Duplicates, frames: Sequence[int] | None = None) -> list[str]:
+    """What is allowed and yet suspicious: signs and units of stress and forces, and labels that contradict each other.
+
+    Args:
+        structures: of a data set.
+        duplicates: among them.
+        frames: which frames of data/labelled.extxyz they are, from 0; None where they are in no such file.
+    """
+    said = [*contradictions(structures, duplicates), *not_the_slope(structures), *outside(structures, frames), *_unseen_states(structures)]
     size = ranges(structures)
     if size["force_rms"] is not None and not 1e-3 < size["force_rms"] < 30:
         said.append(f"forces have a root mean square of {size['force_rms']:.3g} eV/Å: are they in eV/Å?")

@@ -14,24 +14,25 @@ from nnpx.neighbor_search import pairs_within
 _PULL_RANGE, _BALANCED = 6.0, 1e-3
 
 
-def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool) -> None:
+def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool, frames: Sequence[int] | None = None) -> None:
     """Every structure has the same labels, and they are finite.
 
     Args:
         structures: as read.
         file: its name, for messages.
         allow_missing: whether a structure may lack a label that others have; NaN then counts as missing.
+        frames: which frames of the file they are, from 0; None for all in their order.
 
     Raises:
         DataError: a label is missing in some structures, not finite, or all forces are exactly zero.
     """
-    found = [labels(atoms) for atoms in structures]
+    found, number = [labels(atoms) for atoms in structures], frames or range(len(structures))
     lacking: dict[str, str] = {}
     for name in ("energy", "forces", "stress"):
         concerned = [index for index, atoms in enumerate(structures) if name != "stress" or all(atoms.pbc)]
         for index in concerned:
-            _check_finite(found[index].get(name), name, f"structure {index} of {file}", nan_allowed=allow_missing)
-        without = [index for index in concerned if name not in found[index]]
+            _check_finite(found[index].get(name), name, f"structure {number[index]} of {file}", nan_allowed=allow_missing)
+        without = [number[index] for index in concerned if name not in found[index]]
         if without and len(without) < len(concerned) and not allow_missing:
             lacking[name] = f"none in {len(without)} of {len(concerned)}: {_listed(without)}"
     if lacking:
@@ -51,13 +52,15 @@ def check_labels(structures: Sequence[Atoms], file: str, *, allow_missing: bool)
         )
 
 
-def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: float) -> None:
+def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: float, frames: Sequence[int] | None = None) -> None:
     """Cells with a right-handed volume where they are periodic, finite positions, no two atoms closer than `minimum_distance` (Å).
+
+    The other arguments are those of `check_labels`.
 
     Raises:
         GeometryError: otherwise.
     """
-    for index, atoms in enumerate(structures):
+    for index, atoms in zip(frames or range(len(structures)), structures, strict=True):
         where = f"structure {index} of {file}"
         if len(atoms) == 0 or not atoms.numbers.all():
             found = "an atom of no element (X)" if len(atoms) else "none"

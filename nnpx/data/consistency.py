@@ -22,8 +22,9 @@ _CLEAR: Final = 0.9
 #: multiples that a coarse difference may have by itself
 _MULTIPLES: Final = (0.7, 1.4)
 
-#: how many times farther than most energies lie from those of their elements an energy is that lies outside, and which part "most" is
-_FAR, _MOST = 10.0, 0.95
+#: how many times farther than most energies lie from those of their elements an energy is that lies outside, which part "most" is, and
+#: the least distance that is told, eV per atom
+_FAR, _MOST, _LEAST = 10.0, 0.9, 0.1
 #: fewer structures per element decide nothing; more outside than this part of them are no slips
 _FEWEST_PER_ELEMENT, _SLIPS = 5, 0.02
 #: of the weights of a fit; structures that a remark names
@@ -43,10 +44,11 @@ def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[
     return [f"exact duplicates have labels that differ, by up to {off['energy']:.3g} eV and {off['forces']:.3g} eV/Å"]
 
 
-def outside(structures: Sequence[Atoms]) -> list[str]:
+def outside(structures: Sequence[Atoms], frames: Sequence[int] | None = None) -> list[str]:
     """Few energies far from Σ_i e(z_i), the sum over elements that fits most of them: calculations that went wrong, or slips of a hand.
 
     The fit has the least sum of absolute deviations per atom, by least squares that are weighted anew, and so does not follow the few.
+    Structures are named by their `frames` of data/labelled.extxyz, if those are given, else counted from 0.
     """
     known = [index for index, atoms in enumerate(structures) if np.isfinite(labels(atoms).get("energy", np.nan))]
     energy = np.array([float(labels(structures[index])["energy"]) / len(structures[index]) for index in known])
@@ -58,13 +60,15 @@ def outside(structures: Sequence[Atoms]) -> list[str]:
     for _ in range(_ROUNDS):
         weight = 1.0 / np.sqrt(np.maximum(np.abs(off), _SAME))
         off = energy - share @ np.linalg.lstsq(share * weight[:, None], energy * weight, rcond=None)[0]
-    most = max(float(np.quantile(np.abs(off), _MOST)), _SAME)
-    far = np.flatnonzero(np.abs(off) > _FAR * most)
-    if not 0 < len(far) <= max(1, _SLIPS * len(known)):
+    most = float(np.quantile(np.abs(off), _MOST))
+    far = np.flatnonzero(np.abs(off) > max(_FAR * most, _LEAST))
+    if not 0 < len(far) <= max(2, _SLIPS * len(known)):
         return []
     worst = far[np.argsort(-np.abs(off[far]))][:_NAMED]
-    named = ", ".join(f"{known[k]} ({off[k]:+.3g} eV/atom)" for k in worst) + ", …" * (len(far) > _NAMED)
-    return [f"the energy of structure {named} of data/labelled.extxyz lies far from those of the same elements, most within {most:.2g}"]
+    place = [known[k] if frames is None else frames[known[k]] for k in worst]
+    named = ", ".join(f"{number} ({off[k]:+.3g} eV/atom)" for number, k in zip(place, worst, strict=True)) + ", …" * (len(far) > _NAMED)
+    file = "" if frames is None else " of data/labelled.extxyz"
+    return [f"the energy of structure {named}{file} lies far from the sum over its elements: 90 % lie within {most:.2g} eV/atom"]
 
 
 def not_the_slope(structures: Sequence[Atoms]) -> list[str]:

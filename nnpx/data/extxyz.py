@@ -74,7 +74,7 @@ class File(Source):
             name = Path(str(self.paths[part])).name
             if part == "pool" and not reading.structures:
                 raise DataError(name, expected="structures", found="isolated atoms only", do="Give them as data.isolated_atoms.")
-            self.check(reading.structures, name)
+            self.check(reading.structures, name, reading.frames)
             structures.extend(self._marked(reading.structures, part))
         if len(readings) > 1:
             self.check(structures, "all files together")

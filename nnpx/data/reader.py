@@ -33,11 +33,13 @@ class Reading:
         structures: bare of constraints, with energy (eV), forces (eV/Å) and stress (eV/Å³, Voigt, ASE's sign) where the file has them.
         isolated: energy (eV) of isolated atoms by element.
         found: what was found where, one line each.
+        frames: of every structure, which frame of the file it is, from 0.
     """
 
     structures: list[Atoms]
     isolated: dict[str, float]
     found: list[str]
+    frames: list[int]
 
 
 def read(path: Path, *, keys: Mapping[str, str] | None = None) -> list[Atoms]:
@@ -71,7 +73,7 @@ def read_all(path: Path, *, keys: Mapping[str, str] | None = None) -> Reading:
         found.append(f"isolated atoms: {', '.join(sorted(isolated))}")
     found.extend(_free_energy_remark([raw[index] for index in rest], where["energy"]))
     found.extend(_constraint_remark([raw[index] for index in rest], structures))
-    return Reading(structures, isolated, found)
+    return Reading(structures, isolated, found, rest)
 
 
 def read_isolated(path: Path, *, keys: Mapping[str, str] | None = None) -> dict[str, float]:

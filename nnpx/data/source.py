@@ -75,15 +75,20 @@ class Source(ABC):
         """
 
     @final
-    def check(self, structures: Sequence[Atoms], file: str) -> None:
+    def check(self, structures: Sequence[Atoms], file: str, frames: Sequence[int] | None = None) -> None:
         """Refuse labels and geometries that cannot be learned from.
+
+        Args:
+            structures: with their labels.
+            file: its name, for messages.
+            frames: which frames of the file they are; None for all in their order.
 
         Raises:
             DataError: labels are missing or not finite.
             GeometryError: atoms too close, or a cell without volume or left-handed.
         """
-        check_labels(structures, file, allow_missing=self.allow_missing)
-        check_geometry(structures, file, minimum_distance=self.minimum_distance)
+        check_labels(structures, file, allow_missing=self.allow_missing, frames=frames)
+        check_geometry(structures, file, minimum_distance=self.minimum_distance, frames=frames)
 
 
 def labelled(run: Run, jobs: Sequence[Job], elements: Sequence[str]) -> Gathered:

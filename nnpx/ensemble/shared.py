@@ -1,5 +1,6 @@
 """What the members of an ensemble have in common, so that it is computed once for all: found by comparing all that they hold."""
 
+from dataclasses import fields, is_dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nnpx.descriptor.expanding import ExpandingDescriptor
+from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.potential import Potential
 
 
@@ -33,10 +35,9 @@ def begin_alike(one: Potential, other: Potential) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two modules, tensors or plain values are equal; what else a module holds, as functions and locks, follows from those."""
+    """Whether two modules, tensors or other values are equal; what cannot be compared is not."""
     if type(one) is not type(other):
         return False
-    same = True
     match one:
         case nn.Module():
             same = _equal(_content(one), _content(other))
@@ -48,9 +49,13 @@ def _equal(one: Any, other: Any) -> bool:
             same = one.keys() == other.keys() and all(_equal(value, other[key]) for key, value in one.items())
         case list() | tuple():
             same = len(one) == len(other) and all(map(_equal, one, other))
-        case bool() | int() | float() | str() | None | torch.dtype():
+        case NeighborSums():
+            same = one.equals(other)  # it remembers tables
+        case _ if is_dataclass(one):
+            same = all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+        case _:
             same = one == other
-    return same
+    return bool(same)
 
 
 def _content(module: nn.Module) -> list[dict[str, Any]]:

@@ -64,7 +64,8 @@ class Journal:
             claimed: Mapping[str, Any] = next((line.get("settings", {}) for line in self._lines if "experiment" in line), {})
             paths = dict.fromkeys([*paths_in(claimed), *paths_in(settings)]) if claimed else {}
             changed = [path for path in paths if _differs(path, claimed, settings)]
-            found = "those of another" + (f", with another {', '.join(changed[:_NAMED])}" if changed else "")
+            named = ", ".join([*changed[:_NAMED], *["…"][: len(changed) > _NAMED]])
+            found = f"those of another, with another {named}" if changed else "those of another"
             raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found=found, do=do)
         self.path.unlink()
         self._lines = []

@@ -241,7 +241,7 @@ class Loop:
             return
         epochs = self.settings.retrain_epochs
         warm = before.potential if number and epochs is not None else None
-        train(self.config, here.folder, self.workspace, warm=warm, epochs=epochs, report=self.view.epoch)
+        train(self.config, here.folder, self.workspace, warm=warm, epochs=epochs, report=self.view.epoch, tell=self.view.tell)
 
 
 def decisive(config: DictConfig) -> str:

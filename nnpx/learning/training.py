@@ -13,7 +13,7 @@ from nnpx.config import instantiate
 from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
-from nnpx.fitting import described, for_json, training_task
+from nnpx.fitting import describe_structures, reserved, summaries, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
@@ -21,7 +21,16 @@ from nnpx.provenance import provenance
 from nnpx.trainer.loop import Trainer
 
 
-def train(config: DictConfig, folder: Path, workspace: Path, *, warm: Path | None, epochs: int | None, report: Callable[..., None]) -> None:
+def train(
+    config: DictConfig,
+    folder: Path,
+    workspace: Path,
+    *,
+    warm: Path | None,
+    epochs: int | None,
+    report: Callable[..., None],
+    tell: Callable[[str], None],
+) -> None:
     """Reads `data/` of a round's folder; writes its `potential.nnpx` and `training.json`.
 
     An interrupted training goes on from its last epoch, bit for bit. Elements that the potential before does not know make a warm start
@@ -34,19 +43,21 @@ def train(config: DictConfig, folder: Path, workspace: Path, *, warm: Path | Non
         warm: the potential to start from; None for random weights.
         epochs: of a warm training; None for those of the trainer.
         report: called after every epoch of every member with its report, and with n_epochs, how many there are of all members together.
+        tell: see `nnpx.fitting.reserved`.
     """
-    started, resolved = time.perf_counter(), plain(config)
+    resolved = plain(config)
     card, recruitment = read_json(folder / "data" / "card.json"), instantiate(config.ensemble)
     initial = _initial_weights(warm, folder, card["numbers"])
     if initial is not None and epochs is not None:
         resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
     task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
     told = partial(report, n_epochs=len(seeds) * resolved["trainer"]["max_epochs"])
-    with described(task, folder / "data", waits=lambda: None):
+    with reserved(task, tell=tell):
+        started = time.perf_counter()
+        describe_structures(task, folder / "data")
         potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=told)
-    rows = [[for_json(epoch) for epoch in curve] for curve in curves]
-    members = [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]
-    last = {"last_epochs": [curve[-1] for curve in rows]}
+    members = summaries(seeds, curves)
+    last = {"last_epochs": [member["curve"][-1] for member in members]}
     made = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}
     ensemble = knowing_itself(Ensemble(potentials), instantiate(config.uncertainty), folder / "data")
     artifact.save(folder / "potential.nnpx", ensemble, config=resolved, card=card, provenance=made, training=last)

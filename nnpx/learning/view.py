@@ -75,6 +75,10 @@ class View:
         errors = f"member {report.member}, epoch {report.epoch.epoch}: force MAE {1e3 * report.epoch.valid_forces_mae:.1f} meV/Å"
         self._bar.update(self._task, completed=sum(self._epochs.values()), total=n_epochs, said=errors)
 
+    def tell(self, said: str) -> None:
+        """A sentence."""
+        self._console.print(f"learn: {said}", highlight=False)
+
     def walk(self, share: float, looks: Mapping[str, tuple[float, str]], *, certain: float) -> None:
         """The walkers have been looked at.
 

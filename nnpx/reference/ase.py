@@ -83,7 +83,7 @@ class ASE(Reference):
         try:
             engine = getattr(importlib.import_module(module), name)
         except (ImportError, ValueError) as error:
-            raise _not_found(self.path, (error.name if isinstance(error, ImportError) else None) or self.path) from error
+            raise _not_imported(self.path, error) from error
         except AttributeError as error:
             raise ReferenceEngineError(
                 "reference.calculator", expected=f"a class in the module {module}", found=name, do="Correct the dotted path."
@@ -95,13 +95,19 @@ class ASE(Reference):
         return engine
 
 
-def _not_found(path: str, lacking: str) -> ReferenceEngineError:
+def _not_imported(path: str, error: Exception) -> ReferenceEngineError:
     """The error of a class whose module, or a package that it needs, cannot be imported."""
-    package = path.split(".")[0]
-    if lacking.split(".")[0] != package:
+    package, (module, _, _) = path.split(".")[0], path.rpartition(".")
+    lacking = str(error.name) if isinstance(error, ModuleNotFoundError) else ""
+    if lacking and lacking.split(".")[0] != package:
         return missing(lacking, f"pip install {lacking.split('.')[0]}")
-    if lacking != package:
+    if lacking and lacking != package and module.startswith(lacking):
         return ReferenceEngineError("reference.calculator", expected=f"a module of {package}", found=lacking, do="Correct the dotted path.")
+    if lacking != package:
+        found = f"{type(error).__name__}: {error}"
+        return ReferenceEngineError(
+            "reference.calculator", expected=f"that {module} can be imported", found=found, do="Correct that module."
+        )
     return ReferenceEngineError(
         "reference.calculator",
         expected=f"the package {package}, installed or in {Path.cwd()} or above it",

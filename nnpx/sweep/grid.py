@@ -13,14 +13,13 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nnpx.config import compose, fingerprint, problems_of, shipped_hydra, validate
 from nnpx.configuration import resolvers
 from nnpx.configuration.guard import guard_hydra
 from nnpx.configuration.launchers import register
-from nnpx.configuration.overrides import parse, readable
+from nnpx.configuration.overrides import forced, parse, readable
 from nnpx.configuration.schema import plain, raise_all
 from nnpx.configuration.targets import trusted_code
 from nnpx.errors import ConfigError
@@ -210,18 +209,12 @@ def _compose_hydra(own: Sequence[str], words: Sequence[str], config_dir: Path | 
     """Hydra's own part of the configuration, with the values that are the same for all jobs beside it."""
     register()
     resolvers.register()
-    fixed = [_added(override) for override in parse(words) if not override.is_sweep_override()]
+    fixed = forced([override.input_line or "" for override in parse(words) if not override.is_sweep_override()])
     quiet = [word for word in _QUIET if not any(other.startswith(word.split("=")[0]) for other in own)]
     search = [] if config_dir is None else ["hydra.searchpath=['file://{}']".format(str(config_dir.resolve()).replace("'", r"\'"))]
     with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
         master: DictConfig = hydra_compose("config", [*quiet, *own, *search, *fixed], return_hydra_config=True)
     return master
-
-
-def _added(override: Override) -> str:
-    """The word, which may give a key that its option does not: whether its class takes it is known already."""
-    word, is_value = override.input_line or "", "." in override.key_or_group and not override.is_delete()
-    return f"++{word.lstrip('+')}" if is_value else word
 
 
 def _varying(jobs: Sequence[Sequence[str]]) -> list[dict[str, str]]:

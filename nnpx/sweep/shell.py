@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from nnpx.config import compose, validate
 from nnpx.configuration import resolvers
-from nnpx.configuration.overrides import readable
+from nnpx.configuration.overrides import forced, readable
 
 
 def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolve: bool, package: str | None) -> int:
@@ -22,7 +22,7 @@ def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolv
     """
     validate(compose(overrides, config_dir), config_dir=config_dir)
     flags = ["--cfg", what, *(["--resolve"] if resolve else []), *(["--package", package] if package else [])]
-    _hydra([*overrides, *flags], config_dir, _nothing)
+    _hydra([*forced(overrides), *flags], config_dir, _nothing)
     return 0
 
 

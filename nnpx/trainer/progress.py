@@ -17,7 +17,7 @@ def watcher(bars: Bars, n_members: int, max_epochs: int) -> Callable[[int, Epoch
 def _advance(bars: Bars, rows: list[TaskID], member: int, epoch: Epoch, n_before: int) -> None:
     if epoch.epoch < n_before:
         return
-    if epoch.epoch == n_before:
+    if epoch.epoch == n_before + 1 > 1:
         bars.console.print(f"train: member {member} goes on after epoch {n_before}", highlight=False)
     errors = [f"E {1e3 * epoch.valid_energy_mae_per_atom:.2f} meV/atom", f"F {1e3 * epoch.valid_forces_mae:.1f} meV/Å"]
     known = [words for words in errors if "nan" not in words]  # there may be no labels of forces

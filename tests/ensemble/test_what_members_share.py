@@ -1,7 +1,9 @@
 """What is computed once for all members is what each of them would have computed."""
 
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for
@@ -92,3 +94,21 @@ def test_members_for_other_elements_are_refused():
     other.numbers = [*NUMBERS[:-1], 16]
     with pytest.raises(SpeciesError, match="expected a potential for H, C, O, as member 0 is, found one for H, C, S"):
         Ensemble([one, other])
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a prior of one's own may hold."""
+
+    factor: float
+
+
+@pytest.mark.parametrize(("one", "other"), [(Reach(1.0), Reach(2.0)), ({1, 2}, {1, 3}), (np.float32(1.0), np.float32(2.0)), (max, min)])
+def test_whatever_else_a_module_holds_is_compared(one, other):
+    def zero(held: object) -> Potential:
+        potential = potential_for(graph_of(ethanols(1))).eval()
+        potential.prior.held = held
+        return potential
+
+    assert Ensemble([zero(one), zero(one)]).shares_given
+    assert not Ensemble([zero(one), zero(other)]).shares_given

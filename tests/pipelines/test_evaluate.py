@@ -198,7 +198,11 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
 
 
 def test_words_about_another_potential_are_refused_since_they_would_change_nothing(workspace: Path) -> None:
-    for words in (["descriptor=acsf"], ["network.hidden=[64,64]", "name=mine"], ["ensemble.n_members=4"]):
+    potential = workspace / "models" / "potential.nnpx"
+    ensemble, header = artifact.load(potential), artifact.read_header(potential)
+    of_before = {**header["config"], "descriptor": {key: value for key, value in header["config"]["descriptor"].items() if key != "kind"}}
+    artifact.save(potential, ensemble, config=of_before, card=header["card"], provenance={}, training={})  # a key was added since
+    for words in (["descriptor=acsf"], ["network.hidden=[64,64]", "name=mine"], ["ensemble.n_members=4", "ensemble.n_processes=1"]):
         upstream.check_same_potential(words, compose(words), workspace)
     for word, key in (("descriptor=soap", r"descriptor\._target_"), ("network.hidden=[8]", r"network\.hidden=\[64, 64\], found \[8\]")):
         with pytest.raises(ConfigError, match=rf"that the potential was trained with, {key}"):

@@ -102,12 +102,12 @@ def test_bad_data_stop_before_anything_is_written(workspace: Path) -> None:
     del structures[2].calc.results["energy"]
     write(path, structures)
     with pytest.raises(
-        DataError, match=r"energy, forces in all structures or in none, found energy: none in 1 of .*: structures 0; forces: .* 3"
+        DataError, match=r"energy, forces in all structures or in none, found energy: none in 1 of .*: structures 2; forces: .* 5"
     ):
         prepare([], workspace)
     structures[5].positions[1] = structures[5].positions[0] + [0, 0, 0.1]
     write(path, structures)
-    with pytest.raises(GeometryError, match=r"structure 3 of labelled\.extxyz"):
+    with pytest.raises(GeometryError, match=r"structure 5 of labelled\.extxyz"):
         prepare(["data.allow_missing=true"], workspace)
     assert not (workspace / "data" / "prepared").exists()
 
@@ -170,4 +170,4 @@ def test_what_is_suspicious_is_said_again_when_nothing_is_to_be_done(workspace: 
     prepare([], workspace)
     up_to_date, said = capsys.readouterr().out.split("\n", 1)
     assert up_to_date == "prepare: data/prepared is up to date"
-    assert "the energy of structure 39 (+" in " ".join(said.split())
+    assert "the energy of structure 41 (+" in " ".join(said.split())
