@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from nnpx.config import compose, validate
 from nnpx.configuration import resolvers
 from nnpx.configuration.overrides import forced, readable
+from nnpx.errors import ConfigError
 
 
 def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolve: bool, package: str | None) -> int:
@@ -22,7 +23,10 @@ def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolv
     """
     validate(compose(overrides, config_dir), config_dir=config_dir)
     flags = ["--cfg", what, *(["--resolve"] if resolve else []), *(["--package", package] if package else [])]
-    _hydra([*forced(overrides), *flags], config_dir, _nothing)
+    try:
+        _hydra([*overrides, *flags], config_dir, _nothing)
+    except ConfigError:  # a key that its option does not have
+        _hydra([*forced(overrides), *flags], config_dir, _nothing)
     return 0
 
 
