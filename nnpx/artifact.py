@@ -5,7 +5,6 @@ The classes named in the configuration are built through the same door as everyw
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from nnpx import __version__
 from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError, TrustError
+from nnpx.files import to_disk, whole
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -74,13 +74,9 @@ def save(
     for kind, ground in {"ranges": ensemble.ranges, "mahalanobis": ensemble.mahalanobis}.items():
         if ground is not None:
             tensors.update({f"{kind}.{name}": value.cpu().contiguous() for name, value in vars(ground).items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".writing")
-    with beside.open("wb") as file:
+    with whole(path) as file:
         file.write(to_bytes(tensors, metadata={KEY: json.dumps(header, sort_keys=True)}))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+        to_disk(file)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

@@ -3,13 +3,38 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write to, which takes its place when the block ends: nobody ever finds half of it. For one writer at a time.
+
+    Raises:
+        OSError: the disk is full or not writable; the file is what it was before, as after any other error in the block.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.writing")
+    try:
+        with draft.open("wb") as stream:
+            yield stream
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def to_disk(stream: BinaryIO) -> None:
+    """Waits until what was written would survive a power cut."""
+    stream.flush()
+    os.fsync(stream.fileno())
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a file beside its place and rename it there: a reader never sees half of it.
+    """Write a file beside its place and rename it there: a reader never sees half of it, and several may write.
 
     Raises:
         OSError: the disk is full or not writable; the file is what it was before.

@@ -1,6 +1,5 @@
 """Measures the potential on structures that it never saw: errors by quantity, element and group, and whether its spread knows them."""
 
-import json
 import time
 from pathlib import Path
 
@@ -36,10 +35,11 @@ def main(config: DictConfig, workspace: Path) -> None:
     errors = measured(compared)
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)
-    np.savez(out / "predictions.npz", **{f"{part}_{key}": array for part, one in compared.items() for key, array in one.arrays().items()})
+    with files.whole(out / "predictions.npz") as file:
+        np.savez(file, **{f"{part}_{key}": array for part, one in compared.items() for key, array in one.arrays().items()})
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2), POTENTIAL: files.md5(potential)}
-    (out / "metrics.json").write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    files.write_json(out / "metrics.json", found)
     sections = results.evaluation_sections(header, errors, drawn)
     write_page(out / "report.html", f"Evaluation of {config.name}", [*sections, results.background(header)])
     tracker = instantiate(config.tracking, workspace=workspace)

@@ -15,7 +15,7 @@ from nnpx.data.frames import write
 from nnpx.data.reader import read
 from nnpx.data.split import GIVEN, PARTS
 from nnpx.errors import WorkspaceError
-from nnpx.files import read_json, write_json
+from nnpx.files import read_json, whole, write_json
 
 #: the file in the project that grows with every round, and is versioned
 LEARNED: Final = Path("learn/dataset.extxyz")
@@ -28,11 +28,9 @@ def files_of(folder: Path) -> list[Path]:
 
 def copy(source: Path, target: Path) -> None:
     """The same data set in another folder, file by file."""
-    target.mkdir(parents=True, exist_ok=True)
     for path in files_of(source):
-        beside = target / f".{path.name}"
-        shutil.copyfile(path, beside)
-        beside.replace(target / path.name)
+        with path.open("rb") as original, whole(target / path.name) as file:
+            shutil.copyfileobj(original, file)
 
 
 def parts_of(folder: Path) -> dict[str, list[Atoms]]:

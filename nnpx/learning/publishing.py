@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nnpx import artifact
-from nnpx.files import md5, read_json, write_json
+from nnpx.files import md5, read_json, whole, write_json
 from nnpx.learning import dataset
 from nnpx.learning.places import Place
 from nnpx.outcome import measure
@@ -30,10 +30,8 @@ def publish(last: Place, workspace: Path, run_id: str) -> Path:
         dataset.copy(last.data, prepared)
     if known.get("learned") == made_of and _same([last.potential], [path]):
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".writing")
-    beside.write_bytes(last.potential.read_bytes())
-    beside.replace(path)
+    with whole(path) as file:
+        file.write(last.potential.read_bytes())
     training: dict[str, Any] = read_json(last.training)
     outcome = measure(artifact.load(path), prepared, train_wall_s=training["wall_s"])
     members = [{**member, "run_id": ""} for member in training["members"]]

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 
+from nnpx.files import whole
 from nnpx.md.momenta import temperature_K
 
 
@@ -46,15 +47,12 @@ class Trajectory:
         return np.array([temperature_K(float(energy), self.degrees_of_freedom) for energy in self.kinetic])
 
     def write(self, path: Path) -> None:
-        """All numbers in one file (npz), written beside and renamed so that it is whole or not there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"writing-{path.name}")
+        """All numbers in one file (npz), which is whole or not there."""
         start = {"numbers": self.start.numbers, "masses": self.start.get_masses(), "pbc": self.start.pbc}
         scalars = {name: np.array(getattr(self, name)) for name in _SCALARS}
         series = {name: getattr(self, name) for name in _SERIES}
-        with beside.open("wb") as file:
+        with whole(path) as file:
             np.savez(file, allow_pickle=False, **start, **scalars, **series)
-        beside.replace(path)
 
 
 #: the single numbers

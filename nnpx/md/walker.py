@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from nnpx.data.frames import MOMENTS, geometry
 from nnpx.errors import ConfigError
+from nnpx.files import whole
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 
 #: the arrays of a walker's structure, by their names in ASE
@@ -38,8 +39,7 @@ class Walker:
     memory: dict[str, np.ndarray] = field(default_factory=dict)  #: whatever else whoever moves it has to know to go on, by name
 
     def write(self, path: Path) -> None:
-        """Everything in one file (npz), written beside and renamed so that it is whole or not there."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Everything in one file (npz), which is whole or not there."""
         arrays = {name: self.atoms.get_array(name) if self.atoms.has(name) else getattr(self.atoms, f"get_{name}")() for name in _ARRAYS}
         known = {"cell": self.atoms.cell.array, "pbc": self.atoms.pbc}
         if self.atoms.has(MOMENTS):
@@ -48,10 +48,8 @@ class Walker:
         memory = {_MEMORY + name: value for name, value in self.memory.items()}
         numbers = {name: getattr(self, name) for name in ("temperature_K", "step", "energy", "energy_std")}
         words = json.dumps({**numbers, "random": self.random.bit_generator.state})
-        beside = path.with_name(f"writing-{path.name}")
-        with beside.open("wb") as file:
+        with whole(path) as file:
             np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **known, **forces, **memory)
-        beside.replace(path)
 
 
 def start_walker(start: Atoms, *, temperature_K: float, seed: int | list[int]) -> Walker:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnpx.files import md5
+from nnpx.files import md5, write_text
 from nnpx.tracking.delivery import alone, identify, is_offline, replay
 from nnpx.tracking.journal import Journal, journals
 from nnpx.tracking.mlflow import MLflow
@@ -66,6 +66,4 @@ def _correct(workspace: Path, project: Path, began_as: str, run_id: str) -> None
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     locked = lock.is_file() and text and md5(path) in lock.read_text(encoding="utf-8")
     if began_as in text and not locked:
-        beside = path.with_suffix(".writing")
-        beside.write_text(text.replace(began_as, run_id), encoding="utf-8")
-        beside.replace(path)
+        write_text(path, text.replace(began_as, run_id))

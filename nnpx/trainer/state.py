@@ -1,6 +1,5 @@
 """The state of a training run, and its checkpoint on disk."""
 
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from nnpx.errors import CheckpointError
+from nnpx.files import to_disk, whole
 from nnpx.trainer.average import AveragedWeights
 
 #: raised whenever the content of a checkpoint changes meaning
@@ -83,16 +83,11 @@ class Checkpoint:
         Raises:
             CheckpointError: the disk is full or not writable.
         """
-        beside = self.path.with_suffix(".writing")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
+            with whole(self.path) as file:
                 torch.save(state.to_dict(), file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
+                to_disk(file)
         except (OSError, RuntimeError) as error:  # torch reports a short write as RuntimeError
-            beside.unlink(missing_ok=True)
             kept = f"the checkpoint before it is intact at {self.path}" if self.path.exists() else "there was none before it"
             raise CheckpointError(
                 str(self.path),

@@ -212,7 +212,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_valid(tmp_path):
     process.join()
     assert process.exitcode == 7
     assert checkpoint.load()["epoch"] == before["epoch"] == 1
-    assert not list(tmp_path.glob("*.writing"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):
