@@ -61,3 +61,10 @@ def test_an_override_that_takes_a_value_away_still_asks_for_that_value():
 def test_hydra_is_given_such_keys_in_its_own_words():
     words = ["descriptor=acsf", *BLOCKS, "data.split.gap=1", "+data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]
     assert forced(words)[-4:] == ["++data.split.gap=1", "++data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]
+
+
+def test_what_only_the_user_can_give_can_be_asked_about(nnpx):
+    code, said, _ = nnpx("config", "explain", "reference=ase")
+    assert (code, "reference.calculator" in said) == (0, True)
+    assert nnpx("config", "show", "reference=ase")[0] == 0
+    assert nnpx("config", "validate", "reference=ase")[0] == 2

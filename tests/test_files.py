@@ -21,9 +21,14 @@ def test_a_file_takes_its_place_when_it_is_written(tmp_path: Path) -> None:
 def test_what_fails_leaves_the_file_as_it_was(error: type[BaseException], tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(b"old")
-    with pytest.raises(error), whole(path) as file:
-        file.write(b"half")
-        raise error
+
+    def fail() -> None:
+        with whole(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert [one.name for one in tmp_path.iterdir()] == ["weights"]
     assert path.read_bytes() == b"old"
 

@@ -5,10 +5,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from nnpx.arguments import Parser, take_trusted
 from nnpx.errors import ConfigError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _HELP: Final = """\
 usage: nnpx config WHAT …
@@ -55,13 +58,13 @@ def _parse(words: Sequence[str], what: str) -> Namespace:
 def _show(options: Namespace) -> int:
     from rich.console import Console
 
-    from nnpx.config import compose, folders_of, validate
+    from nnpx.config import compose, folders_of
     from nnpx.configuration.schema import plain
     from nnpx.inspection.origins import origins
     from nnpx.inspection.show import print_tree
 
     config = compose(options.words, options.config_dir)
-    validate(config, config_dir=options.config_dir)
+    _validate_what_is_given(config, options.config_dir)
     print_tree(plain(config), origins(options.words, options.config_dir, folders_of(options.config_dir)), Console())
     return 0
 
@@ -105,7 +108,7 @@ def _schema(options: Namespace) -> int:
 
 
 def _explain(options: Namespace) -> int:
-    from nnpx.config import compose, folders_of, validate
+    from nnpx.config import compose, folders_of
     from nnpx.configuration.schema import plain
     from nnpx.inspection.explain import explain, only_option
     from nnpx.inspection.origins import origins
@@ -123,10 +126,21 @@ def _explain(options: Namespace) -> int:
     if not is_chosen and (option := only_option(key, plain(config), folders)):
         overrides.append(option)
         config = compose(overrides, options.config_dir)
-    validate(config, config_dir=options.config_dir)
+    _validate_what_is_given(config, options.config_dir)
     lines = explain(key, plain(config), origins(overrides, options.config_dir, folders), folders)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     return 0
+
+
+def _validate_what_is_given(config: "DictConfig", config_dir: Path | None) -> None:
+    """All errors but those of values that only the user can give, which this command may be asked about."""
+    from nnpx.config import problems_of, validate
+    from nnpx.configuration.schema import raise_all
+
+    try:
+        validate(config, config_dir=config_dir)
+    except ConfigError as error:
+        raise_all([problem for problem in problems_of(error) if problem.found != "nothing"])
 
 
 def _no_words(options: Namespace, what: str) -> None:
