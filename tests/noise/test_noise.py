@@ -9,6 +9,8 @@ from nnpx import artifact
 from nnpx.calculator import Calculator
 from nnpx.config import compose
 from nnpx.ensemble import Ensemble
+from nnpx.evaluation import Deviations
+from nnpx.graph import in_quadrature
 from nnpx.testing.structures import rotated
 
 NONE, HETEROSCEDASTIC = (dict(compose([f"noise={option}"]).noise) for option in ("none", "heteroscedastic"))
@@ -74,11 +76,15 @@ def test_variances_of_spread_and_noise_add_where_both_exist():
     noisy, quiet = ([potential_for(graph, seed, config).eval() for seed in range(2)] for config in (NOISY, CONFIG))
     both, spread, noise, nothing = (Ensemble(members)(graph) for members in (noisy, quiet, noisy[:1], quiet[:1]))
     for name in ("energy", "forces"):
-        variances = getattr(both, f"{name}_std").square() + getattr(both, f"{name}_noise").square()
-        torch.testing.assert_close(getattr(both, f"{name}_total_std").square(), variances, rtol=1e-12, atol=0)
-        assert torch.equal(getattr(spread, f"{name}_total_std"), getattr(spread, f"{name}_std"))
-        assert torch.equal(getattr(noise, f"{name}_total_std"), getattr(noise, f"{name}_noise"))
-        assert getattr(nothing, f"{name}_total_std").isnan().all()
+        std, described = ([getattr(one, f"{name}_{kind}") for one in (both, spread, noise, nothing)] for kind in ("std", "noise"))
+        total = [in_quadrature(*pair) for pair in zip(std, described, strict=True)]
+        torch.testing.assert_close(total[0].square(), std[0].square() + described[0].square(), rtol=1e-12, atol=0)
+        assert torch.equal(total[1], std[1])
+        assert torch.equal(total[2], described[2])
+        assert total[3].isnan().all()
+        for one, other, expected in zip(std, described, total, strict=True):
+            found = Deviations(np.zeros(one.shape), one.numpy(), other.numpy()).total
+            np.testing.assert_allclose(found, expected.numpy(), rtol=1e-12)
 
 
 def test_the_calculator_answers_for_the_noise_where_it_is_described():
