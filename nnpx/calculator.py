@@ -28,6 +28,11 @@ _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 RECORD_AFTER: Final = 100
 _OF_AN_ENSEMBLE: Final = ("energy_std", "forces_std")
 _OF_NOISE: Final = ("energy_noise", "forces_noise")
+#: what a potential has to be trained with to have them
+_TAKES: Final = {
+    **dict.fromkeys(_OF_AN_ENSEMBLE, "several members (ensemble=deep)"),
+    **dict.fromkeys(_OF_NOISE, "a noise of its labels (noise=heteroscedastic)"),
+}
 
 
 @final
@@ -91,12 +96,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         Raises:
             PropertyNotImplementedError: this potential has no such property, and why.
         """
-        why = {
-            **dict.fromkeys(_OF_AN_ENSEMBLE, "several members (ensemble=deep)"),
-            **dict.fromkeys(_OF_NOISE, "a noise of its labels (noise=heteroscedastic)"),
-        }
-        if name in why and name not in self.implemented_properties:
-            raise PropertyNotImplementedError(f"{name} takes a potential that was trained with {why[name]}; this one was not")
+        if name in _TAKES and name not in self.implemented_properties:
+            raise PropertyNotImplementedError(f"{name} takes a potential that was trained with {_TAKES[name]}; this one was not")
         return super().get_property(name, atoms, allow_calculation)
 
     def calculate(self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes) -> None:

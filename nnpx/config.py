@@ -72,7 +72,7 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
         problems += wrong
         laid = _compose([*found.choices, *forced], config_dir)
         problems += _problems(laid, (), folders)
-        if not problems:
+        if not problems:  # Hydra missed a + before a key that the class takes and the option's file lacks
             return laid
     except ConfigError as error:
         problems += problems_of(error)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.annotations import show
-from nnpx.configuration.schema import paths_in, plain
+from nnpx.configuration.schema import leaves, plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
 from nnpx.files import md5, read_json
 from nnpx.locks import alone
@@ -139,20 +139,11 @@ def check_same_potential(words: Sequence[str], config: DictConfig, workspace: Pa
     trained = _configuration_of_potential(workspace) if about else {}
     for word, key in about:
         noun = key.partition(".")[0]
-        here, there = plain(config[noun]), trained.get(noun, {})
-        known = [path for path in paths_in({noun: there}) if path.startswith(f"{noun}.") and path.rpartition(".")[2] not in _IDLE]
-        for path in [path for path in known if f"{path}.".startswith(f"{key}.")]:
-            was, now = _value(path, {noun: there}), _value(path, {noun: here})
-            if was != now and not isinstance(was, Mapping):
-                expected = f"the {noun} that the potential was trained with, {path}={show(was)}"
-                raise ConfigError(word, expected=expected, found=show(now), do="Leave it out, or train with it first.")
-
-
-def _value(path: str, config: Any) -> Any:
-    """What stands there in a configuration; None for nothing."""
-    for key in path.split("."):
-        config = config.get(key) if isinstance(config, Mapping) else None
-    return config
+        here, there = leaves(plain(config[noun]), f"{noun}."), leaves(trained.get(noun, {}), f"{noun}.")
+        for path in [path for path in there if f"{path}.".startswith(f"{key}.") and path.rpartition(".")[2] not in _IDLE]:
+            if here.get(path) != there[path]:
+                expected = f"the {noun} that the potential was trained with, {path}={show(there[path])}"
+                raise ConfigError(word, expected=expected, found=show(here.get(path)), do="Leave it out, or train with it first.")
 
 
 def _configuration_of_potential(workspace: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from nnpx.config import compose, validate
-from nnpx.configuration.overrides import forced
+from nnpx.configuration.overrides import forced, parse
 from nnpx.errors import ConfigError
 
 BLOCKS = ("data=extxyz", "data.path=mine.xyz", "data.split._target_=nnpx.data.split.TimeBlocks")
@@ -60,7 +60,7 @@ def test_an_override_that_takes_a_value_away_still_asks_for_that_value():
 
 def test_hydra_is_given_such_keys_in_its_own_words():
     words = ["descriptor=acsf", *BLOCKS, "data.split.gap=1", "+data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]
-    assert forced(words)[-4:] == ["++data.split.gap=1", "++data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]
+    assert forced(parse(words))[-4:] == ["++data.split.gap=1", "++data.split.n_test=3", "~md.seed", "hydra.sweep.dir=x"]
 
 
 def test_what_only_the_user_can_give_can_be_asked_about(nnpx):

@@ -41,15 +41,14 @@ def test_a_class_of_ones_own_that_is_not_complete_is_told_what_it_lacks(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("name", "code", "said"),
     [
-        ("raise ImportError('libxc.so.9: cannot open')", "expected that {0} can be imported, found ImportError: libxc.so.9"),
-        ("from {0} import nothing_of_the_kind", "expected that {0} can be imported, found ImportError: cannot import"),
-        ("import surely_not_installed", "expected the package surely_not_installed"),
+        ("my_library", "raise ImportError('libxc.so.9: cannot open')", "expected that {0} can be imported, found ImportError: libxc.so.9"),
+        ("my_name", "from {0} import nothing_of_the_kind", "expected that {0} can be imported, found ImportError: cannot import"),
+        ("my_package", "import surely_not_installed", "expected the package surely_not_installed"),
     ],
 )
-def test_an_engine_whose_module_fails_says_why(code, said, tmp_path, monkeypatch):
-    name = f"my_broken_{abs(hash(code))}"
+def test_an_engine_whose_module_fails_says_why(name, code, said, tmp_path, monkeypatch):
     (tmp_path / f"{name}.py").write_text(code.format(name))
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("NNPX_TRUSTED", name)

@@ -1,13 +1,14 @@
 """Finds what a person wants to compare: folders, sweeps, and runs that MLflow remembers; and what differs between them."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
 from nnpx.comparison.rows import COSTS, ERRORS, Row, row_of_folder
 from nnpx.config import read_kept
+from nnpx.configuration.schema import leaves
 from nnpx.configuration.targets import suggest
 from nnpx.errors import ConfigError
 from nnpx.files import read_json
@@ -82,7 +83,8 @@ def _folder_run(folder: Path) -> _Found:
     choices = ticket.get("choices", {})
     failure = "" if not ticket or result.get("status") == "finished" else str(result.get("error", "it has not run"))
     name = " ".join(f"{key}={value}" for key, value in choices.items()) or folder.resolve().name
-    return _Found(row_of_folder(folder, choices, name, failure), dict(_flat(_config(folder))))
+    settings = {key: value if isinstance(value, str) else json.dumps(value) for key, value in leaves(_config(folder)).items()}
+    return _Found(row_of_folder(folder, choices, name, failure), settings)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -119,11 +121,3 @@ def _recorded_run(run: Any) -> _Found:
     failure = "" if run.info.status == "FINISHED" else f"the run is {run.info.status}"
     name = f"{run.info.run_name} ({run.info.run_id[:8]})"
     return _Found(Row(name, choices, found, failure, run.data.tags.get("valid_md5", "")), run.data.params)
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)

@@ -102,12 +102,13 @@ def fit(parsed: Sequence[Override], config: DictConfig) -> tuple[list[ConfigErro
     return problems, rest
 
 
-def forced(words: Sequence[str]) -> list[str]:
+def forced(parsed: Sequence[Override]) -> list[str]:
     """The words for Hydra itself, which asks for a + before keys that their options do not have; that a class takes them is known."""
-    return [
-        f"++{word.lstrip('+')}" if re.match(r"[+]*(?!hydra\b)\w+\.", word) and not override.is_sweep_override() else word
-        for override, word in ((override, override.input_line or "") for override in parse(words))
-    ]
+    words = []
+    for override in parsed:
+        word, (noun, dot, _) = override.input_line or "", override.key_or_group.partition(".")
+        words.append(f"++{word.lstrip('+')}" if dot and noun != "hydra" and not override.is_delete() else word)
+    return words
 
 
 def read_composed(path: Path, nouns: Sequence[str]) -> DictConfig:

@@ -272,5 +272,13 @@ def paths_in(config: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
+def leaves(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every value that is no mapping with keys, by its dotted path."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {f"{prefix}{key}": value}
+    return found
+
+
 def _expected_at_root(key: str) -> str:
     return describe(SCALARS[key]) if key in SCALARS else f"an option of the group {key} (a mapping with _target_)"

@@ -140,11 +140,8 @@ class ByGroup(Split):
             for name in names:
                 if name not in sizes:
                     known = ", ".join(sizes)
-                    do = (
-                        "Correct the name."
-                        if len(sizes) > 1
-                        else "Correct the name, or name the key of info that tells groups (data.group_key)."
-                    )
+                    key = "" if len(sizes) > 1 else ", or name the key of info that tells groups (data.group_key)"
+                    do = f"Correct the name{key}."
                     raise DataError(f"data.split.{part}_groups", expected=f"one of {known}", found=name, do=do)
                 if owner.setdefault(name, part) != part:
                     do = "Leave it in one of them."

@@ -64,7 +64,7 @@ def _matrix(l_max: int) -> Float[Tensor, "monomial component"]:
     imaginary: _Polynomial = {}
     for m in range(l_max + 1):
         for sign, start in ((1, real), (-1, imaginary)) if m else ((1, real),):
-            before, now = {}, _sum((start, Fraction(math.prod(range(2 * m - 1, 0, -2)))))
+            before, now = {}, _sum((start, math.prod(range(2 * m - 1, 0, -2))))
             for order in range(m, l_max + 1):
                 scale = math.sqrt(Fraction((2 if m else 1) * math.factorial(order - m), math.factorial(order + m)))
                 for powers, factor in now.items():
@@ -73,8 +73,8 @@ def _matrix(l_max: int) -> Float[Tensor, "monomial component"]:
                 rising, falling = Fraction(2 * order + 1, next_to_m), Fraction(-(order + m), next_to_m)
                 before, now = now, _sum((_times(2, now), rising), (before, falling))
         real, imaginary = (
-            _sum((_times(0, real), Fraction(1)), (_times(1, imaginary), Fraction(-1))),
-            _sum((_times(0, imaginary), Fraction(1)), (_times(1, real), Fraction(1))),
+            _sum((_times(0, real), 1), (_times(1, imaginary), -1)),
+            _sum((_times(0, imaginary), 1), (_times(1, real), 1)),
         )
     return matrix
 
@@ -100,7 +100,7 @@ def _times(axis: int, polynomial: _Polynomial) -> _Polynomial:
     return product
 
 
-def _sum(*weighted: tuple[_Polynomial, Fraction]) -> _Polynomial:
+def _sum(*weighted: tuple[_Polynomial, Fraction | int]) -> _Polynomial:
     """Σ factor · polynomial."""
     total: _Polynomial = {}
     for polynomial, weight in weighted:

@@ -76,7 +76,7 @@ class Ensemble(nn.Module):
         super().__init__()
         self.calibration, self.ranges, self.mahalanobis = calibration or Calibration(), ranges, mahalanobis
         self.members: Sequence[Potential] = nn.ModuleList(members)  # type: ignore[assignment]  # for torch it holds any module
-        self.numbers = _of_all(members)
+        self.numbers = _numbers_of_all(members)
         self.cutoff_radius = max(member.cutoff_radius for member in members)
         self.n_members = sum(member.n_heads for member in members)
         first, others = members[0], members[1:]
@@ -168,17 +168,17 @@ class Ensemble(nn.Module):
         return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
 
     def _given(self, block: Block, *, spread: bool) -> tuple[Float[Tensor, "_ center"], Float[Tensor, "_ edge 3"] | None]:
-        """What was known of the energies of the centres before, and its gradient in the edges: of each member where they differ."""
+        """What was known of the energies of the centres before (eV), and its gradient in the edges: of each member where they differ."""
         if self.shares_given:
-            energies, pull = _given(self.members[0], block)
+            energies, pull = _given_by(self.members[0], block)
             return energies[None], pull
-        each = [one for member in self.members for one in [_given(member, block)] * member.n_heads]
+        each = [one for member in self.members for one in [_given_by(member, block)] * member.n_heads]
         nothing = torch.zeros_like(block.edges.vector)[None]
         pulls = torch.cat([nothing if pull is None else pull for _, pull in each])
         return torch.stack([energies for energies, _ in each]), pulls if spread else pulls.mean(0, keepdim=True)
 
 
-def _given(member: Potential, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
+def _given_by(member: Potential, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
     """What a member knew of the energies of the centres before (eV, float64), and its gradient in the edges, None where it is zero."""
     near = None if block.edges.complete else member.prior.places(block.edges, block.species)
     if near is not None and len(near) == 0:
@@ -192,7 +192,7 @@ def _given(member: Potential, block: Block) -> tuple[Float[Tensor, " center"], F
     return energies.detach(), gradient
 
 
-def _of_all(members: list[Potential]) -> list[int]:
+def _numbers_of_all(members: list[Potential]) -> list[int]:
     """The elements that all members know."""
     numbers = members[0].numbers
     for k, member in enumerate(members[1:], start=1):

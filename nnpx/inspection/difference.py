@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from nnpx.config import compose, load_params, read_kept
 from nnpx.configuration.annotations import show
-from nnpx.configuration.schema import NOUNS, is_node, plain
+from nnpx.configuration.schema import NOUNS, is_node, leaves, plain
 
 #: says when conf/ was composed, not what is computed
 _MEANINGLESS: Final = ("conf_hash",)
@@ -78,7 +78,7 @@ def difference(one: Mapping[str, Any], other: Mapping[str, Any], folders: Sequen
         folders: the options that are known by name.
     """
     names = {noun: (option_of(noun, one.get(noun), folders), option_of(noun, other.get(noun), folders)) for noun in NOUNS}
-    left, right = dict(_leaves(one)), dict(_leaves(other))
+    left, right = leaves(one), leaves(other)
     keys = list(dict.fromkeys([*left, *right]))
     pairs = {key: (left.get(key, _NOTHING), right.get(key, _NOTHING)) for key in keys if key not in _MEANINGLESS}
     told = {f"{noun}._target_" for noun in NOUNS}  # by the name of the option
@@ -107,20 +107,11 @@ def option_of(noun: str, node: Any, folders: Sequence[Path]) -> str:
     """
     if not is_node(node):
         return show(node)
-    own, agreement = dict(_leaves(node)), {}
+    own, agreement = leaves(node), {}
     for path in [path for folder in folders for path in sorted(folder.glob(f"{noun}/*.yaml"))]:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         if isinstance(content, dict) and content.get("_target_") == node["_target_"]:
             # a nested class weighs more than any number: grids of one kind share their keys
-            same = [key for key, value in _leaves(content) if key in own and equal(value, own[key])]
+            same = [key for key, value in leaves(content).items() if key in own and equal(value, own[key])]
             agreement[path.stem] = sum(100 if key.endswith("_target_") else 1 for key in same)
     return max(agreement, key=lambda name: agreement[name]) if agreement else str(node["_target_"])
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that is no mapping with keys, by its dotted path."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value

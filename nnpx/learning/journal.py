@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
-from nnpx.configuration.schema import paths_in
+from nnpx.configuration.schema import leaves
 from nnpx.errors import ConfigError
 from nnpx.files import md5
 
@@ -61,10 +61,9 @@ class Journal:
             return
         if is_worth_keeping or any(line.get("phase", "data") not in _QUICK for line in self._lines):
             do = "Move the folder away to start anew, or take back what was changed: nothing but the limits of the loop may change."
-            claimed: Mapping[str, Any] = next((line.get("settings", {}) for line in self._lines if "experiment" in line), {})
-            paths = dict.fromkeys([*paths_in(claimed), *paths_in(settings)]) if claimed else {}
-            changed = [path for path in paths if _differs(path, claimed, settings)]
-            named = ", ".join([*changed[:_NAMED], *["…"][: len(changed) > _NAMED]])
+            before, now = leaves(next(line.get("settings", {}) for line in self._lines if "experiment" in line)), leaves(settings)
+            changed = [path for path in {**before, **now} if before and before.get(path) != now.get(path)]
+            named = ", ".join(changed[:_NAMED]) + ", …" * (len(changed) > _NAMED)
             found = f"those of another, with another {named}" if changed else "those of another"
             raise ConfigError(f"{self.folder.name}/", expected="the rounds of this experiment", found=found, do=do)
         self.path.unlink()
@@ -125,10 +124,3 @@ class Journal:
                 os.truncate(self.path, before)  # a full disk takes half a line
             raise
         self._lines.append(line)
-
-
-def _differs(path: str, one: Any, other: Any) -> bool:
-    """Whether a value, and not the mapping that holds it, is another there."""
-    for key in path.split("."):
-        one, other = (value.get(key) if isinstance(value, Mapping) else None for value in (one, other))
-    return one != other and not (isinstance(one, Mapping) and isinstance(other, Mapping))

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from nnpx.config import instantiate
 from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
-from nnpx.fitting import describe_structures, reserved, summaries, training_task
+from nnpx.fitting import Report, describe_structures, reserved, summaries, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
@@ -28,7 +27,7 @@ def train(
     *,
     warm: Path | None,
     epochs: int | None,
-    report: Callable[..., None],
+    report: Callable[[Report, int], None],
     tell: Callable[[str], None],
 ) -> None:
     """Reads `data/` of a round's folder; writes its `potential.nnpx` and `training.json`.
@@ -42,7 +41,7 @@ def train(
         workspace: the folder that holds .nnpx/.
         warm: the potential to start from; None for random weights.
         epochs: of a warm training; None for those of the trainer.
-        report: called after every epoch of every member with its report, and with n_epochs, how many there are of all members together.
+        report: called after every epoch of every member, with how many epochs there are of all members together.
         tell: see `nnpx.fitting.reserved`.
     """
     resolved = plain(config)
@@ -51,11 +50,11 @@ def train(
     if initial is not None and epochs is not None:
         resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
     task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
-    told = partial(report, n_epochs=len(seeds) * resolved["trainer"]["max_epochs"])
+    n_epochs = len(seeds) * int(resolved["trainer"]["max_epochs"])
     with reserved(task, tell=tell):
         started = time.perf_counter()
         describe_structures(task, folder / "data")
-        potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=told)
+        potentials, curves = train_members(task, seeds, n_processes=recruitment.n_processes, report=lambda made: report(made, n_epochs))
     members = summaries(seeds, curves)
     last = {"last_epochs": [member["curve"][-1] for member in members]}
     made = {**provenance(workspace), "seeds": seeds, "data_md5": card["md5"]}

@@ -69,7 +69,7 @@ class View:
         """So many structures have been labelled."""
         self._bar.update(self._task, completed=done, total=total, said=f"{done} of {total} structures")
 
-    def epoch(self, report: Report, *, n_epochs: int) -> None:
+    def epoch(self, report: Report, n_epochs: int) -> None:
         """A member has finished an epoch, of so many of all members together."""
         self._epochs[report.member] = report.epoch.epoch
         errors = f"member {report.member}, epoch {report.epoch.epoch}: force MAE {1e3 * report.epoch.valid_forces_mae:.1f} meV/Å"

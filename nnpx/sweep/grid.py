@@ -209,7 +209,7 @@ def _compose_hydra(own: Sequence[str], words: Sequence[str], config_dir: Path | 
     """Hydra's own part of the configuration, with the values that are the same for all jobs beside it."""
     register()
     resolvers.register()
-    fixed = forced([override.input_line or "" for override in parse(words) if not override.is_sweep_override()])
+    fixed = forced([override for override in parse(words) if not override.is_sweep_override()])
     quiet = [word for word in _QUIET if not any(other.startswith(word.split("=")[0]) for other in own)]
     search = [] if config_dir is None else ["hydra.searchpath=['file://{}']".format(str(config_dir.resolve()).replace("'", r"\'"))]
     with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from nnpx.config import compose, validate
 from nnpx.configuration import resolvers
-from nnpx.configuration.overrides import forced, readable
+from nnpx.configuration.overrides import forced, parse, readable
 from nnpx.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def show(overrides: Sequence[str], config_dir: Path | None, what: str, *, resolv
     try:
         _hydra([*overrides, *flags], config_dir, _nothing)
     except ConfigError:  # a key that its option does not have
-        _hydra([*forced(overrides), *flags], config_dir, _nothing)
+        _hydra([*forced(parse(overrides)), *flags], config_dir, _nothing)
     return 0
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from ase.io import write
+from members_of_ensembles import N_HEADS, heads_of
 from omegaconf import OmegaConf
 from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for, stored
 
@@ -18,27 +19,10 @@ from nnpx.fitting import Task, describe_structures
 from nnpx.members import train_members
 from nnpx.upstream import check_choices
 
-N_HEADS = 5
 SHALLOW = {"_target_": "nnpx.ensemble.shallow.Shallow", "n_heads": N_HEADS}
 NETWORKS = {path.stem: OmegaConf.to_container(OmegaConf.load(path)) for path in sorted((conf_dir() / "network").glob("*.yaml"))}
 CONFIGS = [{**CONFIG, "network": network, "ensemble": SHALLOW} for network in NETWORKS.values()]
 PREDICTED = ("energy", "forces", "stress", "atomic_energies", "energy_std", "forces_std")
-
-
-def heads_of(potential, graph, config):
-    """As many potentials, each with one of the last layers."""
-    single = {key: value for key, value in config.items() if key != "ensemble"}
-    alone = []
-    for head in range(N_HEADS):
-        member, weights = potential_for(graph, config=single), potential.state_dict()
-        for name, value in member.state_dict().items():
-            shared = weights[name]
-            if shared.shape != value.shape:
-                (axis,) = [k for k, (one, many) in enumerate(zip(value.shape, shared.shape, strict=True)) if one != many]
-                weights[name] = shared.select(axis, head).unsqueeze(axis)
-        member.load_state_dict(weights)
-        alone.append(member.eval())
-    return alone
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=NETWORKS)

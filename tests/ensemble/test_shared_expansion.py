@@ -5,33 +5,13 @@ from typing import Any
 import pytest
 import torch
 from ase import Atoms
-from small import CONFIG, NUMBERS, carbons, ethanols
+from members_of_ensembles import member, seen_by
+from small import carbons, ethanols
 
-from nnpx.assembly import build_parts
-from nnpx.config import compose
-from nnpx.configuration.schema import plain
 from nnpx.descriptor import neighbor_sums
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
-from nnpx.graph import AtomicGraph
-from nnpx.neighbors import graph_from_list
-from nnpx.potential import Potential
 from nnpx.speed.compiled import without_loops
-from nnpx.statistics import measure_scales
-
-
-def member(structures: list[Atoms], option: str, seed: int, *changed: str) -> Potential:
-    """A potential of random weights with the descriptor of an experiment."""
-    whole = plain(compose([f"experiment={option}", *changed]))
-    config: dict[str, Any] = {**CONFIG, **{name: whole[name] for name in ("cutoff", "radial", "descriptor", "species_embedding")}}
-    parts = build_parts(config, numbers=NUMBERS, seed=seed)
-    graph = seen_by(structures, parts.cutoff_radius)
-    described = graph.with_(features=parts.descriptor(graph.edges(), parts.embedding(graph.species)).detach())
-    return parts.potential(measure_scales(described, numbers=NUMBERS, isolated_atoms={}, feature_floor=1e-3)).double().eval()
-
-
-def seen_by(structures: list[Atoms], cutoff: float) -> AtomicGraph:
-    return graph_from_list(structures, numbers=NUMBERS, cutoff=cutoff, where="test")
 
 
 @pytest.fixture

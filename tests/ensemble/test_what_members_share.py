@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from members_of_ensembles import N_HEADS, heads_of, member, seen_by
 from small import CONFIG, NUMBERS, carbons, ethanols, graph_of, potential_for
-from test_shallow import N_HEADS, heads_of
-from test_shared_expansion import member, seen_by
 
 from nnpx.ensemble import Ensemble
 from nnpx.errors import SpeciesError
