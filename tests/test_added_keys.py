@@ -5,6 +5,7 @@ import pytest
 from nnpx.config import compose, validate
 from nnpx.configuration.overrides import forced, parse
 from nnpx.errors import ConfigError
+from nnpx.sweep.grid import plan
 
 BLOCKS = ("data=extxyz", "data.path=mine.xyz", "data.split._target_=nnpx.data.split.TimeBlocks")
 MORSE = ("reference=ase", "reference.calculator=ase.calculators.morse.MorsePotential")
@@ -68,3 +69,16 @@ def test_what_only_the_user_can_give_can_be_asked_about(nnpx):
     assert (code, "reference.calculator" in said) == (0, True)
     assert nnpx("config", "show", "reference=ase")[0] == 0
     assert nnpx("config", "validate", "reference=ase")[0] == 2
+
+
+@pytest.mark.parametrize("what", ["job", "hydra"])
+def test_hydra_shows_an_experiment_with_such_a_key(what, nnpx):
+    code, said, _ = nnpx("train", "--cfg", what, *BLOCKS, "data.split.gap=1")
+    assert (code, "gap" in said) == (0, True)
+
+
+def test_a_sweep_over_such_a_key_is_planned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.xyz").write_text("1\n\nH 0 0 0\n")
+    grid = plan("train", [*BLOCKS, "data.split.gap=1", "seed=0,1"], None)
+    assert [job.config.data.split.gap for job in grid.jobs] == [1, 1]
