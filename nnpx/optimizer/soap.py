@@ -62,7 +62,8 @@ class RotatedAdam(torch.optim.Optimizer):
     """The steps of `SOAP`.
 
     The state of a parameter: `step`, the moves made; `mean` and `square`, ⟨G′⟩ and ⟨G′²⟩ in the rotated coordinates; and for each rotated
-    side, `covariance` (L or R) and `basis` (Q, columns by falling eigenvalue), each under the number of the dimension, −2 or −1.
+    side, `covariance` (L or R) and `basis` (Qᵀ, rows by falling eigenvalue), each under the number of the dimension, −2 or −1. Covariances
+    are wanted at refreshes only, and lag behind until then: `recent` are the gradients since, whose products cost less all at once.
 
     Args:
         parameters: what is optimised.
@@ -87,9 +88,10 @@ class RotatedAdam(torch.optim.Optimizer):
             for weight in moving:
                 self.state[weight]["step"] += 1
             self._move(moving, group)
+            self._remember(moving, group["precondition_every"])
             for weight in moving:
                 if self.state[weight]["step"] % group["precondition_every"] == 0:
-                    _refresh(self.state[weight])
+                    _refresh(self.state[weight], group["betas"][1])
         return loss
 
     def _may_move(self, weight: Tensor, group: dict[str, Any]) -> bool:
@@ -99,8 +101,15 @@ class RotatedAdam(torch.optim.Optimizer):
         state = self.state[weight]
         if state:
             return True
-        state.update(_first_state(weight.grad, group["max_dimension"], 1.0 - group["betas"][1]))
+        state.update(_first_state(weight.grad, group))
         return not state["basis"]
+
+    def _remember(self, weights: list[Tensor], n_recent: int) -> None:
+        """Put the gradients of rotated weights beside those since the last refresh."""
+        rotated = [(self.state[weight], weight.grad) for weight in weights if weight.grad is not None and self.state[weight]["basis"]]
+        if rotated:
+            places = [state["recent"][..., (state["step"] - 1) % n_recent, :] for state, _ in rotated]
+            torch._foreach_copy_(places, [gradient for _, gradient in rotated])
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
@@ -162,17 +171,22 @@ def _move(weight: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[s
     width = (state["square"] * correction).sqrt_().add_(group["eps"])
     move = (state["mean"] * rate).div_(width)
     weight.mul_(remains).sub_(_rotate_back(move, state["basis"]))
-    for side, covariance in state["covariance"].items():
-        covariance.lerp_(_covariance(gradient, side), 1.0 - beta2)
 
 
-def _first_state(gradient: Tensor, max_dimension: int, share: float) -> dict[str, Any]:
+def _first_state(gradient: Tensor, group: dict[str, Any]) -> dict[str, Any]:
     """Coordinates from the first gradient, which counts with its share in later averages as any other does."""
     is_matrix = gradient.ndim > 1 and min(gradient.shape[-2:]) > 1
-    sides = [side for side in (-2, -1) if is_matrix and gradient.shape[side] <= max_dimension]
-    covariance = {side: share * _covariance(gradient, side) for side in sides}
-    basis = {side: _eigenvectors(matrix) for side, matrix in covariance.items()}
-    return {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient), "covariance": covariance, "basis": basis}
+    sides = [side for side in (-2, -1) if is_matrix and gradient.shape[side] <= group["max_dimension"]]
+    first = gradient.unsqueeze(-2)
+    covariance = {side: (1.0 - group["betas"][1]) * _covariance(first, side) for side in sides}
+    return {
+        "step": 0,
+        "mean": torch.zeros_like(gradient),
+        "square": torch.zeros_like(gradient),
+        "covariance": covariance,
+        "basis": {side: _eigenvectors(matrix).mT.contiguous() for side, matrix in covariance.items()},
+        "recent": first.new_zeros(*gradient.shape[:-1], group["precondition_every"] if sides else 0, gradient.shape[-1]),
+    }
 
 
 def _eigenvectors(matrix: Tensor) -> Tensor:
@@ -187,40 +201,56 @@ def _eigenvectors(matrix: Tensor) -> Tensor:
         vectors = torch.linalg.eigh(matrix.double()).eigenvectors
     except RuntimeError:  # LAPACK has found none; the refreshes turn what stands in for them
         return identity
-    return vectors.flip(-1).to(matrix.dtype).contiguous() if bool(torch.isfinite(vectors).all()) else identity
+    return vectors.flip(-1).to(matrix.dtype) if bool(torch.isfinite(vectors).all()) else identity
 
 
-def _covariance(gradient: Tensor, side: int) -> Tensor:
-    """G Gᵀ for the rows, Gᵀ G for the columns."""
-    return gradient @ gradient.mT if side == -2 else gradient.mT @ gradient
+def _covariance(gradients: Tensor, side: int) -> Tensor:
+    """Σ G Gᵀ for the rows, Σ Gᵀ G for the columns, of some gradients of shape (…, rows, gradients, columns)."""
+    wide = gradients.flatten(-2) if side == -2 else gradients.flatten(-3, -2).mT
+    return wide @ wide.mT
 
 
 def _rotate(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_Lᵀ M Q_R; a copy also where nothing is rotated."""
-    rows = basis[-2].mT @ matrix if -2 in basis else matrix
-    return rows @ basis[-1] if -1 in basis else rows.clone()
+    rows = basis[-2] @ matrix if -2 in basis else matrix
+    return rows @ basis[-1].mT if -1 in basis else rows.clone()
 
 
 def _rotate_back(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_L M Q_Rᵀ."""
-    rows = basis[-2] @ matrix if -2 in basis else matrix
-    return rows @ basis[-1].mT if -1 in basis else rows
+    rows = (matrix.mT @ basis[-2]).mT if -2 in basis else matrix  # twice as fast on a processor as to begin with the larger one turned
+    return rows @ basis[-1] if -1 in basis else rows
 
 
-def _refresh(state: dict[str, Any]) -> None:
-    """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now, the mean turned along."""
+def _refresh(state: dict[str, Any], beta2: float) -> None:
+    """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now, the mean turned along.
+
+    P are the covariances, after the gradients since the last refresh. P Q has the rows of (P Q)ᵀ as columns: as LAPACK wants them to lie.
+    """
+    recent = state["recent"]
+    n_recent = recent.shape[-2]
+    ages = torch.arange(n_recent - 1, -1, -1, dtype=recent.dtype, device=recent.device)
+    recent.mul_(((1.0 - beta2) * beta2**ages).sqrt().unsqueeze(-1))
     mean = _rotate_back(state["mean"], state["basis"])
     for side, covariance in state["covariance"].items():
+        covariance.mul_(beta2**n_recent).add_(_covariance(recent, side))
         basis = state["basis"][side]
-        turned = covariance @ basis
-        order = (basis * turned).sum(-2).argsort(dim=-1, descending=True, stable=True)  # by the eigenvalues
+        turned = basis @ covariance
+        order = (basis * turned).sum(-1).argsort(dim=-1, descending=True, stable=True)  # by the eigenvalues
         state["square"].copy_(torch.take_along_dim(state["square"], order.unsqueeze(-1 if side == -2 else -2), dim=side))
-        columns = torch.take_along_dim(turned, order.unsqueeze(-2), dim=-1)
+        columns = _rows(turned, order).mT
         if columns.device.type == "cpu" or columns.dtype is torch.float64:
-            basis.copy_(torch.linalg.qr(columns).Q)
+            basis.copy_(torch.linalg.householder_product(*torch.geqrf(columns)).mT)
         else:
-            basis.copy_(_by_cholesky(columns, torch.take_along_dim(basis, order.unsqueeze(-2), dim=-1)))
+            basis.copy_(_by_cholesky(columns, _rows(basis, order).mT).mT)
     state["mean"].copy_(_rotate(mean, state["basis"]))
+
+
+def _rows(matrices: Tensor, order: Tensor) -> Tensor:
+    """The rows of every matrix in another order."""
+    n_rows, matrices_shape = matrices.shape[-2], order.shape[:-1]
+    first = n_rows * torch.arange(matrices_shape.numel(), device=order.device).view(*matrices_shape, 1)
+    return matrices.flatten(0, -2).index_select(0, (order + first).flatten()).view_as(matrices)
 
 
 def _by_cholesky(columns: Tensor, before: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from nnpx.files import to_disk, whole
 from nnpx.trainer.average import AveragedWeights
 
 #: raised whenever the content of a checkpoint changes meaning
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True)
