@@ -88,18 +88,23 @@ def joint_prediction(
         noise: variances, eV² and (eV/Å)².
     """
     energies = sum_atoms_to_structures(atomic_energies.T, graph.owner, graph.n_structures)
-    forces, stress = forces_and_stress(graph, edges, pulls.mean(0))
+    forces, stress = forces_and_stress(graph, edges, mean_of_members(pulls))
     nothing = torch.full_like(energies[:, 0], torch.nan)
     return Prediction(
         energy=energies.mean(1),
         forces=forces,
         stress=stress,
-        atomic_energies=atomic_energies.mean(0),
+        atomic_energies=mean_of_members(atomic_energies),
         energy_std=energies.std(1) if energies.shape[1] > 1 else nothing,
         forces_std=_forces(edges, pulls.transpose(0, 1)).std(1) if len(pulls) > 1 else torch.full_like(forces, torch.nan),
         energy_noise=sum_atoms_to_structures(noise[:, 0].double(), graph.owner, graph.n_structures).sqrt(),
         forces_noise=noise[:, 1:].sqrt().to(forces.dtype).expand_as(forces),
     )
+
+
+def mean_of_members(values: Float[Tensor, "member ..."]) -> Float[Tensor, "..."]:
+    """Their mean; one alone is not copied."""
+    return values[0] if len(values) == 1 else values.mean(0)
 
 
 def forces_and_stress(

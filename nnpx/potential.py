@@ -13,6 +13,7 @@ from typing import final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nnpx.derivatives import gradients, joint_prediction
 from nnpx.descriptor import Descriptor
@@ -112,7 +113,25 @@ class Potential(nn.Module):
         self, chemistry: Float[Tensor, "atom channel"], standardised: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
     ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
         """What the network has learned of each atom: its energy, s · network + b, eV, and the variances of its noise, eV² and (eV/Å)²."""
-        outputs = self.network(standardised, chemistry, species)
+        return self._read(self.network(standardised, chemistry, species))
+
+    def learned_linearised(
+        self,
+        chemistry: Float[Tensor, "atom channel"],
+        standardised: Float[Tensor, "atom feature"],
+        species: Int[Tensor, " atom"],
+        *,
+        spread: bool,
+    ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"], Float[Tensor, "energy atom feature"]]:
+        """The same, and the slopes of every head's V in the standardised geometry, or without `spread` of their mean."""
+        outputs, pull = self.network.linearised(standardised, chemistry, species)
+        each = torch.eye(self.n_heads, dtype=outputs.dtype, device=outputs.device)
+        heads = self.energy_scale * (each if spread else each.mean(0, keepdim=True))
+        of_outputs = functional.pad(heads, (0, outputs.shape[1] - self.n_heads))
+        return *self._read(outputs), pull(of_outputs[:, None].expand(-1, len(outputs), -1))
+
+    def _read(self, outputs: Float[Tensor, "atom output"]) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
+        """Energies, eV, and variances of the noise, eV² and (eV/Å)², from the outputs of the network."""
         energies, noise = outputs[:, : self.n_heads], self.noise(outputs[:, self.n_heads :])
         return self.energy_scale * energies + self.energy_shift, self.energy_scale.square() * noise
 

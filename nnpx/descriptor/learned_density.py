@@ -85,22 +85,10 @@ class LearnedDensity(nn.Module):
         self, shells: Shells, of_center: Float[Tensor, "atom center_channel"], of_neighbor: Float[Tensor, "slot neighbor_channel"]
     ) -> Float[Tensor, "component atom density"]:
         """A of every atom."""
-        return self.learned(self._expanded(shells, of_neighbor).transpose(0, 1), of_center)
+        return contracted(self._expanded(shells, of_neighbor).transpose(0, 1), self.by_component(of_center.shape[1]), of_center)
 
-    def learned(
-        self, density: Float[Tensor, "component atom term"], of_center: Float[Tensor, "atom center_channel"]
-    ) -> Float[Tensor, "component atom density"]:
-        """A from the expanded density, whose terms are pairs of k and c."""
-        return contracted(density, self._by_component(of_center.shape[1]), of_center)
-
-    def pull_back(
-        self, gradient: Float[Tensor, "energy component atom density"], of_center: Float[Tensor, "atom center_channel"]
-    ) -> Float[Tensor, "energy component atom term"]:
-        """∂V/∂B of several energies, in the expanded density, from their ∂V/∂A: the derivative of `learned`, which is linear."""
-        return contracted_back(gradient, self._by_component(of_center.shape[1]), of_center)
-
-    def _by_component(self, n_center: int) -> Float[Tensor, "component term learned"]:
-        """The coefficients of each component, for every channel of the centre one density after the other."""
+    def by_component(self, n_center: int) -> Float[Tensor, "component term learned"]:
+        """The coefficients of each component, for every channel of the centre one density after the other, as they are `contracted`."""
         by_center = self.coefficients.unflatten(1, (n_center, -1)).transpose(1, 2).flatten(2)
         return torch.cat([of_order.expand(2 * order + 1, -1, -1) for order, of_order in enumerate(by_center)])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
-from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
+from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity, contracted, contracted_back
 from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import Edges
@@ -89,8 +89,9 @@ class Moments(ExpandingDescriptor):
         """The features and their derivatives in B, in loops over the atoms."""
         (density,) = expanded.sums
         with torch.no_grad():
-            features, back = self.invariants.linearised(self.density.learned(density, chemistry))
-        return features, lambda slopes: (self.density.pull_back(back(slopes), chemistry).detach(),)
+            coefficients = self.density.by_component(chemistry.shape[1])
+            features, back = self.invariants.linearised(contracted(density, coefficients, chemistry))
+        return features, lambda slopes: (contracted_back(back(slopes), coefficients, chemistry),)
 
     def expands_like(self, other: Descriptor) -> bool:
         """Whether radial functions, cutoff and harmonics are the same; coefficients may be others."""

@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nnpx.derivatives import gradients, joint_prediction
+from nnpx.derivatives import gradients, joint_prediction, mean_of_members
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scale_alike
 from nnpx.errors import SpeciesError
@@ -118,7 +118,7 @@ class Ensemble(nn.Module):
         evaluate, blocks = partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
         atomic, pulls, noise = (_joined(part, 1) for part in zip(*parts, strict=True))
-        return self.calibration(joint_prediction(graph, edges, atomic, pulls, noise.mean(0)), graph)
+        return self.calibration(joint_prediction(graph, edges, atomic, pulls, mean_of_members(noise)), graph)
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
@@ -145,17 +145,15 @@ class Ensemble(nn.Module):
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])
             per_width = _together([row_of_each(member.feature_std.reciprocal(), block.species) for member in scaled])
-            # for every member a variable of its own: one backward pass finds the slopes of them all
-            variables = tuple(own.detach().requires_grad_() for own in standardised.expand(len(members), -1, -1))
-            with torch.enable_grad():
-                learned = [member.learned(chemistry, own, block.species) for member, own in zip(members, variables, strict=True)]
-                energies = _together([energy.double().T for energy, _ in learned])[..., : block.n_centers]
-                heads = energies.sum(2) if spread else energies.sum(2).mean(1, keepdim=True)
-                slopes = _together(gradients(heads.sum(0), variables, create_graph=False), 1) * per_width  # (head, member, atom, feature)
-            slopes = slopes.transpose(0, 1).flatten(0, 1) if spread or len(members) == 1 else slopes.mean(1)
-            atomic.append(energies.detach().flatten(0, 1))
-            found.append(gradients_by(slopes))
-            noises.append(_together([noise.detach()[: block.n_centers] for _, noise in learned]))
+            learned = [
+                member.learned_linearised(chemistry, own, block.species, spread=spread)
+                for member, own in zip(members, standardised.expand(len(members), -1, -1), strict=True)
+            ]
+            energies, noise, by_feature = zip(*learned, strict=True)
+            slopes = _together(by_feature) * per_width[:, None]  # (member, head, atom, feature)
+            found.append(gradients_by(slopes.flatten(0, 1) if spread or len(members) == 1 else slopes.mean(0)))
+            atomic.append(_joined([of_heads[: block.n_centers].double().T for of_heads in energies], 0))
+            noises.append(_together(noise)[:, : block.n_centers])
         joint = tuple(_joined(by, 0) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
         pulls = joint[0] if expanded is None else expanded.pull(joint)
         return _joined(atomic, 0) + given, pulls if pull_of_given is None else pulls + pull_of_given, _joined(noises, 0)

@@ -5,9 +5,16 @@ ensemble, each of which is an energy, and what describes the noise of the labels
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from nnpx.derivatives import gradients_of
+
+#: from slopes (energy, atom, output) of several energies in the outputs of a network to those in the geometry (energy, atom, feature)
+Pull = Callable[[Float[Tensor, "energy atom output"]], Float[Tensor, "energy atom feature"]]
 
 
 class Network(nn.Module, ABC):
@@ -30,3 +37,15 @@ class Network(nn.Module, ABC):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom width"]:
         """What the last layer reads of every atom: the outputs are linear in it."""
+
+    def linearised(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> tuple[Float[Tensor, "atom output"], Pull]:
+        """The outputs, and from slopes in them those in the geometry; neither can be differentiated."""
+        variable = geometry.detach().requires_grad_()
+        with torch.enable_grad():
+            outputs = self(variable, chemistry, species)
+        return outputs.detach(), lambda slopes: gradients_of(outputs, (variable,), slopes)[0]

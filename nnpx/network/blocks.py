@@ -1,14 +1,14 @@
 """What networks with skip paths have in common."""
 
 from collections.abc import Callable
-from typing import Literal, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nnpx.network.initial import lecun_normal
+from nnpx.network.layers import Activation, activated
 
 #: from the number of a block, its input h and its weights W to what its activation σ reads
 Before = Callable[[int, Tensor, Tensor], Tensor]
@@ -40,7 +40,7 @@ class Blocks(nn.Module):
         n_inputs: int,
         width: int,
         n_blocks: int,
-        activation: Literal["tanh", "silu"],
+        activation: Activation,
         output_scale: float,
         n_outputs: int,
         generator: torch.Generator,
@@ -53,13 +53,13 @@ class Blocks(nn.Module):
         self.leave = nn.Parameter(lecun_normal((width, n_outputs), width, generator) * output_scale)
         self.bias = nn.Parameter(torch.zeros(width, dtype=torch.float64))
         self.offset = nn.Parameter(torch.zeros(n_outputs, dtype=torch.float64))
-        self.activation = torch.tanh if activation == "tanh" else functional.silu
+        self.activation = activation
 
     def forward(self, inputs: Float[Tensor, "atom input"], before: Before) -> Float[Tensor, "atom width"]:
         """What the last block gives, h."""
         signal = torch.addmm(self.bias, inputs, self.enter)
         for k, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
-            signal = torch.addmm(signal, self.activation(before(k, signal, inner)), outer)
+            signal = torch.addmm(signal, activated(self.activation, before(k, signal, inner)), outer)
         return signal
 
     def read(self, signal: Float[Tensor, "atom width"]) -> Float[Tensor, "atom output"]:

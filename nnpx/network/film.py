@@ -1,6 +1,6 @@
 """One network for all elements, tuned by the element in every block."""
 
-from typing import Annotated, Literal, final
+from typing import Annotated, final
 
 import torch
 from annotated_types import Ge, Gt
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nnpx.network import Network
 from nnpx.network.blocks import Before, Blocks
+from nnpx.network.layers import Activation
 from nnpx.wiring import Wired
 
 
@@ -41,7 +42,7 @@ class Film(Network):
         *,
         width: Annotated[int, Ge(1)],
         n_blocks: Annotated[int, Ge(1)],
-        activation: Literal["tanh", "silu"],
+        activation: Activation,
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_channels: Wired[int],

@@ -1,7 +1,7 @@
 """One network for all elements."""
 
 from itertools import pairwise
-from typing import Annotated, Literal, final
+from typing import Annotated, final
 
 import torch
 from annotated_types import Ge, Gt, Len
@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.network import Network
+from nnpx.network import Network, Pull
 from nnpx.network.initial import lecun_normal
+from nnpx.network.layers import Activation, activated, linearised_layers
 from nnpx.wiring import Wired
 
 
@@ -37,7 +38,7 @@ class MLP(Network):
         self,
         *,
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
-        activation: Literal["tanh", "silu"],
+        activation: Activation,
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_channels: Wired[int],
@@ -49,7 +50,7 @@ class MLP(Network):
         pairs = list(pairwise(widths))
         self.weights = nn.ParameterList(nn.Parameter(lecun_normal((n_out, n_in), n_in, generator)) for n_in, n_out in pairs)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_out, dtype=torch.float64)) for _, n_out in pairs)
-        self.activation = torch.tanh if activation == "tanh" else functional.silu
+        self.activation = activation
         with torch.no_grad():
             self.weights[-1].mul_(output_scale)
 
@@ -71,5 +72,16 @@ class MLP(Network):
         """The activations of the last hidden layer."""
         signal = torch.cat((geometry, chemistry), dim=-1)
         for weight, bias in zip(list(self.weights)[:-1], list(self.biases)[:-1], strict=True):
-            signal = self.activation(functional.linear(signal, weight, bias))
+            signal = activated(self.activation, functional.linear(signal, weight, bias))
         return signal
+
+    def linearised(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> tuple[Float[Tensor, "atom output"], Pull]:
+        """The layers with their derivative written out."""
+        weights = [weight.mT for weight in self.weights]
+        outputs, pull = linearised_layers(torch.cat((geometry, chemistry), dim=-1), weights, list(self.biases), self.activation)
+        return outputs, lambda slopes: pull(slopes)[..., : geometry.shape[1]]

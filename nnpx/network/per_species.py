@@ -1,16 +1,16 @@
 """One network for each element."""
 
 from itertools import pairwise
-from typing import Annotated, Final, Literal, final
+from typing import Annotated, Final, final
 
 import torch
 from annotated_types import Ge, Gt, Len
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
-from nnpx.network import Network
+from nnpx.network import Network, Pull
 from nnpx.network.initial import lecun_normal
+from nnpx.network.layers import Activation, activated, linearised_layers
 from nnpx.wiring import Wired
 
 #: Up to this many atoms × elements it is faster to evaluate every network at every atom and to pick one (no index operations, no
@@ -48,7 +48,7 @@ class PerSpecies(Network):
         self,
         *,
         hidden: Annotated[list[Annotated[int, Ge(1)]], Len(1)],
-        activation: Literal["tanh", "silu"],
+        activation: Activation,
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_species: Wired[int],
@@ -61,7 +61,7 @@ class PerSpecies(Network):
         self.n_species = n_species
         self.weights = nn.ParameterList(nn.Parameter(lecun_normal((n_species, n_in, n_out), n_in, generator)) for n_in, n_out in pairs)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n_species, 1, n_out, dtype=torch.float64)) for _, n_out in pairs)
-        self.activation = torch.tanh if activation == "tanh" else functional.silu
+        self.activation = activation
         with torch.no_grad():
             self.weights[-1].mul_(output_scale)
 
@@ -72,10 +72,43 @@ class PerSpecies(Network):
         species: Int[Tensor, " atom"],
     ) -> Float[Tensor, "atom output"]:
         """E_i from row i alone, by the network of its element."""
+        is_stacked = self.n_species == 1 or self._are_few(geometry)
+        return self.stacked(geometry, species) if is_stacked else self.sorted_by_species(geometry, species)
+
+    def linearised(
+        self,
+        geometry: Float[Tensor, "atom feature"],
+        chemistry: Float[Tensor, "atom channel"],
+        species: Int[Tensor, " atom"],
+    ) -> tuple[Float[Tensor, "atom output"], Pull]:
+        """Of few atoms by autograd, of many the layers of each element by themselves."""
+        if self.n_species == 1:
+            return self._linearised_layers(geometry, 0)
+        if self._are_few(geometry):
+            return super().linearised(geometry, chemistry, species)
+        order, counts = self._by_species(species)
+        places = torch.argsort(order)
+        groups = geometry.index_select(0, order).split(counts)
+        outputs, pulls = zip(*(self._linearised_layers(group, element) for element, group in enumerate(groups)), strict=True)
+
+        def pull(slopes: Float[Tensor, "energy atom output"]) -> Float[Tensor, "energy atom feature"]:
+            parts = slopes.index_select(1, order).split(counts, dim=1)
+            return torch.cat([own(part) for own, part in zip(pulls, parts, strict=True)], 1).index_select(1, places)
+
+        return torch.cat(outputs).index_select(0, places), pull
+
+    def _are_few(self, geometry: Float[Tensor, "atom feature"]) -> bool:
+        """Whether to evaluate every network at every atom."""
         on_processor = STACKED_IN_TRAINING if self.training else STACKED_IN_EVALUATION
-        if self.n_species == 1 or geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor):
-            return self.stacked(geometry, species)
-        return self.sorted_by_species(geometry, species)
+        return geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor)
+
+    def _linearised_layers(self, geometry: Float[Tensor, "atom feature"], element: int) -> tuple[Float[Tensor, "atom output"], Pull]:
+        weights, biases = ([one[element] for one in several] for several in (self.weights, self.biases))
+        return linearised_layers(geometry, weights, biases, self.activation)
+
+    def _by_species(self, species: Int[Tensor, " atom"]) -> tuple[Int[Tensor, " atom"], list[int]]:
+        """The atoms in the order of their elements, and how many there are of each."""
+        return torch.argsort(species), torch.bincount(species, minlength=self.n_species).tolist()
 
     def last_layer_features(
         self,
@@ -96,19 +129,19 @@ class PerSpecies(Network):
         """The last activations of all networks at all atoms."""
         signal = geometry[None] if self.n_species == 1 else geometry.expand(self.n_species, -1, -1)  # whose backward pass adds up
         for weight, bias in zip(list(self.weights)[:-1], list(self.biases)[:-1], strict=True):
-            signal = self.activation(torch.baddbmm(bias, signal, weight))
+            signal = activated(self.activation, torch.baddbmm(bias, signal, weight))
         return signal
 
     def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """Atoms grouped by element, each group through its own network."""
-        order = torch.argsort(species)
-        groups = torch.split(geometry.index_select(0, order), torch.bincount(species, minlength=self.n_species).tolist())
+        order, counts = self._by_species(species)
+        groups = geometry.index_select(0, order).split(counts)
         *weights, last = (weight.unbind() for weight in self.weights)  # whose gradients are put together once
         *biases, offset = (bias.unbind() for bias in self.biases)
         outputs = []
         for element, group in enumerate(groups):
             signal = group
             for weight, bias in zip(weights, biases, strict=True):
-                signal = self.activation(torch.addmm(bias[element], signal, weight[element]))
+                signal = activated(self.activation, torch.addmm(bias[element], signal, weight[element]))
             outputs.append(torch.addmm(offset[element], signal, last[element]))
         return torch.cat(outputs).index_select(0, torch.argsort(order))

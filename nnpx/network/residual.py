@@ -1,6 +1,6 @@
 """One network for all elements, with skip paths."""
 
-from typing import Annotated, Literal, final
+from typing import Annotated, final
 
 import torch
 from annotated_types import Ge, Gt
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nnpx.network import Network
 from nnpx.network.blocks import Blocks
+from nnpx.network.layers import Activation
 from nnpx.wiring import Wired
 
 
@@ -38,7 +39,7 @@ class Residual(Network):
         *,
         width: Annotated[int, Ge(1)],
         n_blocks: Annotated[int, Ge(1)],
-        activation: Literal["tanh", "silu"],
+        activation: Activation,
         output_scale: Annotated[float, Gt(0)],
         n_features: Wired[int],
         n_channels: Wired[int],

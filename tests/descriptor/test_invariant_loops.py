@@ -7,7 +7,7 @@ from torch import Tensor
 from nnpx.cutoff.cosine import Cosine
 from nnpx.descriptor import invariant_loops as module
 from nnpx.descriptor.expanding import Expanded
-from nnpx.descriptor.learned_density import Invariants, LearnedDensity
+from nnpx.descriptor.learned_density import Invariants, LearnedDensity, contracted, contracted_back
 from nnpx.descriptor.moments import Moments
 from nnpx.radial.bessel import Bessel
 
@@ -45,9 +45,10 @@ def test_what_is_learned_of_a_density_is_pulled_back_as_it_is_linear(n_centers: 
     learned = LearnedDensity(**words, generator=torch.Generator().manual_seed(0)).double()
     density, of_center = random(9, 4, 6).requires_grad_(), random(4, n_centers, seed=1)
     gradient = random(2, 9, 4, 5, seed=2)
-    moments = learned.learned(density, of_center)
+    coefficients = learned.by_component(n_centers)
+    moments = contracted(density, coefficients, of_center)
     expected = torch.stack([torch.autograd.grad(moments, density, one, retain_graph=True)[0] for one in gradient])
-    torch.testing.assert_close(learned.pull_back(gradient, of_center), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(contracted_back(gradient, coefficients, of_center), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_operations_say_the_shapes_of_what_they_give() -> None:
