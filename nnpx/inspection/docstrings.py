@@ -37,7 +37,7 @@ def argument(kind: Callable[..., Any], name: str) -> str:
 def links(*texts: str) -> list[str]:
     """The addresses of every DOI and arXiv number in some texts."""
     found = [match for text in texts for match in _DOI.finditer(text)]
-    addresses = [f"https://doi.org/{one[1].rstrip(').')}" if one[1] else f"https://arxiv.org/abs/{one[2]}" for one in found]
+    addresses = [f"https://doi.org/{one[1].rstrip(').:?')}" if one[1] else f"https://arxiv.org/abs/{one[2]}" for one in found]
     return list(dict.fromkeys(addresses))
 
 
