@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nnpx.report import Table
 
 _HELP: Final = """\
-usage: nnpx data diff A [B] [--tolerance Å] [--markdown]
+usage: nnpx data diff A [B] [--tolerance NUMBER] [--markdown]
        nnpx data card [A] [--markdown]
 
 A and B are files, prepared folders, projects, git revisions, DVC experiments, or REVISION:PATH. Without B, A is compared with the data
@@ -40,6 +40,9 @@ def main(words: list[str]) -> int:
 
     here = Path.cwd()
     if options.what == "card":
+        if options.b is not None:
+            do = f"Leave {options.b} out; nnpx prepare data=extxyz data.path=FILE takes keys, and shows the card, too."
+            raise ConfigError("nnpx data card", expected="one version", found=f"{options.a} and {options.b}", do=do)
         _show([_card_table(open_version(options.a or ".", here))], markdown=options.markdown)
         return 0
     if options.a is None:
@@ -60,7 +63,7 @@ def _parse(words: list[str]) -> Namespace:
     parser.add_argument("b", nargs="?")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--tolerance", type=float)  # Å
+    parser.add_argument("--tolerance", type=float)
     return parser.parse_intermixed_args(words)
 
 

@@ -20,7 +20,7 @@ usage: nnpx select NAME [selection=OPTION] [selection.n_selected=64] [group=opti
 
 Evaluates the descriptor of the experiment on its training set, chooses among its functions, and writes conf/descriptor/NAME.yaml with those
 that are kept. The data are labelled and prepared first where they are not yet. Train with `nnpx train descriptor=NAME`, and with the same
-`cutoff`, `radial` and `species_embedding`.
+`cutoff`, `radial` and `species_embedding`; in a folder that is not the checkout of nnpx with `--config-dir conf` as well.
 
   --config-dir DIR  a folder of your own options, laid out as conf/: NAME.yaml goes there; selection/MINE.yaml in it is a selection of yours
   trusted=[mypkg]   let the experiment name classes of your own package
