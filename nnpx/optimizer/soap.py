@@ -90,7 +90,7 @@ class RotatedAdam(torch.optim.Optimizer):
             self._move(moving, group)
             self._remember(moving, group["precondition_every"])
             for weight in moving:
-                if self.state[weight]["step"] % group["precondition_every"] == 0:
+                if self.state[weight]["basis"] and self.state[weight]["step"] % group["precondition_every"] == 0:
                     _refresh(self.state[weight], group["betas"][1])
         return loss
 
@@ -177,16 +177,12 @@ def _first_state(gradient: Tensor, group: dict[str, Any]) -> dict[str, Any]:
     """Coordinates from the first gradient, which counts with its share in later averages as any other does."""
     is_matrix = gradient.ndim > 1 and min(gradient.shape[-2:]) > 1
     sides = [side for side in (-2, -1) if is_matrix and gradient.shape[side] <= group["max_dimension"]]
-    first = gradient.unsqueeze(-2)
-    covariance = {side: (1.0 - group["betas"][1]) * _covariance(first, side) for side in sides}
-    return {
-        "step": 0,
-        "mean": torch.zeros_like(gradient),
-        "square": torch.zeros_like(gradient),
-        "covariance": covariance,
-        "basis": {side: _eigenvectors(matrix).mT.contiguous() for side, matrix in covariance.items()},
-        "recent": first.new_zeros(*gradient.shape[:-1], group["precondition_every"] if sides else 0, gradient.shape[-1]),
-    }
+    covariance = {side: (1.0 - group["betas"][1]) * _covariance(gradient.unsqueeze(-2), side) for side in sides}
+    state = {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient), "covariance": covariance}
+    state["basis"] = {side: _eigenvectors(matrix).mT.contiguous() for side, matrix in covariance.items()}
+    if sides:
+        state["recent"] = gradient.new_zeros(*gradient.shape[:-1], group["precondition_every"], gradient.shape[-1])
+    return state
 
 
 def _eigenvectors(matrix: Tensor) -> Tensor:

@@ -51,9 +51,9 @@ def descend(optimizer: torch.optim.Optimizer, loss, n_steps: int) -> list[float]
 
 
 def parameters() -> list[nn.Parameter]:
-    """A matrix, a batch of matrices, a row per element and a vector."""
+    """A matrix, a batch of matrices, a row per element, a vector and a number."""
     random = torch.Generator().manual_seed(0)
-    return [nn.Parameter(torch.randn(shape, generator=random)) for shape in ((6, 4), (3, 5, 4), (3, 1, 4), (4,))]
+    return [nn.Parameter(torch.randn(shape, generator=random)) for shape in ((6, 4), (3, 5, 4), (3, 1, 4), (4,), ())]
 
 
 def wave(weights: list[nn.Parameter]):

@@ -93,9 +93,9 @@ def test_what_cannot_be_recorded_is_computed_and_said_once(overrides, wrap, obst
 
 
 def parameters() -> list[nn.Parameter]:
-    """Two matrices, a row per element and a vector."""
+    """Two matrices, a row per element, a vector and a number."""
     random = torch.Generator().manual_seed(0)
-    return [nn.Parameter(torch.randn(shape, generator=random, dtype=torch.float64)) for shape in ((6, 4), (3, 5, 4), (3, 1, 4), (4,))]
+    return [nn.Parameter(torch.randn(shape, generator=random, dtype=torch.float64)) for shape in ((6, 4), (3, 5, 4), (3, 1, 4), (4,), ())]
 
 
 def test_recorded_moves_of_soap_are_the_computed_ones_also_after_refreshes_and_at_other_rates(monkeypatch):
