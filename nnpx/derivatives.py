@@ -8,12 +8,27 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import jvp
 
+from nnpx.errors import ConfigError
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.reduce import sum_atoms_to_structures, sum_edges_to_atoms
 from nnpx.speed import pair_loops
 from nnpx.speed.threads import one_at_a_time
 
 _Values = TypeVar("_Values", bound=Tensor | tuple[Tensor, ...])
+
+
+def refuse_inference_mode() -> None:
+    """Where everything seems to depend on nothing, forces would be zero.
+
+    Raises:
+        ConfigError: within `torch.inference_mode`.
+    """
+    if torch.is_inference_mode_enabled():
+        found, do = (
+            "torch.inference_mode, which differentiates nothing",
+            "Leave it out: forces are derivatives; torch.no_grad changes nothing.",
+        )
+        raise ConfigError("around a potential", expected="no inference mode", found=found, do=do)
 
 
 def gradients(

@@ -36,8 +36,9 @@ class Edges:
         return replace(self, vector=vector, distance=torch.linalg.vector_norm(vector, dim=-1))
 
     def as_variables(self) -> "Edges":
-        """The same pairs with vectors that the energy can be differentiated by."""
-        return self.moved(self.vector.detach().requires_grad_())
+        """The same pairs with vectors that the energy can be differentiated by, also within `torch.no_grad`."""
+        with torch.enable_grad():
+            return self.moved(self.vector.detach().requires_grad_())
 
     def near(self, radius: float | Float[Tensor, " edge"]) -> Int[Tensor, " chosen"]:
         """Places of the edges shorter than the radius (Å); of a complete list all, what is farther being zero by its cutoff function."""

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.derivatives import gradients, joint_prediction
+from nnpx.derivatives import gradients, joint_prediction, refuse_inference_mode
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import linearised_features, stored_features
@@ -115,6 +115,7 @@ class Potential(nn.Module):
         """What the network has learned of each atom: its energy, s · network + b, eV, and the variances of its noise, eV² and (eV/Å)²."""
         return self._read(self.network(standardised, chemistry, species))
 
+    @torch.no_grad()
     def learned_linearised(
         self,
         chemistry: Float[Tensor, "atom channel"],
@@ -157,6 +158,7 @@ class Potential(nn.Module):
 
     def predict(self, graph: AtomicGraph, edges: Edges) -> Prediction:
         """The same from edges of the graph."""
+        refuse_inference_mode()
         edges = edges.as_variables()
         with torch.enable_grad():
             chemistry, geometry = self.describe(graph, edges, graph.species)

@@ -244,10 +244,7 @@ def test_a_group_is_explained_with_its_options_and_references(project, run):
 
 def test_an_option_is_explained_by_its_own_keys(project, run):
     assert "descriptor.angular: " in run("config", "explain", "descriptor=acsf_narrow")[1]
-
-
-def test_the_punctuation_behind_a_reference_is_no_part_of_it(project, run):
-    assert "https://doi.org/10.48550/arXiv.2210.07237\n" in run("config", "explain", "md=replicas")[1]
+    assert "https://doi.org/10.48550/arXiv.2210.07237\n" in run("config", "explain", "md=replicas")[1]  # without what stands behind it
     assert "a whole number ≥ 2" in run("config", "explain", "descriptor.angular.n_widths", "descriptor=acsf_narrow")[1]
 
 

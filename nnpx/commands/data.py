@@ -40,6 +40,10 @@ def main(words: list[str]) -> int:
 
     here = Path.cwd()
     if options.what == "card":
+        if options.tolerance is not None:
+            raise ConfigError(
+                "nnpx data card", expected="no tolerance", found=f"{options.tolerance:g}", do="Leave it out: it is for `diff`."
+            )
         if options.b is not None:
             do = f"Leave {options.b} out; nnpx prepare data=extxyz data.path=FILE takes keys, and shows the card, too."
             raise ConfigError("nnpx data card", expected="one version", found=f"{options.a} and {options.b}", do=do)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nnpx.derivatives import gradients_of
 
 #: from slopes (energy, atom, output) of several energies in the outputs of a network to those in the geometry (energy, atom, feature)
-Pull = Callable[[Float[Tensor, "energy atom output"]], Float[Tensor, "energy atom feature"]]
+ToGeometry = Callable[[Float[Tensor, "energy atom output"]], Float[Tensor, "energy atom feature"]]
 
 
 class Network(nn.Module, ABC):
@@ -43,7 +43,7 @@ class Network(nn.Module, ABC):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> tuple[Float[Tensor, "atom output"], Pull]:
+    ) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
         """The outputs, and from slopes in them those in the geometry; neither can be differentiated."""
         variable = geometry.detach().requires_grad_()
         with torch.enable_grad():

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.network import Network, Pull
+from nnpx.network import Network, ToGeometry
 from nnpx.network.initial import lecun_normal
 from nnpx.network.layers import Activation, activated, linearised_layers
 from nnpx.wiring import Wired
@@ -80,7 +80,7 @@ class MLP(Network):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> tuple[Float[Tensor, "atom output"], Pull]:
+    ) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
         """The layers with their derivative written out."""
         weights = [weight.mT for weight in self.weights]
         outputs, pull = linearised_layers(torch.cat((geometry, chemistry), dim=-1), weights, list(self.biases), self.activation)

@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Len
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nnpx.network import Network, Pull
+from nnpx.network import Network, ToGeometry
 from nnpx.network.initial import lecun_normal
 from nnpx.network.layers import Activation, activated, linearised_layers
 from nnpx.wiring import Wired
@@ -80,7 +80,7 @@ class PerSpecies(Network):
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> tuple[Float[Tensor, "atom output"], Pull]:
+    ) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
         """Of few atoms by autograd, of many the layers of each element by themselves."""
         if self.n_species == 1:
             return self._linearised_layers(geometry, 0)
@@ -102,7 +102,7 @@ class PerSpecies(Network):
         on_processor = STACKED_IN_TRAINING if self.training else STACKED_IN_EVALUATION
         return geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor)
 
-    def _linearised_layers(self, geometry: Float[Tensor, "atom feature"], element: int) -> tuple[Float[Tensor, "atom output"], Pull]:
+    def _linearised_layers(self, geometry: Float[Tensor, "atom feature"], element: int) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
         weights, biases = ([one[element] for one in several] for several in (self.weights, self.biases))
         return linearised_layers(geometry, weights, biases, self.activation)
 

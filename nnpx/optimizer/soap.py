@@ -1,7 +1,7 @@
 """Adam in the eigenbasis of Shampoo's preconditioner."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, final
+from typing import Annotated, Any, Final, final
 
 import torch
 from annotated_types import Ge, Gt, Interval
@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from nnpx.optimizer import Optimizer
 from nnpx.speed.cuda_graph import Captured, captures
+
+#: gradients of a matrix that are kept at most until their products are added to the covariances
+MOST_KEPT: Final = 32
 
 
 @final
@@ -29,7 +32,7 @@ class SOAP(Optimizer):
         beta2: memory of the squared gradient, of L and of R.
         epsilon: ε.
         weight_decay: λ, fraction of a weight that is removed per step, in units of the learning rate.
-        precondition_every: updates between two refreshes of Q, each by one power iteration.
+        precondition_every: updates between two refreshes of Q, each by one power iteration; so many gradients are kept, but at most 32.
         max_dimension: sides of a matrix that are longer keep their coordinates.
     """
 
@@ -63,7 +66,8 @@ class RotatedAdam(torch.optim.Optimizer):
 
     The state of a parameter: `step`, the moves made; `mean` and `square`, ⟨G′⟩ and ⟨G′²⟩ in the rotated coordinates; and for each rotated
     side, `covariance` (L or R) and `basis` (Qᵀ, rows by falling eigenvalue), each under the number of the dimension, −2 or −1. Covariances
-    are wanted at refreshes only, and lag behind until then: `recent` are the gradients since, whose products cost less all at once.
+    are wanted at refreshes only, and lag behind until then: `recent` are the gradients since, `n_recent` of them, whose products cost less
+    all at once.
 
     Args:
         parameters: what is optimised.
@@ -88,9 +92,10 @@ class RotatedAdam(torch.optim.Optimizer):
             for weight in moving:
                 self.state[weight]["step"] += 1
             self._move(moving, group)
-            self._remember(moving, group["precondition_every"])
-            for weight in moving:
-                if self.state[weight]["basis"] and self.state[weight]["step"] % group["precondition_every"] == 0:
+            rotated = [weight for weight in moving if self.state[weight]["basis"]]
+            self._keep_gradients(rotated, group["betas"][1])
+            for weight in rotated:
+                if self.state[weight]["step"] % group["precondition_every"] == 0:
                     _refresh(self.state[weight], group["betas"][1])
         return loss
 
@@ -104,12 +109,15 @@ class RotatedAdam(torch.optim.Optimizer):
         state.update(_first_state(weight.grad, group))
         return not state["basis"]
 
-    def _remember(self, weights: list[Tensor], n_recent: int) -> None:
-        """Put the gradients of rotated weights beside those since the last refresh."""
-        rotated = [(self.state[weight], weight.grad) for weight in weights if weight.grad is not None and self.state[weight]["basis"]]
-        if rotated:
-            places = [state["recent"][..., (state["step"] - 1) % n_recent, :] for state, _ in rotated]
-            torch._foreach_copy_(places, [gradient for _, gradient in rotated])
+    def _keep_gradients(self, weights: list[Tensor], beta2: float) -> None:
+        """Put the gradients of rotated weights beside the recent ones; where there is no room for another, add up their products."""
+        states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
+        if weights:
+            torch._foreach_copy_([state["recent"][..., state["n_recent"], :] for state in states], gradients)
+        for state in states:
+            state["n_recent"] += 1
+            if state["n_recent"] == state["recent"].shape[-2]:
+                _add_recent(state, beta2)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
@@ -181,7 +189,8 @@ def _first_state(gradient: Tensor, group: dict[str, Any]) -> dict[str, Any]:
     state = {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient), "covariance": covariance}
     state["basis"] = {side: _eigenvectors(matrix).mT.contiguous() for side, matrix in covariance.items()}
     if sides:
-        state["recent"] = gradient.new_zeros(*gradient.shape[:-1], group["precondition_every"], gradient.shape[-1])
+        n_kept = min(group["precondition_every"], MOST_KEPT)
+        state |= {"recent": gradient.new_zeros(*gradient.shape[:-1], n_kept, gradient.shape[-1]), "n_recent": 0}
     return state
 
 
@@ -214,22 +223,28 @@ def _rotate(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
 
 def _rotate_back(matrix: Tensor, basis: dict[int, Tensor]) -> Tensor:
     """Q_L M Q_Rᵀ."""
-    rows = (matrix.mT @ basis[-2]).mT if -2 in basis else matrix  # twice as fast on a processor as to begin with the larger one turned
+    rows = (matrix.mT @ basis[-2]).mT if -2 in basis else matrix  # on a processor twice as fast as (Qᵀ)ᵀ M with Qᵀ in rows
     return rows @ basis[-1] if -1 in basis else rows
+
+
+def _add_recent(state: dict[str, Any], beta2: float) -> None:
+    """The covariances as they are after the recent gradients, which are not needed any more."""
+    n_recent, recent = state["n_recent"], state["recent"][..., : state["n_recent"], :]
+    ages = torch.arange(n_recent - 1, -1, -1, dtype=recent.dtype, device=recent.device)
+    recent.mul_(((1.0 - beta2) * beta2**ages).sqrt().unsqueeze(-1))
+    for side, covariance in state["covariance"].items():
+        covariance.mul_(beta2**n_recent).add_(_covariance(recent, side))
+    state["n_recent"] = 0
 
 
 def _refresh(state: dict[str, Any], beta2: float) -> None:
     """One step of orthogonal iteration, Q ← QR(P Q): columns and squares sorted by what the eigenvalues are now, the mean turned along.
 
-    P are the covariances, after the gradients since the last refresh. P Q has the rows of (P Q)ᵀ as columns: as LAPACK wants them to lie.
+    P are the covariances. P Q has the rows of (P Q)ᵀ as columns: as LAPACK wants them to lie.
     """
-    recent = state["recent"]
-    n_recent = recent.shape[-2]
-    ages = torch.arange(n_recent - 1, -1, -1, dtype=recent.dtype, device=recent.device)
-    recent.mul_(((1.0 - beta2) * beta2**ages).sqrt().unsqueeze(-1))
+    _add_recent(state, beta2)
     mean = _rotate_back(state["mean"], state["basis"])
     for side, covariance in state["covariance"].items():
-        covariance.mul_(beta2**n_recent).add_(_covariance(recent, side))
         basis = state["basis"][side]
         turned = basis @ covariance
         order = (basis * turned).sum(-1).argsort(dim=-1, descending=True, stable=True)  # by the eigenvalues

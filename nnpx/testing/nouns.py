@@ -158,6 +158,22 @@ def network_is_linear_in_its_last_layer_features(case: NetworkCase) -> None:
         require_equal("outputs that are linear in the last signal", explained, outputs[own], within=1e-9, unit="")
 
 
+def network_is_linearised_as_it_is(case: NetworkCase) -> None:
+    """What evaluation asks for is the network and its derivative, for few atoms and for many, and leaves no record."""
+    network = case.network.eval()
+    for n_atoms in (5, 600):
+        geometry, chemistry, species = case.inputs(n_atoms)
+        variable = geometry.clone().requires_grad_()
+        expected = network(variable, chemistry, species)
+        slopes = torch.randn(2, *expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(12))
+        pulls = torch.stack([torch.autograd.grad(expected, variable, one, retain_graph=True)[0] for one in slopes])
+        outputs, pull = network.linearised(geometry, chemistry, species)
+        require_equal(f"outputs of {n_atoms} atoms, linearised", outputs, expected.detach(), within=1e-12, unit="")
+        require_equal(f"slopes of {n_atoms} atoms, linearised", pull(slopes), pulls, within=1e-11, unit="")
+        is_free = not outputs.requires_grad and not pull(slopes).requires_grad
+        require(is_free, "what is linearised", expected="nothing that can be differentiated", found="a record of autograd's")
+
+
 def network_has_second_derivatives(case: NetworkCase) -> None:
     """∂²E/∂G² agrees with finite differences of ∂E/∂G: what training on forces needs."""
     geometry, chemistry, species = case.inputs(5)
@@ -258,6 +274,7 @@ NETWORK_LAWS: Final[tuple[Callable[[NetworkCase], None], ...]] = (
     atomic_energy_depends_on_own_row_only,
     batch_size_changes_no_atomic_energy,
     network_is_linear_in_its_last_layer_features,
+    network_is_linearised_as_it_is,
     network_has_second_derivatives,
 )
 PRIOR_LAWS: Final[tuple[Callable[[PriorCase], None], ...]] = (

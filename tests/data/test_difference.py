@@ -145,5 +145,7 @@ def test_a_version_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: py
         data.main(["diff", "nowhere"])
     with pytest.raises(ConfigError, match="expected a version to compare with, found none"):
         data.main(["diff"])
+    with pytest.raises(ConfigError, match=r"expected no tolerance, found 0.5. Leave it out"):
+        data.main(["card", "mine.extxyz", "--tolerance", "0.5"])
     with pytest.raises(ConfigError, match=r"expected one version, found mine.extxyz and data.keys.energy=my_energy. Leave"):
         data.main(["card", "mine.extxyz", "data.keys.energy=my_energy"])

@@ -1,11 +1,14 @@
 """An ensemble is the mean of its members, and its spread is theirs."""
 
+import pytest
 import torch
 from small import CONFIG, carbons, ethanols, graph_of, potential_for, stored
 
+from nnpx.config import compose
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.deep import Deep
 from nnpx.ensemble.single import Single
+from nnpx.errors import ConfigError
 
 
 def test_one_member_is_that_potential():
@@ -38,6 +41,18 @@ def test_forces_do_not_depend_on_whether_their_spread_is_asked_for():
     graph = graph_of(ethanols(2))
     ensemble = Ensemble([potential_for(graph, seed).eval() for seed in range(3)])
     torch.testing.assert_close(ensemble(graph, spread=True).forces, ensemble(graph, spread=False).forces, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("descriptor", ["acsf", "moments", "nep", "soap"])
+def test_forces_are_right_where_no_gradients_are_recorded_and_refused_where_none_can_be(descriptor):
+    graph = graph_of(ethanols(2))
+    potential = potential_for(graph, config=compose([f"descriptor={descriptor}"])).eval()
+    for evaluated in (potential, Ensemble([potential])):
+        expected = evaluated(graph)
+        with torch.no_grad():
+            torch.testing.assert_close(evaluated(graph).forces, expected.forces, rtol=0, atol=1e-13)
+        with torch.inference_mode(), pytest.raises(ConfigError, match=r"expected no inference mode, found torch\.inference_mode"):
+            evaluated(graph)
 
 
 def test_stored_features_give_the_same_spread():

@@ -11,6 +11,7 @@ from nnpx.config import compose
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Deviations
 from nnpx.graph import in_quadrature
+from nnpx.noise import Noise
 from nnpx.testing.structures import rotated
 
 NONE, HETEROSCEDASTIC = (dict(compose([f"noise={option}"]).noise) for option in ("none", "heteroscedastic"))
@@ -69,6 +70,29 @@ def test_an_ensemble_reports_spread_and_noise_apart():
         )
         noise = torch.stack([getattr(one, f"{name}_noise") for one in each]).square().mean(0).sqrt()
         torch.testing.assert_close(getattr(found, f"{name}_noise"), noise, rtol=1e-10, atol=0)
+
+
+class Trained(Noise):
+    """A noise with a weight of its own."""
+
+    n_outputs = 1
+
+    def __init__(self):
+        super().__init__()
+        self.size = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, outputs):
+        return (self.size * outputs.exp()).expand(-1, 2)
+
+
+def test_a_prediction_of_an_ensemble_leaves_nothing_to_differentiate():
+    """Whatever is trained of its potentials, and whether or not gradients are being recorded."""
+    graph = graph_of(ethanols(2))
+    member = potential_for(graph, 0, NOISY).eval()
+    member.noise = Trained()
+    found = Ensemble([member])(graph)
+    assert not any(value.requires_grad for value in vars(found).values())
+    assert (found.energy_noise > 0).all()
 
 
 def test_variances_of_spread_and_noise_add_where_both_exist():

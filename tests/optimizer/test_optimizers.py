@@ -113,7 +113,7 @@ def test_soap_without_rotations_is_adamw():
 
 
 def from_the_paper(gradients: list[np.ndarray], numbers: dict[str, float], every: int, rotated: str) -> np.ndarray:
-    """What SOAP adds to a matrix of zeros, without weight decay, in plain numpy; no two eigenvalues ever change places here."""
+    """What SOAP adds to a matrix of zeros, without weight decay, in plain numpy."""
     rate, beta1, beta2, epsilon = (numbers[key] for key in ("learning_rate", "beta1", "beta2", "epsilon"))
     first, weight = gradients[0], np.zeros_like(gradients[0])
     left, right = (1 - beta2) * first @ first.T, (1 - beta2) * first.T @ first
@@ -127,9 +127,12 @@ def from_the_paper(gradients: list[np.ndarray], numbers: dict[str, float], every
         weight = weight - rate * q_left @ direction @ q_right.T
         left = beta2 * left + (1 - beta2) * gradient @ gradient.T
         right = beta2 * right + (1 - beta2) * gradient.T @ gradient
-        if t % every == 0:
-            q_left = np.linalg.qr(left @ q_left)[0] if "L" in rotated else q_left
-            q_right = np.linalg.qr(right @ q_right)[0] if "R" in rotated else q_right
+        if t % every == 0 and "L" in rotated:
+            order = np.argsort(-np.einsum("ik,ij,jk->k", q_left, left, q_left))  # by falling eigenvalue
+            q_left, square = np.linalg.qr(left @ q_left[:, order])[0], square[order]
+        if t % every == 0 and "R" in rotated:
+            order = np.argsort(-np.einsum("ik,ij,jk->k", q_right, right, q_right))
+            q_right, square = np.linalg.qr(right @ q_right[:, order])[0], square[:, order]
     return weight
 
 
@@ -145,6 +148,29 @@ def test_soap_takes_the_steps_of_the_paper(shape, max_dimension, rotated):
         weight.grad = torch.tensor(gradient)
         optimizer.step()
     torch.testing.assert_close(weight.detach(), torch.tensor(from_the_paper(gradients, numbers, 3, rotated)), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("most_kept", [1, 4, 32])
+def test_soap_takes_these_steps_for_every_matrix_by_itself(monkeypatch, most_kept):
+    """Of a batch with two dimensions, of another group, and where gradients are missing; however many are kept."""
+    monkeypatch.setattr("nnpx.optimizer.soap.MOST_KEPT", most_kept)
+    random, numbers = np.random.default_rng(1), {"learning_rate": 0.1, "beta1": 0.9, "beta2": 0.95, "epsilon": 1e-8}
+    every = {(4, 4): 5, (2, 2, 3, 3): 3}
+    weights = [nn.Parameter(torch.zeros(shape, dtype=DEFAULT)) for shape in every]
+    optimizer = built("soap", weights[:1], weight_decay=0.0, max_dimension=9, precondition_every=5, **numbers)
+    optimizer.add_param_group({**optimizer.param_groups[0], "params": weights[1:], "precondition_every": 3})
+    given = {shape: [] for shape in every}
+    for _ in range(24):
+        for weight, (shape, own) in zip(weights, given.items(), strict=True):
+            weight.grad = None
+            if random.random() < 0.67:
+                own.append(random.normal(size=shape) * 4.0 ** -np.arange(shape[-1]))
+                weight.grad = torch.tensor(own[-1])
+        optimizer.step()
+    for weight, (shape, own) in zip(weights, given.items(), strict=True):
+        for place in np.ndindex(shape[:-2]):
+            expected = from_the_paper([one[place] for one in own], numbers, every[shape], "LR")
+            torch.testing.assert_close(weight.detach()[place], torch.tensor(expected), rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.parametrize(("max_dimension", "rotated"), [(9, {-2, -1}), (5, {-1})])
