@@ -1,23 +1,19 @@
 """Batches are diverse where they say so, never repeat themselves, and the band is what its formula says."""
 
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from nnpx.acquisition import Acquisition, Pool
 from nnpx.acquisition.threshold import Limits, Threshold
-from nnpx.config import conf_dir, instantiate
+from nnpx.config import compose, conf_dir, instantiate
 
 OPTIONS = sorted(path.stem for path in (conf_dir() / "acquisition").glob("*.yaml"))
 
 
 def option(name: str, n_selected: int) -> Acquisition:
-    node = OmegaConf.load(Path(conf_dir()) / "acquisition" / f"{name}.yaml")
-    node.n_selected = n_selected
-    return instantiate(node)
+    return instantiate(compose([f"acquisition={name}", f"acquisition.n_selected={n_selected}"]).acquisition)
 
 
 def pool_of(points: np.ndarray, known: np.ndarray | None = None) -> Pool:
