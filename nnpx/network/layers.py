@@ -17,7 +17,7 @@ def activated(activation: Activation, signal: Tensor) -> Tensor:
 
 
 def pulled_through(activation: Activation, slopes: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Slopes in σ(z) times σ′(z), from z before and σ(z) after the activation: one operation of torch's."""
+    """Slopes (energy, atom, width) in σ(z) times σ′(z), from z before and σ(z) after it (atom, width): one operation of torch's."""
     found: Tensor = torch.ops.aten.tanh_backward(slopes, after) if activation == "tanh" else torch.ops.aten.silu_backward(slopes, before)
     return found
 

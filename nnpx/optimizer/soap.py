@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nnpx.optimizer import Optimizer
 from nnpx.speed.cuda_graph import Captured, captures
 
-#: gradients of a matrix that are kept at most until their products are added to the covariances
+#: gradients of a matrix that are kept at most until their products are added to the covariances: more save no time, and take memory
 MOST_KEPT: Final = 32
 
 
@@ -110,14 +110,15 @@ class RotatedAdam(torch.optim.Optimizer):
         return not state["basis"]
 
     def _keep_gradients(self, weights: list[Tensor], beta2: float) -> None:
-        """Put the gradients of rotated weights beside the recent ones; where there is no room for another, add up their products."""
+        """Put the gradients of rotated weights beside the recent ones, whose products are added up where there is no room for another."""
         states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
+        for state in states:
+            if state["n_recent"] == state["recent"].shape[-2]:
+                _add_recent(state, beta2)
         if weights:
             torch._foreach_copy_([state["recent"][..., state["n_recent"], :] for state in states], gradients)
         for state in states:
             state["n_recent"] += 1
-            if state["n_recent"] == state["recent"].shape[-2]:
-                _add_recent(state, beta2)
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
@@ -259,8 +260,8 @@ def _refresh(state: dict[str, Any], beta2: float) -> None:
 
 def _rows(matrices: Tensor, order: Tensor) -> Tensor:
     """The rows of every matrix in another order."""
-    n_rows, matrices_shape = matrices.shape[-2], order.shape[:-1]
-    first = n_rows * torch.arange(matrices_shape.numel(), device=order.device).view(*matrices_shape, 1)
+    n_rows, batch = matrices.shape[-2], order.shape[:-1]
+    first = n_rows * torch.arange(batch.numel(), device=order.device).view(*batch, 1)
     return matrices.flatten(0, -2).index_select(0, (order + first).flatten()).view_as(matrices)
 
 
