@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, final
 
 
 @contextmanager
@@ -61,6 +61,47 @@ def read_json(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, json.JSONDecodeError):
         return {}
     return content
+
+
+@final
+class JsonLines:
+    """A file of JSON objects, one per line, that is only added to. A line that a kill or a full disk cut short is as if never written.
+
+    Args:
+        path: the file; its folder is made with the first line.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[dict[str, Any]]:
+        """What was written, in order."""
+        return self.read_bytes()[0]
+
+    def read_bytes(self) -> tuple[list[dict[str, Any]], int]:
+        """The same, and how many bytes it was read from, for whom others may add to the file meanwhile."""
+        content = self.path.read_bytes() if self.path.is_file() else b""
+        return [entry for line in content.splitlines() if isinstance(entry := _parsed(line), dict)], len(content)
+
+    def add(self, entries: Iterable[Mapping[str, object]]) -> None:
+        """Add lines, which would survive a power cut from then on. For one writer at a time.
+
+        Raises:
+            OSError: the disk is full or not writable.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
+        with self.path.open("ab+") as stream:
+            is_cut_short = stream.tell() > 0 and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n"
+            stream.write(b"\n" + lines if is_cut_short else lines)
+            to_disk(stream)
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def md5(path: Path) -> str:

@@ -15,10 +15,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.derivatives import gradients, joint_prediction, refuse_inference_mode
+from nnpx.derivatives import gradients, gradients_of, joint_prediction, refuse_inference_mode
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
-from nnpx.descriptor.stored import linearised_features, stored_features
+from nnpx.descriptor.stored import pull_of_stored
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network
 from nnpx.noise import Noise
@@ -95,7 +95,7 @@ class Potential(nn.Module):
     ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:
         """Chemistry and geometry: the vector of each atom's element, and the features of its environment."""
         chemistry = self.embedding(species)
-        geometry = stored_features(graph, edges) if graph.has_stored_features() else self.descriptor(edges, chemistry)
+        geometry = graph.features if graph.has_stored_features() else self.descriptor(edges, chemistry)
         return chemistry, geometry
 
     def standardised(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom feature"]:
@@ -110,26 +110,23 @@ class Potential(nn.Module):
         return signal
 
     def learned(
-        self, chemistry: Float[Tensor, "atom channel"], standardised: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]
-    ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
-        """What the network has learned of each atom: its energy, s · network + b, eV, and the variances of its noise, eV² and (eV/Å)²."""
-        return self._read(self.network(standardised, chemistry, species))
-
-    @torch.no_grad()
-    def learned_linearised(
         self,
         chemistry: Float[Tensor, "atom channel"],
         standardised: Float[Tensor, "atom feature"],
         species: Int[Tensor, " atom"],
         *,
-        spread: bool,
+        spread: bool = True,
     ) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"], Float[Tensor, "energy atom feature"]]:
-        """The same, and the slopes of every head's V in the standardised geometry, or without `spread` of their mean."""
-        outputs, pull = self.network.linearised(standardised, chemistry, species)
-        each = torch.eye(self.n_heads, dtype=outputs.dtype, device=outputs.device)
+        """What the network has learned: energies of the atoms, s · network + b, eV, variances of the noise, eV² and (eV/Å)², and slopes.
+
+        The slopes are those of every head's V in the standardised geometry, or without `spread` of their mean, eV. All can be
+        differentiated once more, unless this is within `torch.no_grad`.
+        """
+        each = torch.eye(self.n_heads, dtype=standardised.dtype, device=standardised.device)
         heads = self.energy_scale * (each if spread else each.mean(0, keepdim=True))
-        of_outputs = functional.pad(heads, (0, outputs.shape[1] - self.n_heads))
-        return *self._read(outputs), pull(of_outputs[:, None].expand(-1, len(outputs), -1))
+        of_outputs = functional.pad(heads, (0, self.noise.n_outputs))
+        outputs, slopes = self.network.with_slopes(standardised, chemistry, species, of_outputs)
+        return *self._read(outputs), slopes
 
     def _read(self, outputs: Float[Tensor, "atom output"]) -> tuple[Float[Tensor, "atom head"], Float[Tensor, "atom 2"]]:
         """Energies, eV, and variances of the noise, eV² and (eV/Å)², from the outputs of the network."""
@@ -149,7 +146,7 @@ class Potential(nn.Module):
         if expanded is not None and isinstance(self.descriptor, ExpandingDescriptor):
             return chemistry, *self.descriptor.linearised_in(expanded, chemistry)
         stored = graph.has_stored_features()
-        geometry, pull = linearised_features(graph, edges) if stored else self.descriptor.linearised(edges, chemistry)
+        geometry, pull = (graph.features, pull_of_stored(graph)) if stored else self.descriptor.linearised(edges, chemistry)
         return chemistry, geometry, lambda slopes: (pull(slopes),)
 
     def forward(self, graph: AtomicGraph) -> Prediction:
@@ -157,15 +154,21 @@ class Potential(nn.Module):
         return self.predict(graph, graph.edges())
 
     def predict(self, graph: AtomicGraph, edges: Edges) -> Prediction:
-        """The same from edges of the graph."""
+        """The same from edges of the graph: ∂V/∂r_ij = Σ_f (∂V/∂G_if) (∂G_if/∂r_ij) + ∂V_given/∂r_ij."""
         refuse_inference_mode()
         edges = edges.as_variables()
         with torch.enable_grad():
             chemistry, geometry = self.describe(graph, edges, graph.species)
-            learned, noise = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)
-            atomic_energies = (learned.double() + self.given(edges, graph.species)[:, None]).T
-            (pulls,) = gradients(atomic_energies.sum(1), (edges.vector,), create_graph=self.training)
-        return joint_prediction(graph, edges, atomic_energies, pulls, noise)
+            learned, noise, slopes = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)
+            by_feature = slopes * row_of_each(self.feature_std.reciprocal(), graph.species)
+            if graph.has_stored_features():
+                pulls = pull_of_stored(graph)(by_feature)
+            else:
+                (pulls,) = gradients_of(geometry, (edges.vector,), by_feature, create_graph=self.training)
+            given = self.given(edges, graph.species)
+        (pulls_of_given,) = gradients(given.sum(0, keepdim=True), (edges.vector,), create_graph=False)
+        atomic_energies = (learned.double() + given.detach()[:, None]).T
+        return joint_prediction(graph, edges, atomic_energies, pulls + pulls_of_given, noise)
 
     def to_precision(self, dtype: torch.dtype) -> "Potential":
         """The same potential with its arithmetic in `dtype`; reference energies stay in float64."""

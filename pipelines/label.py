@@ -11,7 +11,7 @@ import nnpx
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.card import summary
 from nnpx.data.frames import write
-from nnpx.data.labelling import Journal, Labelling
+from nnpx.data.labelling import FinishedJobs, Labelling
 from nnpx.data.source import as_structures
 from nnpx.files import md5, read_json, write_json
 from nnpx.progress import Bars
@@ -31,7 +31,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         write_json(labels, {**known, **stamps})
         console.print(f"label: data/labelled.extxyz is up to date ({known['n_structures']} structures)")
         return
-    journal = Journal(path=workspace / ".nnpx" / "label" / stamps["made_of"] / "journal.jsonl")
+    journal = FinishedJobs(path=workspace / ".nnpx" / "label" / stamps["made_of"] / "journal.jsonl")
     with Bars(console, "label") as bar:
         task = bar.add_task("labelling", total=None, said="")
         labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=partial(_report, bar, task))

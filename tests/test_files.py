@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nnpx.files import to_disk, whole
+from nnpx.files import JsonLines, to_disk, whole
 
 
 def test_a_file_takes_its_place_when_it_is_written(tmp_path: Path) -> None:
@@ -39,3 +39,19 @@ def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
         file.write(b"new")
     assert (tmp_path / "weights").read_bytes() == b"new"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_a_line_that_was_cut_short_is_as_if_never_written(lost: int, tmp_path: Path) -> None:
+    """However much of it was written: what follows stands on a line of its own."""
+    lines = JsonLines(tmp_path / "folder" / "journal.jsonl")
+    assert lines.read() == []
+    lines.add([{"n": 1}, {"n": 2}])
+    whole_size = lines.path.stat().st_size
+    lines.add([{"n": 3, "m": 4}])
+    content = lines.path.read_bytes()
+    lines.path.write_bytes(content[: max(whole_size, len(content) - lost)])
+    expected = [{"n": 1}, {"n": 2}, *([{"n": 3, "m": 4}] if lost == 1 else [])]  # whole without the end of its line
+    assert lines.read() == expected
+    lines.add([{"n": 5}])
+    assert lines.read_bytes() == ([*expected, {"n": 5}], lines.path.stat().st_size)

@@ -1,28 +1,28 @@
 """Labelling in parallel processes, which can be killed at any time and goes on where it stopped.
 
-Every finished job is one line of an append-only journal. A half-written last line is what a kill leaves behind: it is cut off and its
-job is done again. Results come back in the order of the jobs, whatever the number of processes, and each process computes with one
+Every finished job is one line of an append-only journal. A half-written last line is what a kill leaves behind: its job is done again.
+Results come back in the order of the jobs, whatever the number of processes, and each process computes with one
 thread, so that the same jobs give the same bytes.
 """
 
-import json
 import multiprocessing
 import multiprocessing.connection
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
 from nnpx.data.frames import record, restore
 from nnpx.data.jobs import Batch, Engine, Failure, Job
 from nnpx.errors import DataError, ReferenceEngineError
+from nnpx.files import JsonLines
 from nnpx.processes import ONE_THREAD, count_cores, end_pool, end_with_parent, environment
 
 
 @final
-class Journal:
+class FinishedJobs:
     """Finished jobs, one JSON line each, by the key of the job.
 
     Args:
@@ -31,31 +31,20 @@ class Journal:
 
     def __init__(self, *, path: Path) -> None:
         self.path = path
+        self._lines = JsonLines(path)
 
     def read(self) -> dict[str, Batch]:
-        """Every whole line; what follows the last line end is cut off."""
-        if not self.path.exists():
-            return {}
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.truncate(self.path, len(whole))
+        """What each job gave."""
         done: dict[str, Batch] = {}
-        for line in whole.splitlines():
-            try:
-                entry = json.loads(line)
+        for entry in self._lines.read():
+            with suppress(ValueError, KeyError, TypeError):  # a damaged line costs one job, no more
                 done[entry["key"]] = _batch(entry)
-            except (ValueError, KeyError, TypeError):
-                continue  # a damaged line costs one job, no more
         return done
 
     def add(self, key: str, batch: Batch) -> None:
-        """Append one finished job and hand it to the operating system."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Append one finished job."""
         failures = [[failure.name, failure.reason] for failure in batch.failures]
-        entry = {"key": key, "structures": [record(atoms) for atoms in batch.structures], "failures": failures}
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        self._lines.add([{"key": key, "structures": [record(atoms) for atoms in batch.structures], "failures": failures}])
 
     def remove(self) -> None:
         """Forget the finished jobs, once their results are safe elsewhere."""
@@ -75,7 +64,7 @@ class Labelling:
         report: called with the number of structures done and of all, for a progress bar.
     """
 
-    def __init__(self, *, engine: Engine, n_processes: int | None, journal: Journal, report: Callable[[int, int], None]) -> None:
+    def __init__(self, *, engine: Engine, n_processes: int | None, journal: FinishedJobs, report: Callable[[int, int], None]) -> None:
         self.engine, self.journal, self.report = engine, journal, report
         self.n_processes = n_processes if n_processes is not None else count_cores()
 

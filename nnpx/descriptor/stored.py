@@ -1,7 +1,7 @@
 """Stored descriptors: a fixed descriptor is evaluated once per structure and read in every epoch.
 
 A descriptor without trained parameters, under a fixed species embedding, gives the same features G and the same derivatives ∂G/∂r in every
-epoch. With both stored, the energy still depends on the geometry (to first order, which is all that forces and stress need):
+epoch. With both stored, forces and stress, which need no more than a first derivative, follow from the slopes of the energy in G:
 
     dE/dr_ij = Σ_f (∂E/∂G_if) (∂G_if/∂r_ij)
 
@@ -10,7 +10,7 @@ as a symmetry function of two other elements is, is not stored.
 """
 
 import math
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -18,10 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.derivatives import forward_derivative
-from nnpx.descriptor import Descriptor, Pull, linearised
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.pulls import Pairs, pull_at_pairs
 from nnpx.graph import AtomicGraph, Edges
-from nnpx.speed.compiled import with_known_signature
 
 #: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
 ATOMS_AT_A_TIME: Final = 64
@@ -47,32 +46,10 @@ def pairs_of(graph: AtomicGraph) -> Pairs:
     )
 
 
-def stored_features(graph: AtomicGraph, edges: Edges) -> Float[Tensor, "atom feature"]:
-    """The features stored with the graph, connected to the edge vectors by their stored derivatives."""
-    features: Tensor = _StoredFeatures.apply(edges.vector, graph.features, pairs_of(graph))  # type: ignore[no-untyped-call]  # as torch has it
-    return features
-
-
-def linearised_features(graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor, "atom feature"], Pull]:
-    """The features stored with the graph, and how energies that depend on them pull at the edges."""
-    return linearised(lambda variables: stored_features(graph, variables), edges)
-
-
-@with_known_signature
-class _StoredFeatures(torch.autograd.Function):
-    """G with a first derivative in the edge vectors; its derivative is itself differentiable in ∂E/∂G, as force training needs."""
-
-    @staticmethod
-    def forward(vector: Tensor, features: Tensor, pairs: Pairs) -> Tensor:
-        return features.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Pairs], output: Tensor) -> None:
-        ctx.pairs = inputs[2]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return pull_at_pairs(grads[0][:, None, :], ctx.pairs)[:, 0], None, None
+def pull_of_stored(graph: AtomicGraph) -> Pull:
+    """How energies that depend on the features stored with the graph pull at its edges; differentiable in their slopes."""
+    pairs = pairs_of(graph)
+    return lambda slopes: pull_at_pairs(slopes.transpose(0, 1), pairs).transpose(0, 1)
 
 
 def is_fixed(*modules: torch.nn.Module) -> bool:

@@ -146,10 +146,11 @@ class Ensemble(nn.Module):
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])
             per_width = _together([row_of_each(member.feature_std.reciprocal(), block.species) for member in scaled])
-            learned = [
-                member.learned_linearised(chemistry, own, block.species, spread=spread)
-                for member, own in zip(members, standardised.expand(len(members), -1, -1), strict=True)
-            ]
+            with torch.no_grad():
+                learned = [
+                    member.learned(chemistry, own, block.species, spread=spread)
+                    for member, own in zip(members, standardised.expand(len(members), -1, -1), strict=True)
+                ]
             energies, noise, by_feature = zip(*learned, strict=True)
             slopes = _together(by_feature) * per_width[:, None]  # (member, head, atom, feature)
             found.append(gradients_by(slopes.flatten(0, 1) if spread or len(members) == 1 else slopes.mean(0)))

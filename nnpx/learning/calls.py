@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Final, final
 
 from nnpx.data.jobs import Batch, Engine, Failure, Job
-from nnpx.data.labelling import Journal
+from nnpx.data.labelling import FinishedJobs
 from nnpx.learning.label_check import CheckedPoint
 from nnpx.processes import ONE_THREAD, count_cores, end_with_parent, environment
 
@@ -36,7 +36,7 @@ class Calls:
     """
 
     def __init__(
-        self, *, engine: Engine, n_processes: int | None, timeout_s: float, journal: Journal, report: Callable[[int, int], None]
+        self, *, engine: Engine, n_processes: int | None, timeout_s: float, journal: FinishedJobs, report: Callable[[int, int], None]
     ) -> None:
         self.engine, self.timeout_s, self.journal, self.report = engine, timeout_s, journal, report
         self.n_processes = n_processes if n_processes is not None else count_cores()

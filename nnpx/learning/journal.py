@@ -1,19 +1,17 @@
 """What has been done, one line each: the only memory of a loop, and all that a rerun needs.
 
 A phase writes its files whole (beside their place, then renamed), and its line is added to the journal only when they lie there. Killed
-before the line, the phase is done again, with the same seeds and hence the same outcome; killed while the line is written, the half line
-is cut off. A phase whose files were changed or removed since counts as not done.
+before the line, or while it is written, the phase is done again, with the same seeds and hence the same outcome. A phase whose files were
+changed or removed since counts as not done.
 """
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
 from nnpx.configuration.schema import leaves
 from nnpx.errors import ConfigError
-from nnpx.files import md5
+from nnpx.files import JsonLines, md5
 
 #: the file in the folder of a loop
 NAME: Final = "journal.jsonl"
@@ -33,8 +31,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / NAME
-        self._lines: list[dict[str, Any]] = []
-        self._read()
+        self._file = JsonLines(self.path)
+        self._lines = self._file.read()
 
     @property
     def experiment(self) -> str | None:
@@ -104,23 +102,6 @@ class Journal:
         path = self.folder / name
         return path.is_file() and md5(path) == checksum
 
-    def _read(self) -> None:
-        content = self.path.read_bytes() if self.path.is_file() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
-            os.truncate(self.path, len(whole))
-        self._lines = [json.loads(line) for line in whole.splitlines()]
-
     def _add(self, line: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        before = self.path.stat().st_size if self.path.is_file() else 0
-        try:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(line, sort_keys=True) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError:
-            if self.path.is_file():
-                os.truncate(self.path, before)  # a full disk takes half a line
-            raise
+        self._file.add([line])
         self._lines.append(line)

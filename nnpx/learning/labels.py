@@ -9,7 +9,7 @@ from ase import Atoms
 
 from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import Batch, Failure, IsolatedAtom
-from nnpx.data.labelling import Journal
+from nnpx.data.labelling import FinishedJobs
 from nnpx.errors import ReferenceEngineError
 from nnpx.learning.calls import Calls
 from nnpx.learning.label_check import NO_SLOPE, CheckedPoint, LabelCheck
@@ -47,7 +47,7 @@ class Labeller:
     """
 
     def __init__(
-        self, *, reference: Reference, check: LabelCheck, timeout_s: float, journal: Journal, report: Callable[[int, int], None]
+        self, *, reference: Reference, check: LabelCheck, timeout_s: float, journal: FinishedJobs, report: Callable[[int, int], None]
     ) -> None:
         self._check, self._theory, self._journal = check, reference.level_of_theory, journal
         self._calls = Calls(engine=reference, n_processes=reference.n_processes, timeout_s=timeout_s, journal=journal, report=report)

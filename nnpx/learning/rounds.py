@@ -15,7 +15,7 @@ from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.schema import plain
 from nnpx.data.duplicates import find_duplicates
 from nnpx.data.frames import write
-from nnpx.data.labelling import Journal as CallJournal
+from nnpx.data.labelling import FinishedJobs
 from nnpx.data.reader import read
 from nnpx.data.source import Source
 from nnpx.ensemble import Ensemble
@@ -212,7 +212,7 @@ class Loop:
             reference=self.reference,
             check=self.settings.label_check,
             timeout_s=self.settings.timeout_s,
-            journal=CallJournal(path=here.calls),
+            journal=FinishedJobs(path=here.calls),
             report=self.view.calls,
         )
 

@@ -10,7 +10,7 @@ from ase.io.formats import UnknownFileTypeError
 
 from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import SinglePoints
-from nnpx.data.labelling import Journal, Labelling
+from nnpx.data.labelling import FinishedJobs, Labelling
 from nnpx.data.source import NOT_STATED
 from nnpx.errors import DataError
 from nnpx.reference import Reference
@@ -40,7 +40,7 @@ def _has_its_forces(reference: Reference, labelled_file: Path, folder: Path) -> 
     forces = labels(known).get("forces", np.zeros((1, 3)))
     if np.abs(forces).max() < _TELLING_FORCE:
         return False
-    kept = Journal(path=folder / f"labels-{sha256(reference.identity.encode()).hexdigest()[:12]}.jsonl")
+    kept = FinishedJobs(path=folder / f"labels-{sha256(reference.identity.encode()).hexdigest()[:12]}.jsonl")
     try:
         ask = Labelling(engine=reference, n_processes=1, journal=kept, report=lambda done, total: None)
         (found,) = ask.run([SinglePoints("the first test structure", (geometry(known, info={}),))]).structures

@@ -5,16 +5,12 @@ ensemble, each of which is an energy, and what describes the noise of the labels
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from nnpx.derivatives import gradients_of
-
-#: from slopes (energy, atom, output) of several energies in the outputs of a network to those in the geometry (energy, atom, feature)
-ToGeometry = Callable[[Float[Tensor, "energy atom output"]], Float[Tensor, "energy atom feature"]]
 
 
 class Network(nn.Module, ABC):
@@ -38,14 +34,25 @@ class Network(nn.Module, ABC):
     ) -> Float[Tensor, "atom width"]:
         """What the last layer reads of every atom: the outputs are linear in it."""
 
-    def linearised(
+    def with_slopes(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
-        """The outputs, and from slopes in them those in the geometry; neither can be differentiated."""
-        variable = geometry.detach().requires_grad_()
+        energies: Float[Tensor, "energy output"],
+    ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom feature"]]:
+        """The outputs, and the slopes in the geometry of energies that are sums of them; within `torch.no_grad` both without a record.
+
+        Args:
+            geometry: as in `forward`.
+            chemistry: likewise.
+            species: likewise.
+            energies: v, how much of each output is in each V_m = Σ_i v_m · outputs_i. The slopes cannot be differentiated in it.
+        """
+        recorded = torch.is_grad_enabled()
         with torch.enable_grad():
+            variable = geometry if recorded and geometry.requires_grad else geometry.detach().requires_grad_()
             outputs = self(variable, chemistry, species)
-        return outputs.detach(), lambda slopes: gradients_of(outputs, (variable,), slopes)[0]
+            each = energies[:, None].expand(-1, len(outputs), -1)
+            (slopes,) = gradients_of(outputs, (variable,), each, create_graph=recorded)
+        return outputs if recorded else outputs.detach(), slopes

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.network import Network, ToGeometry
+from nnpx.network import Network
 from nnpx.network.initial import lecun_normal
-from nnpx.network.layers import Activation, activated, linearised_layers
+from nnpx.network.layers import Activation, Groups, activated, layers_with_slopes
 from nnpx.wiring import Wired
 
 
@@ -75,13 +75,17 @@ class MLP(Network):
             signal = activated(self.activation, functional.linear(signal, weight, bias))
         return signal
 
-    def linearised(
+    def with_slopes(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
-        """The layers with their derivative written out."""
-        weights = [weight.mT for weight in self.weights]
-        outputs, pull = linearised_layers(torch.cat((geometry, chemistry), dim=-1), weights, list(self.biases), self.activation)
-        return outputs, lambda slopes: pull(slopes)[..., : geometry.shape[1]]
+        energies: Float[Tensor, "energy output"],
+    ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom feature"]]:
+        """Where nothing is recorded the layers with their derivative written out."""
+        if torch.is_grad_enabled():
+            return super().with_slopes(geometry, chemistry, species, energies)
+        layers = [weight.mT[None] for weight in self.weights], [bias[None, None] for bias in self.biases]
+        signal = torch.cat((geometry, chemistry), dim=-1)
+        outputs, slopes = layers_with_slopes(signal, energies, layers, self.activation, Groups([len(signal)]))
+        return outputs, slopes[..., : geometry.shape[1]]

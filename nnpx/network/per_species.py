@@ -8,9 +8,9 @@ from annotated_types import Ge, Gt, Len
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from nnpx.network import Network, ToGeometry
+from nnpx.network import Network
 from nnpx.network.initial import lecun_normal
-from nnpx.network.layers import Activation, activated, linearised_layers
+from nnpx.network.layers import Activation, Groups, activated, layers_with_slopes
 from nnpx.wiring import Wired
 
 #: Up to this many atoms × elements it is faster to evaluate every network at every atom and to pick one (no index operations, no
@@ -75,40 +75,23 @@ class PerSpecies(Network):
         is_stacked = self.n_species == 1 or self._are_few(geometry)
         return self.stacked(geometry, species) if is_stacked else self.sorted_by_species(geometry, species)
 
-    def linearised(
+    def with_slopes(
         self,
         geometry: Float[Tensor, "atom feature"],
         chemistry: Float[Tensor, "atom channel"],
         species: Int[Tensor, " atom"],
-    ) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
-        """Of few atoms by autograd, of many the layers of each element by themselves."""
-        if self.n_species == 1:
-            return self._linearised_layers(geometry, 0)
-        if self._are_few(geometry):
-            return super().linearised(geometry, chemistry, species)
-        order, counts = self._by_species(species)
-        places = torch.argsort(order)
-        groups = geometry.index_select(0, order).split(counts)
-        outputs, pulls = zip(*(self._linearised_layers(group, element) for element, group in enumerate(groups)), strict=True)
-
-        def pull(slopes: Float[Tensor, "energy atom output"]) -> Float[Tensor, "energy atom feature"]:
-            parts = slopes.index_select(1, order).split(counts, dim=1)
-            return torch.cat([own(part) for own, part in zip(pulls, parts, strict=True)], 1).index_select(1, places)
-
-        return torch.cat(outputs).index_select(0, places), pull
+        energies: Float[Tensor, "energy output"],
+    ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom feature"]]:
+        """Where nothing is recorded the layers of each element with their derivative written out, but for few atoms."""
+        if torch.is_grad_enabled() or (self.n_species > 1 and self._are_few(geometry)):
+            return super().with_slopes(geometry, chemistry, species, energies)
+        groups = Groups([len(geometry)]) if self.n_species == 1 else Groups.of(species, self.n_species)
+        return layers_with_slopes(geometry, energies, (list(self.weights), list(self.biases)), self.activation, groups)
 
     def _are_few(self, geometry: Float[Tensor, "atom feature"]) -> bool:
         """Whether to evaluate every network at every atom."""
         on_processor = STACKED_IN_TRAINING if self.training else STACKED_IN_EVALUATION
         return geometry.shape[0] * self.n_species <= (STACKED_ON_A_GPU if geometry.is_cuda else on_processor)
-
-    def _linearised_layers(self, geometry: Float[Tensor, "atom feature"], element: int) -> tuple[Float[Tensor, "atom output"], ToGeometry]:
-        weights, biases = ([one[element] for one in several] for several in (self.weights, self.biases))
-        return linearised_layers(geometry, weights, biases, self.activation)
-
-    def _by_species(self, species: Int[Tensor, " atom"]) -> tuple[Int[Tensor, " atom"], list[int]]:
-        """The atoms in the order of their elements, and how many there are of each."""
-        return torch.argsort(species), torch.bincount(species, minlength=self.n_species).tolist()
 
     def last_layer_features(
         self,
@@ -134,14 +117,12 @@ class PerSpecies(Network):
 
     def sorted_by_species(self, geometry: Float[Tensor, "atom feature"], species: Int[Tensor, " atom"]) -> Float[Tensor, "atom output"]:
         """Atoms grouped by element, each group through its own network."""
-        order, counts = self._by_species(species)
-        groups = geometry.index_select(0, order).split(counts)
+        groups = Groups.of(species, self.n_species)
         *weights, last = (weight.unbind() for weight in self.weights)  # whose gradients are put together once
         *biases, offset = (bias.unbind() for bias in self.biases)
         outputs = []
-        for element, group in enumerate(groups):
-            signal = group
+        for element, signal in enumerate(groups.sorted(geometry).split(groups.counts)):
             for weight, bias in zip(weights, biases, strict=True):
                 signal = activated(self.activation, torch.addmm(bias[element], signal, weight[element]))
             outputs.append(torch.addmm(offset[element], signal, last[element]))
-        return torch.cat(outputs).index_select(0, torch.argsort(order))
+        return groups.unsorted(torch.cat(outputs))

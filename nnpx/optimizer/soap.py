@@ -1,5 +1,6 @@
 """Adam in the eigenbasis of Shampoo's preconditioner."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final, final
 
@@ -8,7 +9,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
 from nnpx.optimizer import Optimizer
-from nnpx.speed.cuda_graph import Captured, captures
+from nnpx.speed.cuda_graph import Captured, RecordingError, captures
 
 #: gradients of a matrix that are kept at most until their products are added to the covariances: more save no time, and take memory
 MOST_KEPT: Final = 32
@@ -76,6 +77,7 @@ class RotatedAdam(torch.optim.Optimizer):
 
     _moved: tuple[Any, ...] = ()  # how the last weights moved, and where they and their means lie
     _recording: "_RecordedMoves | None" = None  # of moves like these; no part of a copy
+    _records: bool = True  # until a recording cannot be made
 
     def __init__(self, parameters: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
         super().__init__(parameters, defaults)
@@ -121,19 +123,27 @@ class RotatedAdam(torch.optim.Optimizer):
             state["n_recent"] += 1
 
     def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """Move the weights; on a GPU, from the second time on that the same ones move, by a recording."""
+        """Move the weights; on a GPU, from the second time on that the same ones move, by a recording, if one can be made."""
         states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
         factors = [_factors(group, state["step"]) for state in states]
-        if weights and captures(weights[0].device) and len(self.param_groups) == 1:
+        if weights and self._records and captures(weights[0].device) and len(self.param_groups) == 1:
             places = [tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states))]
             moved, self._moved = self._moved, (group["betas"], group["eps"], *places)
-            if moved == self._moved:
-                self._recording = self._recording or _RecordedMoves(weights, states, group)
+            self._recording = self._recorded(weights, states, group) if moved == self._moved else None
+            if self._recording is not None:
                 self._recording.replay(gradients, factors)
                 return
-            self._recording = None
         for weight, gradient, state, three in zip(weights, gradients, states, factors, strict=True):
             _move(weight, gradient, state, group, three)
+
+    def _recorded(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> "_RecordedMoves | None":
+        """The recording that there is, or a new one."""
+        try:
+            return self._recording or _RecordedMoves(weights, states, group)
+        except RecordingError as error:
+            warnings.warn(f"Moves of SOAP are computed one operation after the other, not recorded: {error}.", stacklevel=2)
+            self._records = False
+            return None
 
 
 @final
@@ -144,6 +154,9 @@ class _RecordedMoves:
         weights: what moves; these and their states have to stay where they are.
         states: of the weights.
         group: what is constant of their settings.
+
+    Raises:
+        RecordingError: no graph can be made of them, for want of memory for one.
     """
 
     def __init__(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:

@@ -158,20 +158,34 @@ def network_is_linear_in_its_last_layer_features(case: NetworkCase) -> None:
         require_equal("outputs that are linear in the last signal", explained, outputs[own], within=1e-9, unit="")
 
 
-def network_is_linearised_as_it_is(case: NetworkCase) -> None:
-    """What evaluation asks for is the network and its derivative, for few atoms and for many, and leaves no record."""
-    network = case.network.eval()
-    for n_atoms in (5, 600):
-        geometry, chemistry, species = case.inputs(n_atoms)
-        variable = geometry.clone().requires_grad_()
-        expected = network(variable, chemistry, species)
-        slopes = torch.randn(2, *expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(12))
-        pulls = torch.stack([torch.autograd.grad(expected, variable, one, retain_graph=True)[0] for one in slopes])
-        outputs, pull = network.linearised(geometry, chemistry, species)
-        require_equal(f"outputs of {n_atoms} atoms, linearised", outputs, expected.detach(), within=1e-12, unit="")
-        require_equal(f"slopes of {n_atoms} atoms, linearised", pull(slopes), pulls, within=1e-11, unit="")
-        is_free = not outputs.requires_grad and not pull(slopes).requires_grad
-        require(is_free, "what is linearised", expected="nothing that can be differentiated", found="a record of autograd's")
+def network_has_the_slopes_that_it_says(case: NetworkCase) -> None:
+    """`with_slopes` is the network and its derivative, also in how both change, for few atoms and for many."""
+    for n_atoms in (5, 700):
+        _slopes_are_derivatives(case, n_atoms)
+
+
+def _slopes_are_derivatives(case: NetworkCase, n_atoms: int) -> None:
+    network, (geometry, chemistry, species) = case.network, case.inputs(n_atoms)
+    generator = torch.Generator().manual_seed(12)
+    variables = [geometry.requires_grad_(), chemistry.requires_grad_(), *network.parameters()]
+    outputs = network(geometry, chemistry, species)
+    energies = torch.randn(2, outputs.shape[1], dtype=torch.float64, generator=generator)
+    each = [torch.autograd.grad((outputs @ one).sum(), geometry, create_graph=True)[0] for one in energies]
+    expected = outputs, torch.stack(each)
+    found = network.with_slopes(geometry, chemistry, species, energies)
+    with torch.no_grad():
+        alone = network.with_slopes(geometry, chemistry, species, energies)
+    along = [torch.randn(value.shape, dtype=torch.float64, generator=generator) for value in expected]
+    for name, value, unrecorded, right in zip(("outputs", "slopes"), found, alone, expected, strict=True):
+        require_equal(f"{name} of {n_atoms} atoms", value.detach(), right.detach(), within=1e-11, unit="")
+        require_equal(f"{name} of {n_atoms} atoms without gradients", unrecorded, right.detach(), within=1e-11, unit="")
+        require(not unrecorded.requires_grad, name, expected="nothing that can be differentiated", found="a record of autograd's")
+    of_found, of_expected = (
+        torch.autograd.grad([(value * way).sum() for value, way in zip(values, along, strict=True)], variables, materialize_grads=True)
+        for values in (found, expected)
+    )
+    for number, (one, other) in enumerate(zip(of_found, of_expected, strict=True)):
+        require_equal(f"gradient {number} of outputs and slopes of {n_atoms} atoms", one, other, within=1e-9, unit="")
 
 
 def network_has_second_derivatives(case: NetworkCase) -> None:
@@ -274,7 +288,7 @@ NETWORK_LAWS: Final[tuple[Callable[[NetworkCase], None], ...]] = (
     atomic_energy_depends_on_own_row_only,
     batch_size_changes_no_atomic_energy,
     network_is_linear_in_its_last_layer_features,
-    network_is_linearised_as_it_is,
+    network_has_the_slopes_that_it_says,
     network_has_second_derivatives,
 )
 PRIOR_LAWS: Final[tuple[Callable[[PriorCase], None], ...]] = (

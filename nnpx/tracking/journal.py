@@ -4,11 +4,11 @@ Writers append under a lock that they hold for one line. Whoever delivers reads 
 added meanwhile: no record is ever between two chairs.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
+from nnpx.files import JsonLines
 from nnpx.tracking.records import Record
 
 #: where the journals of a project lie
@@ -32,21 +32,20 @@ class Journal:
     def __init__(self, folder: Path, run_id: str) -> None:
         self.folder, self.run_id = folder, run_id
         self.path = folder / f"{run_id}.jsonl"
+        self._lines = JsonLines(self.path)
 
     def append(self, records: Sequence[Record]) -> None:
-        """Add records; a line that a full disk or a kill cut short stays a line of its own."""
+        """Add records."""
         from filelock import FileLock
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(json.dumps(record) + "\n" for record in records).encode()
-        with FileLock(self._lock, timeout=LOCK_S), self.path.open("ab+") as file:
-            torn = file.tell() > 0 and file.seek(-1, 2) >= 0 and file.read(1) != b"\n"
-            file.write(b"\n" + lines if torn else lines)
+        with FileLock(self._lock, timeout=LOCK_S):
+            self._lines.add(records)
 
     def read(self) -> tuple[list[Record], int]:
-        """The records in order, and how many bytes they were read from; what is no JSON was cut short and is left out."""
-        content = self.path.read_bytes() if self.path.is_file() else b""
-        return [record for line in content.splitlines() if (record := _record(line))], len(content)
+        """The records in order, and how many bytes they were read from."""
+        lines, size = self._lines.read_bytes()
+        return [record for record in lines if "do" in record], size
 
     def remove(self, size: int) -> bool:
         """Remove the journal if it still has `size` bytes; whether it is gone."""
@@ -66,11 +65,3 @@ class Journal:
 def journals(folder: Path) -> list[str]:
     """The runs that have records waiting, the oldest first."""
     return [path.stem for path in sorted(folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)]
-
-
-def _record(line: bytes) -> Record:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) and "do" in record else {}

@@ -18,7 +18,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from nnpx.data import frames
 from nnpx.data.frames import labels
 from nnpx.data.jobs import Batch, Dynamics, IsolatedAtom, SinglePoints, Trajectory
-from nnpx.data.labelling import Journal, Labelling
+from nnpx.data.labelling import FinishedJobs, Labelling
 from nnpx.errors import DataError
 from nnpx.reference.ase import ASE
 from nnpx.reference.emt import EMT
@@ -56,7 +56,7 @@ def moody(delay_s: float = 0.0) -> ASE:
 
 def labelling(engine: Any, folder: Path, n_processes: int = 1) -> Labelling:
     return Labelling(
-        engine=engine, n_processes=n_processes, journal=Journal(path=folder / "journal.jsonl"), report=lambda done, total: None
+        engine=engine, n_processes=n_processes, journal=FinishedJobs(path=folder / "journal.jsonl"), report=lambda done, total: None
     )
 
 
@@ -94,9 +94,9 @@ def test_half_written_line_is_cut_off_and_its_job_done_again(tmp_path: Path) -> 
     path = tmp_path / "journal.jsonl"
     content = path.read_bytes()
     path.write_bytes(content[:-40])
-    assert len(Journal(path=path).read()) == 4
+    assert len(FinishedJobs(path=path).read()) == 4
     assert as_text(labelling(engine, tmp_path).run(jobs())) == as_text(whole)
-    assert len(Journal(path=path).read()) == 5
+    assert len(FinishedJobs(path=path).read()) == 5
 
 
 def test_a_command_that_is_ended_does_not_wait_for_what_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_resumes_after_sigkill(tmp_path: Path) -> None:
     script.write_text(KILLED)
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen([sys.executable, str(script), str(tmp_path)], env=environment, cwd=root)
-    journal = Journal(path=tmp_path / "journal.jsonl")
+    journal = FinishedJobs(path=tmp_path / "journal.jsonl")
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not journal.path.exists() or journal.path.read_bytes().count(b"\n") < 4):
         time.sleep(0.02)

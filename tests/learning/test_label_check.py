@@ -10,7 +10,7 @@ from ase.build import molecule
 from ase.cluster import Octahedron
 
 from nnpx.data.frames import labels
-from nnpx.data.labelling import Journal
+from nnpx.data.labelling import FinishedJobs
 from nnpx.errors import ReferenceEngineError
 from nnpx.learning.label_check import LabelCheck
 from nnpx.learning.labels import Labeller
@@ -40,7 +40,7 @@ def faulty(fault: str, beyond: float = -1e9) -> ASE:
 
 
 def labeller(engine: object, folder: Path, timeout_s: float = 60.0) -> Labeller:
-    journal = Journal(path=folder / "calls.jsonl")
+    journal = FinishedJobs(path=folder / "calls.jsonl")
     return Labeller(reference=engine, check=CHECK, timeout_s=timeout_s, journal=journal, report=lambda done, total: None)
 
 

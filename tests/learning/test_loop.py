@@ -18,7 +18,7 @@ from ase.io import read
 from learning.loops import chosen, config, loop, starts
 
 from nnpx.data.frames import write
-from nnpx.data.labelling import Journal as CallJournal
+from nnpx.data.labelling import FinishedJobs
 from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
@@ -171,7 +171,7 @@ def test_killed_at_the_end_of_a_phase(phase: str, moment: str, project: Path, fi
 
 
 def in_labelling() -> None:
-    CallJournal.add = after(3, CallJournal.add)
+    FinishedJobs.add = after(3, FinishedJobs.add)
 
 
 def in_training() -> None:
@@ -205,7 +205,7 @@ def test_killed_while_labelling_no_more_than_the_calculation_in_flight_is_done_a
     assert len(calls) - len(set(calls)) <= 1 + 3  # one job with its check, beside what is examined at the start
 
 
-def test_half_a_line_of_the_journal_is_cut_off(project: Path, finished: Path) -> None:
+def test_half_a_line_of_the_journal_counts_as_none(project: Path, finished: Path) -> None:
     with (project / "learn/journal.jsonl").open("a") as file:
         file.write('{"round": 1, "phase": "walk')
     go_on(project, finished, rounds=1)
@@ -220,11 +220,12 @@ def test_a_file_that_was_lost_is_made_again(project: Path, finished: Path) -> No
 
 
 def test_a_full_disk_leaves_a_journal_that_can_be_continued(project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(descriptor: int) -> None:
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - 5)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("nnpx.learning.journal.os.fsync", full)
+        patch.setattr("nnpx.files.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
             loop(project).run(lambda rows: None)
     go_on(project, finished, rounds=1)

@@ -9,6 +9,7 @@ from nnpx.network.linear import Linear
 from nnpx.network.mlp import MLP
 from nnpx.network.per_species import STACKED_IN_EVALUATION, STACKED_IN_TRAINING, PerSpecies
 from nnpx.network.residual import Residual
+from nnpx.testing.nouns import NetworkCase, network_has_the_slopes_that_it_says
 
 
 def per_species(generator: torch.Generator, n_species: int = 3, n_outputs: int = 1) -> PerSpecies:
@@ -109,9 +110,8 @@ def networks(generator: torch.Generator) -> dict[str, Network]:
     words = {"output_scale": 1.0, "n_features": 6, "n_outputs": 3, "generator": generator}
     layers, species = {"hidden": [8, 5], **words}, {"n_species": 3, **words}
     return {
-        "of few atoms": PerSpecies(activation="tanh", **layers, n_species=3),
-        "of many": PerSpecies(activation="tanh", **layers, n_species=3),
-        "of many, silu": PerSpecies(activation="silu", **layers, n_species=3),
+        "of each element": PerSpecies(activation="tanh", **layers, n_species=3),
+        "of each element, silu": PerSpecies(activation="silu", **layers, n_species=3),
         "of one element": PerSpecies(activation="silu", **layers, n_species=1),
         "linear": Linear(**species),
         "for all elements": MLP(activation="tanh", **layers, n_channels=2),
@@ -120,19 +120,8 @@ def networks(generator: torch.Generator) -> dict[str, Network]:
 
 
 @pytest.mark.parametrize("kind", networks(torch.Generator()))
-def test_what_is_linearised_is_the_network_and_its_derivative(kind, generator):
-    """Of several energies at once, in the geometry alone, and without a record; the third element has no atoms."""
-    network = networks(generator)[kind].eval()
-    n_atoms = STACKED_IN_EVALUATION if "many" in kind else 7
-    species = torch.arange(n_atoms) % min(2, getattr(network, "n_species", 2))
-    geometry, chemistry, slopes = (
-        torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((n_atoms, 6), (n_atoms, 2), (2, n_atoms, 3))
+def test_slopes_are_right_also_where_an_element_has_no_atoms(kind, generator):
+    network = networks(generator)[kind]
+    network_has_the_slopes_that_it_says(
+        NetworkCase(network, n_features=6, n_channels=2, n_species=min(2, getattr(network, "n_species", 2)))
     )
-    outputs, pull = network.linearised(geometry, chemistry, species)
-    variable = geometry.clone().requires_grad_()
-    expected = network(variable, chemistry, species)
-    pulls = torch.stack([torch.autograd.grad(expected, variable, one, retain_graph=True)[0] for one in slopes])
-    torch.testing.assert_close(outputs, expected.detach(), rtol=1e-13, atol=1e-14)
-    torch.testing.assert_close(pull(slopes), pulls, rtol=1e-12, atol=1e-14)
-    assert not outputs.requires_grad
-    assert not pull(slopes).requires_grad

@@ -75,14 +75,14 @@ def test_an_ensemble_reports_spread_and_noise_apart():
 class Trained(Noise):
     """A noise with a weight of its own."""
 
-    n_outputs = 1
+    n_outputs = 2
 
     def __init__(self):
         super().__init__()
         self.size = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
 
     def forward(self, outputs):
-        return (self.size * outputs.exp()).expand(-1, 2)
+        return self.size * outputs.exp()
 
 
 def test_a_prediction_of_an_ensemble_leaves_nothing_to_differentiate():

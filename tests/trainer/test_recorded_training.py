@@ -1,7 +1,7 @@
 """Updates that are recorded and repeated: they are the updates that would have been computed."""
 
 import copy
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import nn
 
 from nnpx.config import compose, instantiate
 from nnpx.loss import Loss
+from nnpx.speed.cuda_graph import RecordingError
 from nnpx.trainer.gradient import ComputedGradient, RecordedGradient
 
 pytestmark = pytest.mark.usefixtures("gpu")
@@ -113,6 +114,26 @@ def test_recorded_moves_of_soap_are_the_computed_ones_also_after_refreshes_and_a
         assert (optimizer._recording is not None) is records
         ends.append(torch.cat([weight.detach().flatten() for weight in weights]))
     torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-14)
+
+
+def test_moves_that_cannot_be_recorded_are_computed_and_that_is_said_once(monkeypatch):
+    def fail(work, stream):
+        raise RecordingError("out of memory")
+
+    ends, slopes = [], [torch.ones_like(weight) for weight in parameters()]
+    monkeypatch.setattr("nnpx.optimizer.soap.Captured", fail)
+    for records in (True, False):
+        monkeypatch.setattr("nnpx.optimizer.soap.captures", lambda device, records=records: records)
+        weights = parameters()
+        optimizer = instantiate(compose(["optimizer=soap"]).optimizer).build(weights)
+        for weight, slope in zip(weights, slopes, strict=True):
+            weight.grad = slope
+        with pytest.warns(UserWarning, match="not recorded: out of memory") if records else nullcontext([]) as said:
+            for _ in range(5):
+                optimizer.step()
+        assert len(said) == records
+        ends.append(weights)
+    assert all(map(torch.equal, *ends))
 
 
 def test_moves_are_recorded_anew_where_other_states_are_loaded():
