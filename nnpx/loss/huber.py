@@ -13,7 +13,7 @@ from nnpx.wiring import Wired
 
 @final
 class Huber(WeightedErrors):
-    """Weighted mean Huber functions of the errors, for data with outliers: a wrong label pulls no harder than an error of δ does.
+    """Weighted mean Huber functions of the errors: a large error, or a wrong label, pulls no harder than an error of δ does.
 
         L = w_E ⟨ρ(ΔE / √N)⟩ + w_F ⟨w_Z ρ(ΔF)⟩ + w_S ⟨ρ(volume · Δstress / √N)⟩,   errors in units of F_rms and F_rms · Å
         ρ(x) = x² where |x| ≤ δ, else 2δ|x| − δ²                            Huber 1964, doi:10.1214/aoms/1177703732
