@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
@@ -74,34 +74,43 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> Iterator[dict[str, Any]]:
         """What was written, in order."""
-        return self.read_bytes()[0]
+        if self.path.is_file():
+            with self.path.open("rb") as stream:
+                yield from _entries(stream)
 
     def read_bytes(self) -> tuple[list[dict[str, Any]], int]:
         """The same, and how many bytes it was read from, for whom others may add to the file meanwhile."""
         content = self.path.read_bytes() if self.path.is_file() else b""
-        return [entry for line in content.splitlines() if isinstance(entry := _parsed(line), dict)], len(content)
+        return list(_entries(content.splitlines())), len(content)
 
     def add(self, entries: Iterable[Mapping[str, object]]) -> None:
         """Add lines, which would survive a power cut from then on. For one writer at a time.
 
         Raises:
-            OSError: the disk is full or not writable.
+            OSError: the disk is full or not writable; nothing was added.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
-        with self.path.open("ab+") as stream:
-            is_cut_short = stream.tell() > 0 and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n"
-            stream.write(b"\n" + lines if is_cut_short else lines)
-            to_disk(stream)
+        before = self.path.stat().st_size if self.path.is_file() else 0
+        try:
+            with self.path.open("ab+") as stream:
+                is_cut_short = before > 0 and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n"
+                stream.write(b"\n" + lines if is_cut_short else lines)
+                to_disk(stream)
+        except OSError:
+            if self.path.is_file():
+                os.truncate(self.path, before)
+            raise
 
 
-def _parsed(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
+def _entries(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(ValueError):
+            entry = json.loads(line)
+            if isinstance(entry, dict):
+                yield entry
 
 
 def md5(path: Path) -> str:

@@ -166,7 +166,7 @@ class Potential(nn.Module):
             else:
                 (pulls,) = gradients_of(geometry, (edges.vector,), by_feature, create_graph=self.training)
             given = self.given(edges, graph.species)
-        (pulls_of_given,) = gradients(given.sum(0, keepdim=True), (edges.vector,), create_graph=False)
+            (pulls_of_given,) = gradients(given.sum(0, keepdim=True), (edges.vector,), create_graph=False)
         atomic_energies = (learned.double() + given.detach()[:, None]).T
         return joint_prediction(graph, edges, atomic_energies, pulls + pulls_of_given, noise)
 

@@ -165,8 +165,8 @@ def test_options_are_compared_by_name_and_then_values(project, run):
     assert [line.split() for line in options.splitlines()[1:]] == [
         ["cutoff", "polynomial", "→", "cosine"],
         ["descriptor", "acsf", "→", "acsf_narrow"],
-        ["loss", "huber", "→", "energy_forces"],
         ["prior", "zbl", "→", "zero"],
+        ["loss", "huber", "→", "energy_forces"],
     ]
     assert ["seed", "0", "→", "1"] in [line.split() for line in values.splitlines()]
     assert "added:\n  descriptor.angular.n_widths" in values

@@ -41,17 +41,30 @@ def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_lines_that_do_not_reach_the_disk_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    lines = JsonLines(tmp_path / "journal.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr("nnpx.files.os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            lines.add([{"n": 1}, {"n": 2}])
+    lines.add([{"n": 3}])
+    assert list(lines.read()) == [{"n": 3}]
+
+
 @pytest.mark.parametrize("lost", range(1, 12))
 def test_a_line_that_was_cut_short_is_as_if_never_written(lost: int, tmp_path: Path) -> None:
     """However much of it was written: what follows stands on a line of its own."""
     lines = JsonLines(tmp_path / "folder" / "journal.jsonl")
-    assert lines.read() == []
+    assert list(lines.read()) == []
     lines.add([{"n": 1}, {"n": 2}])
     whole_size = lines.path.stat().st_size
     lines.add([{"n": 3, "m": 4}])
     content = lines.path.read_bytes()
     lines.path.write_bytes(content[: max(whole_size, len(content) - lost)])
     expected = [{"n": 1}, {"n": 2}, *([{"n": 3, "m": 4}] if lost == 1 else [])]  # whole without the end of its line
-    assert lines.read() == expected
+    assert list(lines.read()) == expected
     lines.add([{"n": 5}])
     assert lines.read_bytes() == ([*expected, {"n": 5}], lines.path.stat().st_size)

@@ -58,10 +58,6 @@ class _Pulls(torch.autograd.Function):
         slopes: Tensor = _Slopes.apply(grads[0], ctx.pairs)  # type: ignore[no-untyped-call]  # as torch has it
         return slopes, None
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, slopes: Tensor, pairs: Pairs) -> tuple[Tensor, int]:
-        return _with_more_energies(_Pulls, in_dims[0], slopes, pairs)
-
 
 @with_known_signature
 class _Slopes(torch.autograd.Function):
@@ -78,17 +74,6 @@ class _Slopes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         return pull_at_pairs(grads[0], ctx.pairs), None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, pulls: Tensor, pairs: Pairs) -> tuple[Tensor, int]:
-        return _with_more_energies(_Slopes, in_dims[0], pulls, pairs)
-
-
-def _with_more_energies(function: Any, dim: int, values: Tensor, pairs: Pairs) -> tuple[Tensor, int]:
-    """Several batches of energies at once, so that the derivatives are read once for all."""
-    energies = values.movedim(dim, 1)  # (atom or edge, batch, energy, column)
-    outcome: Tensor = function.apply(energies.flatten(1, 2), pairs)
-    return outcome.unflatten(1, energies.shape[1:3]), 1
 
 
 def pulls_at_once(slopes: Float[Tensor, "atom energy feature"], pairs: Pairs) -> Float[Tensor, "edge energy 3"]:

@@ -186,7 +186,7 @@ def _given_by(member: Potential, block: Block) -> tuple[Float[Tensor, " center"]
     edges = (block.edges if near is None else block.edges.at(near)).as_variables()
     with torch.enable_grad():
         energies = member.given(edges, block.species)[: block.n_centers]
-    (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
+        (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
     if near is not None:
         gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
     return energies.detach(), gradient

@@ -32,7 +32,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / NAME
         self._file = JsonLines(self.path)
-        self._lines = self._file.read()
+        self._lines = list(self._file.read())
 
     @property
     def experiment(self) -> str | None:

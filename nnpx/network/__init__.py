@@ -41,7 +41,9 @@ class Network(nn.Module, ABC):
         species: Int[Tensor, " atom"],
         energies: Float[Tensor, "energy output"],
     ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom feature"]]:
-        """The outputs, and the slopes in the geometry of energies that are sums of them; within `torch.no_grad` both without a record.
+        """The outputs, and the slopes in the geometry of energies that are sums of them.
+
+        Within `torch.no_grad` neither can be differentiated, and slopes can in training mode only.
 
         Args:
             geometry: as in `forward`.
@@ -54,5 +56,5 @@ class Network(nn.Module, ABC):
             variable = geometry if recorded and geometry.requires_grad else geometry.detach().requires_grad_()
             outputs = self(variable, chemistry, species)
             each = energies[:, None].expand(-1, len(outputs), -1)
-            (slopes,) = gradients_of(outputs, (variable,), each, create_graph=recorded)
+            (slopes,) = gradients_of(outputs, (variable,), each, create_graph=recorded and self.training)
         return outputs if recorded else outputs.detach(), slopes

@@ -140,7 +140,7 @@ class RotatedAdam(torch.optim.Optimizer):
         """The recording that there is, or a new one."""
         try:
             return self._recording or _RecordedMoves(weights, states, group)
-        except RecordingError as error:
+        except (RecordingError, torch.OutOfMemoryError) as error:
             warnings.warn(f"Moves of SOAP are computed one operation after the other, not recorded: {error}.", stacklevel=2)
             self._records = False
             return None
@@ -156,7 +156,8 @@ class _RecordedMoves:
         group: what is constant of their settings.
 
     Raises:
-        RecordingError: no graph can be made of them, for want of memory for one.
+        RecordingError: no graph can be made of them.
+        torch.OutOfMemoryError: there is no memory for a second set of gradients.
     """
 
     def __init__(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> None:

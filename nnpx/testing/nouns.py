@@ -165,7 +165,7 @@ def network_has_the_slopes_that_it_says(case: NetworkCase) -> None:
 
 
 def _slopes_are_derivatives(case: NetworkCase, n_atoms: int) -> None:
-    network, (geometry, chemistry, species) = case.network, case.inputs(n_atoms)
+    network, (geometry, chemistry, species) = case.network.train(), case.inputs(n_atoms)
     generator = torch.Generator().manual_seed(12)
     variables = [geometry.requires_grad_(), chemistry.requires_grad_(), *network.parameters()]
     outputs = network(geometry, chemistry, species)

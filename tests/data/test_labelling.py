@@ -88,7 +88,7 @@ def test_finished_jobs_are_not_done_again(tmp_path: Path) -> None:
     assert (tmp_path / "journal.jsonl").read_bytes() == journal
 
 
-def test_half_written_line_is_cut_off_and_its_job_done_again(tmp_path: Path) -> None:
+def test_the_job_of_a_half_written_line_is_done_again(tmp_path: Path) -> None:
     engine = EMT(n_processes=None)
     whole = labelling(engine, tmp_path).run(jobs())
     path = tmp_path / "journal.jsonl"

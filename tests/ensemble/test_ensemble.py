@@ -45,8 +45,11 @@ def test_forces_do_not_depend_on_whether_their_spread_is_asked_for():
 
 @pytest.mark.parametrize("descriptor", ["acsf", "moments", "nep", "soap"])
 def test_forces_are_right_where_no_gradients_are_recorded_and_refused_where_none_can_be(descriptor):
-    graph = graph_of(ethanols(2))
+    structures = ethanols(2)
+    structures[0].positions *= 0.6  # where the prior counts
+    graph = graph_of(structures)
     potential = potential_for(graph, config=compose([f"descriptor={descriptor}"])).eval()
+    assert float(potential.prior(graph.edges(), graph.species).sum()) > 1.0
     for evaluated in (potential, Ensemble([potential])):
         expected = evaluated(graph)
         with torch.no_grad():

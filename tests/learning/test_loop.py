@@ -220,8 +220,7 @@ def test_a_file_that_was_lost_is_made_again(project: Path, finished: Path) -> No
 
 
 def test_a_full_disk_leaves_a_journal_that_can_be_continued(project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        os.ftruncate(descriptor, os.fstat(descriptor).st_size - 5)
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -116,9 +116,10 @@ def test_recorded_moves_of_soap_are_the_computed_ones_also_after_refreshes_and_a
     torch.testing.assert_close(*ends, rtol=1e-12, atol=1e-14)
 
 
-def test_moves_that_cannot_be_recorded_are_computed_and_that_is_said_once(monkeypatch):
-    def fail(work, stream):
-        raise RecordingError("out of memory")
+@pytest.mark.parametrize("error", [RecordingError, torch.OutOfMemoryError])
+def test_moves_that_cannot_be_recorded_are_computed_and_that_is_said_once(error, monkeypatch):
+    def fail(*_):
+        raise error("out of memory")
 
     ends, slopes = [], [torch.ones_like(weight) for weight in parameters()]
     monkeypatch.setattr("nnpx.optimizer.soap.Captured", fail)
