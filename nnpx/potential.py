@@ -120,7 +120,7 @@ class Potential(nn.Module):
         """What the network has learned: energies of the atoms, s · network + b, eV, variances of the noise, eV² and (eV/Å)², and slopes.
 
         The slopes are those of every head's V in the standardised geometry, or without `spread` of their mean, eV. All can be
-        differentiated once more, unless this is within `torch.no_grad`.
+        differentiated once more, slopes in training mode only, unless this is within `torch.no_grad`.
         """
         each = torch.eye(self.n_heads, dtype=standardised.dtype, device=standardised.device)
         heads = self.energy_scale * (each if spread else each.mean(0, keepdim=True))
