@@ -96,8 +96,10 @@ class JsonLines:
         before = self.path.stat().st_size if self.path.is_file() else 0
         try:
             with self.path.open("ab+") as stream:
-                is_cut_short = before > 0 and stream.seek(-1, os.SEEK_END) >= 0 and stream.read(1) != b"\n"
-                stream.write(b"\n" + lines if is_cut_short else lines)
+                if before:
+                    stream.seek(-1, os.SEEK_END)
+                    lines = lines if stream.read(1) == b"\n" else b"\n" + lines  # behind one that was cut short
+                stream.write(lines)
                 to_disk(stream)
         except OSError:
             if self.path.is_file():

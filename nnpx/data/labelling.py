@@ -1,8 +1,8 @@
 """Labelling in parallel processes, which can be killed at any time and goes on where it stopped.
 
 Every finished job is one line of an append-only journal. A half-written last line is what a kill leaves behind: its job is done again.
-Results come back in the order of the jobs, whatever the number of processes, and each process computes with one
-thread, so that the same jobs give the same bytes.
+Results come back in the order of the jobs, whatever the number of processes, and each process computes with one thread, so that the same
+jobs give the same bytes.
 """
 
 import multiprocessing

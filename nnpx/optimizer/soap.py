@@ -77,7 +77,7 @@ class RotatedAdam(torch.optim.Optimizer):
 
     _moved: tuple[Any, ...] = ()  # how the last weights moved, and where they and their means lie
     _recording: "_RecordedMoves | None" = None  # of moves like these; no part of a copy
-    _records: bool = True  # until a recording cannot be made
+    _may_record: bool = True  # until a recording cannot be made
 
     def __init__(self, parameters: Iterable[nn.Parameter], defaults: dict[str, Any]) -> None:
         super().__init__(parameters, defaults)
@@ -126,23 +126,23 @@ class RotatedAdam(torch.optim.Optimizer):
         """Move the weights; on a GPU, from the second time on that the same ones move, by a recording, if one can be made."""
         states, gradients = [self.state[weight] for weight in weights], [weight.grad for weight in weights if weight.grad is not None]
         factors = [_factors(group, state["step"]) for state in states]
-        if weights and self._records and captures(weights[0].device) and len(self.param_groups) == 1:
+        if weights and self._may_record and captures(weights[0].device) and len(self.param_groups) == 1:
             places = [tensor.data_ptr() for tensor in (*weights, *(state["mean"] for state in states))]
             moved, self._moved = self._moved, (group["betas"], group["eps"], *places)
-            self._recording = self._recorded(weights, states, group) if moved == self._moved else None
+            self._recording = self._recording_of(weights, states, group) if moved == self._moved else None
             if self._recording is not None:
                 self._recording.replay(gradients, factors)
                 return
         for weight, gradient, state, three in zip(weights, gradients, states, factors, strict=True):
             _move(weight, gradient, state, group, three)
 
-    def _recorded(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> "_RecordedMoves | None":
+    def _recording_of(self, weights: list[Tensor], states: list[dict[str, Any]], group: dict[str, Any]) -> "_RecordedMoves | None":
         """The recording that there is, or a new one."""
         try:
             return self._recording or _RecordedMoves(weights, states, group)
         except (RecordingError, torch.OutOfMemoryError) as error:
             warnings.warn(f"Moves of SOAP are computed one operation after the other, not recorded: {error}.", stacklevel=2)
-            self._records = False
+            self._may_record = False
             return None
 
 
