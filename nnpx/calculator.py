@@ -18,14 +18,16 @@ from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recordings
 from nnpx.errors import ConfigError
 from nnpx.extrapolation import novelty
-from nnpx.graph import AtomicGraph
-from nnpx.neighbors import graph_from_atoms
+from nnpx.graph import AtomicGraph, Edges
 from nnpx.potential import Potential
+from nnpx.skin import SkinList
 from nnpx.speed.recording import can_compile
 
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 #: to record takes about as long as so many evaluations of a small molecule
 RECORD_AFTER: Final = 100
+#: Å; dynamics of a liquid search for neighbours in one of some 20 steps
+SKIN: Final = 0.5
 _OF_AN_ENSEMBLE: Final = ("energy_std", "forces_std")
 _OF_NOISE: Final = ("energy_noise", "forces_noise")
 #: what a potential has to be trained with to have them
@@ -58,6 +60,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         compiled: whether what is recorded is compiled as C++ by torch's inductor: half a minute or more for each molecule, with and without
             the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, and 150 MB
             of headers, in torchinductor_USER among temporary files. On a GPU nothing is compiled: it has a graph.
+        skin: how much farther than the cutoff neighbours are listed, Å: they are searched anew when an atom has moved half as far. It
+            changes how long an evaluation takes, not a bit of its results.
 
     Raises:
         ArtifactError: the file cannot be read.
@@ -75,6 +79,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         spread: bool = False,
         record_after: int = RECORD_AFTER,
         compiled: bool = False,
+        skin: float = SKIN,
     ) -> None:
         super().__init__()
         if compiled and device == "cpu" and not can_compile():
@@ -83,6 +88,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         self.ensemble = _in_precision(potential, _precision(dtype), find_device(device))
         self.recordings = Recordings(self.ensemble, after=record_after, compiled=compiled)
         self.device, self.spread = self.ensemble.device, spread
+        self._list = SkinList(
+            numbers=self.ensemble.numbers, cutoff=self.ensemble.cutoff_radius, skin=skin, dtype=self.ensemble.dtype, device=self.device
+        )
         several = self.ensemble.n_members > 1
         self.knows_noise = any(member.noise.n_outputs > 0 for member in self.ensemble.members)
         known = {"extrapolation": self.ensemble.ranges, "mahalanobis": self.ensemble.mahalanobis}
@@ -114,7 +122,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         with_spread = self.spread or "forces_std" in asked
         recorded = self.recordings.predict([self.atoms], self.atoms.positions, spread=with_spread)
         with self.ensemble.in_its_threads(len(self.atoms)):
-            prediction = self.ensemble(self._graph(), spread=with_spread) if recorded is None else recorded
+            prediction = self.ensemble(*self._graph(), spread=with_spread) if recorded is None else recorded
         energy = float(prediction.energy[0])
         self.results = {
             "energy": energy,
@@ -128,22 +136,15 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
             self.results["energy_noise"] = float(prediction.energy_noise[0])
             self.results["forces_noise"] = _numpy(prediction.forces_noise)
         if set(asked) & set(self.novelties):
-            self.results.update({name: values.numpy() for name, values in novelty(self.ensemble, [self._graph()]).items()})
+            self.results.update({name: values.numpy() for name, values in novelty(self.ensemble, [self._graph()[0]]).items()})
         if self.ensemble.n_members > 1:
             self.results["energy_std"] = float(prediction.energy_std[0])
             if with_spread:
                 self.results["forces_std"] = _numpy(prediction.forces_std)
 
-    def _graph(self) -> AtomicGraph:
+    def _graph(self) -> tuple[AtomicGraph, Edges]:
         """The structure as the ensemble reads it."""
-        graph = graph_from_atoms(
-            Atoms(numbers=self.atoms.numbers, positions=self.atoms.positions, cell=self.atoms.cell, pbc=self.atoms.pbc),  # without labels
-            numbers=self.ensemble.numbers,
-            cutoff=self.ensemble.cutoff_radius,
-            where=f"structure {_formula(self.atoms.numbers.astype(np.int64).tobytes())}",
-            dtype=self.ensemble.dtype,
-        )
-        return graph if self.device.type == "cpu" else graph.to(self.device)
+        return self._list.graph({f"structure {_formula(self.atoms.numbers.astype(np.int64).tobytes())}": self.atoms}, self.atoms.positions)
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What has changed since the last evaluation, exactly; ASE's own comparison takes as long as the neighbour list."""

@@ -65,7 +65,6 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
     if len(structures) > 1:
         for index in (center, neighbor):
             index += atom_start[:-1].repeat(np.diff(edge_start))
-    is_crystal = [bool(atoms.pbc.all()) for atoms in structures]
     arrays = {
         "positions": np.concatenate([atoms.positions for atoms in structures]).astype(float),
         "species": np.concatenate(species),
@@ -73,7 +72,7 @@ def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[
         "atom_start": atom_start,
         "edge_start": edge_start,
         "cell": np.stack(cells),
-        "volume": np.array([abs(np.linalg.det(cell)) if crystal else np.nan for cell, crystal in zip(cells, is_crystal, strict=True)]),
+        "volume": np.array([volume_of(cell, atoms.pbc) for cell, atoms in zip(cells, structures, strict=True)]),
         "center": center,
         "neighbor": neighbor,
         "slot": _slots(center),
@@ -188,6 +187,11 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
             do="Exchange two lattice vectors; positions and energies stay the same.",
         )
     return np.array(cell, dtype=float)
+
+
+def volume_of(cell: np.ndarray, pbc: np.ndarray) -> float:
+    """Å³; NaN unless the structure is periodic in all three directions."""
+    return float(abs(np.linalg.det(cell))) if pbc.all() else np.nan
 
 
 def _refuse_too_many_pairs(atoms: Atoms, cell: np.ndarray, cutoff: float, where: str) -> None:

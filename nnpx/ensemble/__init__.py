@@ -95,10 +95,16 @@ class Ensemble(nn.Module):
         """Where it is evaluated."""
         return self.members[0].feature_mean.device
 
-    def forward(self, graph: AtomicGraph, *, spread: bool = True) -> Prediction:
-        """Means over the members; with `spread`, also how far their forces lie apart."""
+    def forward(self, graph: AtomicGraph, edges: Edges | None = None, *, spread: bool = True) -> Prediction:
+        """Means over the members; with `spread`, also how far their forces lie apart.
+
+        Args:
+            graph: the structures.
+            edges: their pairs, where these are known already.
+            spread: whether it is asked for.
+        """
         with self.in_its_threads(graph.n_atoms):
-            return self.predict(graph, graph.edges(), spread=spread)
+            return self.predict(graph, graph.edges() if edges is None else edges, spread=spread)
 
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
         """Context manager in which so many atoms are evaluated fastest.
@@ -114,7 +120,7 @@ class Ensemble(nn.Module):
         return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(self.dtype)
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
-        """The same, of edges that are known already."""
+        """The same in the threads that there are."""
         refuse_inference_mode()
         evaluate, blocks = partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]

@@ -13,8 +13,8 @@ from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recordings
 from nnpx.errors import GeometryError
 from nnpx.graph import Prediction
-from nnpx.md.skin import SkinList
 from nnpx.md.walker import Walker
+from nnpx.skin import SkinList
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,13 @@ class Walkers:
         record_after: int = 0,
     ) -> None:
         self.ensemble = ensemble
-        self.is_elsewhere = (ensemble.dtype, ensemble.device.type) != (torch.float64, "cpu")
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs
         self.memory = float(np.exp(-friction_per_fs * timestep_fs))
         self._recordings, self._of_fewer = Recordings(ensemble, after=0), Recordings(ensemble, after=record_after)
-        self._list = SkinList(numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, skin=skin)
+        self._list = SkinList(
+            numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, skin=skin, dtype=ensemble.dtype, device=ensemble.device
+        )
 
     def advance(self, steps: int, active: Sequence[int] | None = None, *, stride: int = 1, spread: bool = False) -> Course:
         """Move the active walkers; the others are not evaluated and stay as they are.
@@ -129,14 +130,11 @@ class Walkers:
             self._keep(chosen, positions, [one.get_momenta() for one in atoms], prediction, 0)
 
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
-        structures = {k: self.walkers[k].atoms for k in chosen}
+        structures = {f"walker {k}": self.walkers[k].atoms for k in chosen}
         recordings = self._recordings if len(chosen) == len(self.walkers) else self._of_fewer
         found = recordings.predict(list(structures.values()), positions, spread=spread)
         if found is None:
-            graph = self._list.graph(structures, positions)
-            if self.is_elsewhere:
-                graph = graph.cast(self.ensemble.dtype).to(self.ensemble.device)
-            found = self.ensemble(graph, spread=spread)
+            found = self.ensemble(*self._list.graph(structures, positions), spread=spread)
         tensors = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in vars(found).items()}
         return Prediction(**tensors)
 

@@ -17,9 +17,9 @@ from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
 from nnpx.errors import GeometryError
 from nnpx.md.batched import Walkers
-from nnpx.md.skin import SkinList
 from nnpx.md.walker import Walker, read_walker, start_walker
 from nnpx.neighbors import graph_from_list
+from nnpx.skin import SkinList
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,13 @@ def test_a_list_with_a_skin_gives_the_forces_of_a_fresh_one(ensemble: Ensemble) 
     """Including pairs that have crossed the cutoff in both directions."""
     before = [bulk("C", "fcc", a=3.3, cubic=True) * (2, 1, 1)]
     kept = SkinList(numbers=NUMBERS, cutoff=CUTOFF, skin=1.0)
-    kept.graph({0: before[0]}, before[0].positions)
+    kept.graph({"carbon": before[0]}, before[0].positions)
     after = before[0].copy()
     after.rattle(0.12, seed=4)
-    graph = kept.graph({0: before[0]}, after.positions)
+    graph, edges = kept.graph({"carbon": before[0]}, after.positions)
     fresh = graph_from_list([after], numbers=NUMBERS, cutoff=CUTOFF, where="test")
     assert len(graph.center) == len(fresh.center) != len(graph_of(before).center)
-    one, two = ensemble(graph), ensemble(fresh)
+    one, two = ensemble(graph, edges), ensemble(fresh)
     for name in ("energy", "forces", "stress", "energy_std", "forces_std"):
         torch.testing.assert_close(getattr(one, name), getattr(two, name), rtol=1e-12, atol=1e-12)
 
