@@ -37,7 +37,13 @@ def chain() -> Atoms:
     return Atoms("C", cell=[1.5, 0.0, 0.0], pbc=[True, False, False])
 
 
-START = {"crystal": crystal, "slab": slab, "molecule": lambda: molecule("CH3CH2OH"), "chain": chain}
+def wires() -> Atoms:
+    """Some rows in mostly empty space, where neighbours are found in another way than in crystals, in no order."""
+    positions = [[0.0, 0.0, 0.0], [1.0, 1.5, 0.0], [0.3, 0.0, 1.6], [1.2, 1.5, 1.5]]
+    return Atoms("C4", positions, cell=[2.1, 40.0, 40.0], pbc=True)
+
+
+START = {"crystal": crystal, "slab": slab, "molecule": lambda: molecule("CH3CH2OH"), "chain": chain, "wires": wires}
 
 
 @pytest.fixture
