@@ -1,6 +1,7 @@
 """The three things that flow through a potential: the graph, its edges, the prediction."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Final, final
@@ -220,7 +221,8 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
 
     def with_(self, **changed: Tensor) -> "AtomicGraph":
         """The same graph with some tensors replaced."""
-        return AtomicGraph(**{**self.to_dict(), **changed})
+        changed_graph: AtomicGraph = copy(self).update(changed)  # a tenth of the time of a new one
+        return changed_graph
 
     def batches(self, atoms: int) -> Iterator[Int[Tensor, " chosen"]]:
         """Indices of consecutive structures that together have at most so many atoms, and at least one structure each time."""
