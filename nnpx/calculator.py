@@ -54,9 +54,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         dtype: precision of the arithmetic. float64 conserves energy in molecular dynamics; float32 is faster on a GPU.
         device: where to compute.
         spread: compute `forces_std` with every evaluation, instead of when it is asked for: up to a backward pass per member.
-        record_after: evaluations of the same molecule before its operations are recorded; those after it take a fraction of the time, with
-            other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted. `ensemble` must not be
-            changed after the first evaluation.
+        record_after: evaluations of the same atoms before their operations are recorded; those after it take less time, of a small molecule
+            a fraction, with other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted.
+            `ensemble` must not be changed after the first evaluation.
         compiled: whether what is recorded is compiled as C++ by torch's inductor: half a minute or more for each molecule, with and without
             the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, and 150 MB
             of headers, in torchinductor_USER among temporary files. On a GPU nothing is compiled: it has a graph.
@@ -122,7 +122,7 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         with_spread = self.spread or "forces_std" in asked
         recorded = self.recordings.predict([self.atoms], self.atoms.positions, spread=with_spread)
         with self.ensemble.in_its_threads(len(self.atoms)):
-            prediction = self.ensemble(*self._graph(), spread=with_spread) if recorded is None else recorded
+            prediction = self.recordings.evaluate(*self._graph(), spread=with_spread) if recorded is None else recorded
         energy = float(prediction.energy[0])
         self.results = {
             "energy": energy,

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from nnpx.derivatives import gradients, gradients_of, joint_prediction, refuse_inference_mode
 from nnpx.descriptor import Descriptor
-from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
+from nnpx.descriptor.expanding import ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import pull_of_stored
 from nnpx.graph import AtomicGraph, Edges, Prediction
 from nnpx.network import Network
@@ -36,6 +36,10 @@ class Scales:
     energy_scale: float  #: s, eV per unit of the network's output: the root mean square force times 1 Å
     energy_shift: float  #: b, eV: the mean energy of an atom beyond its reference energy
     reference_energies: Float[Tensor, " species"]  #: E0 of each element, eV, float64
+
+
+#: chemistry, geometry, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in what these are functions of
+Linearised = tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]
 
 
 @final
@@ -138,16 +142,18 @@ class Potential(nn.Module):
         energy: Tensor = self.prior(edges, species).double() + self.reference_energies[species]
         return energy
 
-    def linearised(
-        self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"], expanded: Expanded | None
-    ) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
-        """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in what was expanded, else in the edges."""
-        chemistry = self.embedding(species).detach()
-        if expanded is not None and isinstance(self.descriptor, ExpandingDescriptor):
-            return chemistry, *self.descriptor.linearised_in(expanded, chemistry)
-        stored = graph.has_stored_features()
+    def linearised(self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]) -> Linearised:
+        """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in the edges."""
+        chemistry, stored = self.embedding(species).detach(), graph.has_stored_features()
         geometry, pull = (graph.features, pull_of_stored(graph)) if stored else self.descriptor.linearised(edges, chemistry)
         return chemistry, geometry, lambda slopes: (pull(slopes),)
+
+    def linearised_in(self, sums: tuple[Float[Tensor, "_ atom _"], ...], species: Int[Tensor, " atom"]) -> Linearised:
+        """The same in the densities that the descriptor expands."""
+        chemistry = self.embedding(species).detach()
+        if not isinstance(self.descriptor, ExpandingDescriptor):
+            raise TypeError(f"{type(self.descriptor).__name__} expands no densities")
+        return chemistry, *self.descriptor.linearised_in(sums, chemistry)
 
     def forward(self, graph: AtomicGraph) -> Prediction:
         """Energy, forces and stress. In training mode the forces can themselves be differentiated."""

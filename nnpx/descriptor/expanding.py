@@ -44,11 +44,11 @@ class ExpandingDescriptor(Descriptor):
         expanded = self.expanded(edges, chemistry)
         if expanded is None:
             return linearised(lambda variables: self(variables, chemistry), edges)
-        features, gradients = self.linearised_in(expanded, chemistry)
+        features, gradients = self.linearised_in(expanded.sums, chemistry)
         return features, lambda slopes: expanded.pull(gradients(slopes))
 
     @abstractmethod
     def linearised_in(
-        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
-        """The features, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in what was expanded."""
+        """The features of the densities, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in these."""

@@ -84,10 +84,10 @@ class Moments(ExpandingDescriptor):
         return self.sums.basis(dtype) is not None
 
     def linearised_in(
-        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
         """The features and their derivatives in B, in loops over the atoms."""
-        (density,) = expanded.sums
+        (density,) = sums
         with torch.no_grad():
             coefficients = self.density.by_component(chemistry.shape[1])
             features, back = self.invariants.linearised(contracted(density, coefficients, chemistry))

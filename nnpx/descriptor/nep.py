@@ -110,10 +110,10 @@ class NEP(ExpandingDescriptor):
         return self.far_sums.basis(dtype) is not None and self.near_sums.basis(dtype) is not None
 
     def linearised_in(
-        self, expanded: Expanded, chemistry: Float[Tensor, "atom channel"]
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
         """The features and their derivatives in the expanded densities, in loops over the atoms."""
-        far, near = expanded.sums
+        far, near = sums
         with torch.no_grad():
             of_far, of_near = self._coefficients()
             (distances,) = contracted(far, of_far, chemistry)

@@ -6,7 +6,7 @@ a subclass of `Recruitment` says how many there are, which seeds they grow from,
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Final, final
@@ -21,7 +21,7 @@ from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scale_alike
 from nnpx.errors import SpeciesError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
-from nnpx.potential import Potential, row_of_each
+from nnpx.potential import Linearised, Potential, row_of_each
 from nnpx.speed.compiled import may_use_loops
 from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_threads
 from nnpx.uncertainty import Calibration
@@ -32,6 +32,11 @@ from nnpx.uncertainty.ranges import Ranges
 #: elsewhere many, to occupy it, though not all, to spare its memory
 ATOMS_AT_A_TIME: Final = {"cpu": 1024}
 ELSEWHERE: Final = 32768
+
+
+#: from the densities around the atoms of a block: E_i of every member (member, center), eV, float64, the variances of the noise (potential,
+#: center, 2), and the gradients of every member, or their mean, in each density
+Learned = Callable[..., tuple[Tensor, ...]]
 
 
 class Recruitment(ABC):
@@ -95,16 +100,17 @@ class Ensemble(nn.Module):
         """Where it is evaluated."""
         return self.members[0].feature_mean.device
 
-    def forward(self, graph: AtomicGraph, edges: Edges | None = None, *, spread: bool = True) -> Prediction:
+    def forward(self, graph: AtomicGraph, edges: Edges | None = None, *, spread: bool = True, learned: Learned | None = None) -> Prediction:
         """Means over the members; with `spread`, also how far their forces lie apart.
 
         Args:
             graph: the structures.
             edges: their pairs, where these are known already.
             spread: whether it is asked for.
+            learned: what `learned_of` gives for these atoms, where that was recorded.
         """
         with self.in_its_threads(graph.n_atoms):
-            return self.predict(graph, graph.edges() if edges is None else edges, spread=spread)
+            return self.predict(graph, graph.edges() if edges is None else edges, spread=spread, learned=learned)
 
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
         """Context manager in which so many atoms are evaluated fastest.
@@ -112,17 +118,20 @@ class Ensemble(nn.Module):
         Some hundred atoms on a processor are too few to be divided among threads and spend most of their time in loops: torch then has one
         thread, and the loops, where descriptors have them, share the others.
         """
-        is_one_block = self.device.type == "cpu" and 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"]
-        has_to_share = is_one_block and torch.get_num_threads() > 1
-        return for_loops() if has_to_share and may_use_loops() and all(map(self._has_loops, self.members)) else nullcontext()
+        has_to_share = 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"] and torch.get_num_threads() > 1
+        return for_loops() if has_to_share and self.has_loops() else nullcontext()
+
+    def has_loops(self) -> bool:
+        """Whether all members are evaluated in loops here."""
+        return self.device.type == "cpu" and may_use_loops() and all(map(self._has_loops, self.members))
 
     def _has_loops(self, member: Potential) -> bool:
         return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(self.dtype)
 
-    def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
+    def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool, learned: Learned | None = None) -> Prediction:
         """The same in the threads that there are."""
         refuse_inference_mode()
-        evaluate, blocks = partial(self._evaluate, graph, spread=spread), self._blocks(graph, edges)
+        evaluate, blocks = partial(self._evaluate, graph, spread=spread, learned=learned), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
         atomic, pulls, noise = (_joined(part, 1) for part in zip(*parts, strict=True))
         return self.calibration(joint_prediction(graph, edges, atomic, pulls, mean_of_members(noise)), graph)
@@ -135,7 +144,7 @@ class Ensemble(nn.Module):
         return edges.blocks(math.ceil(graph.n_atoms / n_blocks), graph.species)  # about equally many, as threads wait for the last
 
     def _evaluate(
-        self, graph: AtomicGraph, block: Block, *, spread: bool
+        self, graph: AtomicGraph, block: Block, *, spread: bool, learned: Learned | None = None
     ) -> tuple[Float[Tensor, "member center"], Float[Tensor, "pull edge 3"], Float[Tensor, "potential center 2"]]:
         """E_i of the centres (eV, float64), ∂V/∂r_ij of their edges and the variances of the noise.
 
@@ -145,10 +154,34 @@ class Ensemble(nn.Module):
         members that share the descriptor, and half of it for those that share its expansion.
         """
         given, pull_of_given = self._given(block, spread=spread)
-        expanded = self._expanded(graph, block)
+        expanded = self.expanded(graph, block)
+        if expanded is None:
+            atomic, noise, pulls = self._learned(block, lambda member: member.linearised(graph, block.edges, block.species), spread=spread)
+        else:
+            atomic, noise, *gradients = (learned or self.learned_of(block, spread=spread))(*expanded.sums)
+            pulls = expanded.pull(tuple(gradients))
+        return atomic + given, pulls if pull_of_given is None else pulls + pull_of_given, noise
+
+    def expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
+        """What all members share of their descriptors, where it is evaluated by itself."""
+        descriptor = self.members[0].descriptor
+        if graph.has_stored_features() or not self.shares_expansion or not isinstance(descriptor, ExpandingDescriptor):
+            return None
+        return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
+
+    def learned_of(self, block: Block, *, spread: bool) -> Learned:
+        """What the members make of the densities around the atoms of a block, which depends on no pair."""
+
+        def learned(*sums: Tensor) -> tuple[Tensor, ...]:
+            return self._learned(block, lambda member: member.linearised_in(sums, block.species), spread=spread)
+
+        return learned
+
+    def _learned(self, block: Block, linearised: Callable[[Potential], Linearised], *, spread: bool) -> tuple[Tensor, ...]:
+        """Energies and noise, and the gradients in what the descriptors are `linearised` in."""
         atomic, found, noises = [], [], []
         for members in [list(self.members)] if self.shares_descriptor else [[member] for member in self.members]:
-            chemistry, geometry, gradients_by = members[0].linearised(graph, block.edges, block.species, expanded)
+            chemistry, geometry, gradients_by = linearised(members[0])
             scaled = members[:1] if self.shares_scales else members
             standardised = _together([member.standardised(geometry, block.species) for member in scaled])
             per_width = _together([row_of_each(member.feature_std.reciprocal(), block.species) for member in scaled])
@@ -162,16 +195,8 @@ class Ensemble(nn.Module):
             found.append(gradients_by(slopes.flatten(0, 1) if spread or len(members) == 1 else slopes.mean(0)))
             atomic.append(_joined([of_heads[: block.n_centers].double().T for of_heads in energies], 0))
             noises.append(_together(noise)[:, : block.n_centers])
-        joint = tuple(_joined(by, 0) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
-        pulls = joint[0] if expanded is None else expanded.pull(joint)
-        return _joined(atomic, 0) + given, pulls if pull_of_given is None else pulls + pull_of_given, _joined(noises, 0)
-
-    def _expanded(self, graph: AtomicGraph, block: Block) -> Expanded | None:
-        """What all members share of their descriptors."""
-        descriptor = self.members[0].descriptor
-        if graph.has_stored_features() or not self.shares_expansion or not isinstance(descriptor, ExpandingDescriptor):
-            return None
-        return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
+        joint = (_joined(by, 0) if spread or len(by) == 1 else torch.stack(by).mean(0) for by in zip(*found, strict=True))
+        return _joined(atomic, 0), _joined(noises, 0), *joint
 
     def _given(self, block: Block, *, spread: bool) -> tuple[Float[Tensor, "_ center"], Float[Tensor, "_ edge 3"] | None]:
         """What was known of the energies of the centres before (eV), and its gradient in the edges: of each member where they differ."""

@@ -1,4 +1,4 @@
-"""An ensemble for the same few atoms again and again, as in molecular dynamics of a molecule."""
+"""An ensemble for the same atoms again and again, as in molecular dynamics."""
 
 import math
 import warnings
@@ -14,9 +14,9 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.ensemble import Ensemble
+from nnpx.ensemble import ATOMS_AT_A_TIME, Ensemble, Learned
 from nnpx.errors import NNPXError
-from nnpx.graph import Prediction
+from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.neighbors import TOO_CLOSE, graph_from_list
 from nnpx.speed.compiled import without_loops
 from nnpx.speed.cuda_graph import RecordingError, captures
@@ -111,11 +111,43 @@ def _play(part: tuple[Recorded, Tensor]) -> Prediction | None:
     return recorded(positions)
 
 
+def record_learned(ensemble: Ensemble, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Learned | None:
+    """What the ensemble makes of the densities around these atoms, recorded; None where it evaluates none by themselves, or many atoms.
+
+    Which pairs there are changes from step to step, which densities does not, so this part of an evaluation has the same operations as long
+    as the atoms have the same elements.
+    """
+    block = Block(edges, graph.species, graph.n_atoms)
+    if graph.n_atoms > ATOMS_AT_A_TIME["cpu"] or not ensemble.has_loops() or (expanded := ensemble.expanded(graph, block)) is None:
+        return None
+    learned, shapes = ensemble.learned_of(block, spread=spread), [density.shape for density in expanded.sums]
+
+    def of_numbers(numbers: Float[Tensor, " number"]) -> tuple[Tensor, ...]:
+        parts = numbers.split([shape.numel() for shape in shapes])
+        return learned(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
+
+    numbers = _flat(*expanded.sums)
+    noise = torch.randn(numbers.shape, generator=torch.Generator().manual_seed(0), dtype=numbers.dtype)
+    others = [numbers * (1.0 + STEP * noise), STRETCH * numbers]
+    try:
+        play = record(of_numbers, numbers, truth=of_numbers, others=others, dtype=ensemble.dtype)
+    except RecordingError as obstacle:
+        warnings.warn(f"these atoms are evaluated without a recording, a little slower: {obstacle}", stacklevel=2)
+        return None
+    return lambda *sums: play(_flat(*sums))
+
+
+def _flat(*tensors: Tensor) -> Float[Tensor, " number"]:
+    """All numbers in a row; of one tensor not copied."""
+    return tensors[0].flatten() if len(tensors) == 1 else torch.cat([tensor.flatten() for tensor in tensors])
+
+
 @final
 class Recordings:
-    """Predictions of an ensemble for whatever molecules are evaluated again and again: recorded once that pays.
+    """Predictions of an ensemble for whatever atoms are evaluated again and again: recorded once that pays.
 
-    Only the latest molecules are remembered. A copy of the object has no recordings: it makes its own.
+    Small molecules are recorded whole (`RecordedParts`), of others what depends on no pair (`record_learned`). Only the latest are
+    remembered. A copy of the object has no recordings: it makes its own.
 
     Args:
         ensemble: must not change afterwards.
@@ -129,6 +161,7 @@ class Recordings:
         self._molecules: list[tuple[bytes, bytes]] = []
         self._may_record, self._evaluations = False, 0
         self._recorded: dict[bool, RecordedParts | None] = {}
+        self._learned: dict[bool, Learned | None] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         return partial(Recordings, after=self.after, compiled=self.compiled), (self.ensemble,)
@@ -143,13 +176,20 @@ class Recordings:
         """
         molecules = [(atoms.numbers.tobytes(), atoms.pbc.tobytes()) for atoms in structures]
         if molecules != self._molecules:
-            self._molecules, self._evaluations, self._recorded = molecules, 0, {}
+            self._molecules, self._evaluations, self._recorded, self._learned = molecules, 0, {}, {}
             self._may_record = self._are_few_and_open(structures)
         self._evaluations += 1
         if not self._may_record or self._evaluations <= self.after:
             return None
         recorded = self._of(structures, spread=spread)
         return recorded(torch.from_numpy(positions)) if recorded else None
+
+    def evaluate(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
+        """The prediction by the ensemble, with what is recorded of it, for structures that `predict` has just been asked for in vain."""
+        if self._evaluations > self.after and spread not in self._learned:
+            self._learned[spread] = record_learned(self.ensemble, graph, edges, spread=spread)
+        found: Prediction = self.ensemble(graph, edges, spread=spread, learned=self._learned.get(spread))
+        return found
 
     def _of(self, structures: Sequence[Atoms], *, spread: bool) -> RecordedParts | None:
         if spread not in self._recorded:

@@ -134,7 +134,7 @@ class Walkers:
         recordings = self._recordings if len(chosen) == len(self.walkers) else self._of_fewer
         found = recordings.predict(list(structures.values()), positions, spread=spread)
         if found is None:
-            found = self.ensemble(*self._list.graph(structures, positions), spread=spread)
+            found = recordings.evaluate(*self._list.graph(structures, positions), spread=spread)
         tensors = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in vars(found).items()}
         return Prediction(**tensors)
 

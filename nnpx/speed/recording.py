@@ -25,8 +25,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from nnpx.speed.cuda_graph import Captured, RecordingError, captures, rehearse
 from nnpx.speed.threads import in_one_thread
 
-#: several tensors from the positions of atoms
-Function = Callable[[Float[Tensor, "atom 3"]], tuple[Tensor, ...]]
+#: several tensors from one
+Function = Callable[[Float[Tensor, "..."]], tuple[Tensor, ...]]
 #: largest error of a recording by precision, as a part of the change between the inputs that it is checked with
 TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-2}
 #: and what such a change at least counts for (eV, eV/Å): where nothing changes, rounding does
@@ -51,29 +51,29 @@ _READS: Final = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape
 
 def record(
     function: Function,
-    positions: Float[Tensor, "atom 3"],
+    given: Float[Tensor, "..."],
     *,
     truth: Function,
-    others: Sequence[Float[Tensor, "atom 3"]],
+    others: Sequence[Float[Tensor, "..."]],
     dtype: torch.dtype,
     compiled: bool = False,
 ) -> Function:
-    """The function as a recording of what it does to some positions, checked at others.
+    """The function as a recording of what it does to some numbers, positions of atoms say, checked at others.
 
-    Two calls at the same positions give the same bits, on a processor.
+    Two calls with the same numbers give the same bits, on a processor.
 
     Args:
-        function: whose operations, and their shapes, are the same at all positions.
-        positions: with which it is recorded, where it is to be carried out.
+        function: whose operations, and their shapes, are the same for all numbers.
+        given: with which it is recorded, where it is to be carried out.
         truth: what it should give.
-        others: positions at which it has to.
+        others: with which it has to.
         dtype: precision of its arithmetic.
         compiled: whether a processor gets the operations as one function of C++, where that can be had; a GPU has its graph.
 
     Raises:
         RecordingError: it reads numbers or shapes off its input, the recording has other results than what it should give, or no place.
     """
-    copy = positions.detach().clone()
+    copy = given.detach().clone()
 
     def checked(play: Function) -> Function:
         for other in others:
@@ -94,13 +94,13 @@ def record(
         raise RecordingError("a recording needs more memory than the GPU has") from error
 
 
-def _taped(function: Function, positions: Float[Tensor, "atom 3"]) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
+def _taped(function: Function, given: Float[Tensor, "..."]) -> tuple[fx.GraphModule, tuple[Tensor, ...]]:
     """The operations of the function, and its results."""
     tape = _Tape()
-    tape.follow(positions, tape.graph.placeholder("positions"))
+    tape.follow(given, tape.graph.placeholder("given"))
     # what other threads do, on a GPU those of autograd, would go unseen
     with tape, in_one_thread(), torch.autograd.set_multithreading_enabled(False):
-        results = function(positions)
+        results = function(given)
     tape.graph.output(tuple(tape.output(result) for result in results))
     tape.graph.eliminate_dead_code()
     return fx.GraphModule(tape.constants, tape.graph), results
@@ -119,12 +119,12 @@ def can_compile() -> bool:
     return shutil.which(compiler) is not None and Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
-def _compiled(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
+def _compiled(module: fx.GraphModule, given: Float[Tensor, "..."]) -> Function:
     """The operations as one function of C++, in which what is done number by number is done in one go."""
     with torch.no_grad():
-        compiled = torch._inductor.compile(module, [positions], options=_OF_INDUCTOR)
+        compiled = torch._inductor.compile(module, [given], options=_OF_INDUCTOR)
 
-    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+    def play(now: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
         with torch.no_grad():
             return tuple(compiled(now))
 
@@ -137,7 +137,7 @@ def _reason(error: Exception) -> str:
     return next((line for line in lines if "error: " in line), lines[-1]).strip()
 
 
-def _scripted(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
+def _scripted(module: fx.GraphModule, given: Float[Tensor, "..."]) -> Function:
     """The operations as TorchScript, whose interpreter starts them a few times faster than Python.
 
     Made of a graph, as what `torch.jit.trace` returns stays in memory, with all its constants, until the process ends.
@@ -147,14 +147,14 @@ def _scripted(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Fun
     """
     try:
         with torch.no_grad():
-            graph, _ = torch._C._create_graph_by_tracing(module.forward, (positions,), lambda _: "", True, False)
+            graph, _ = torch._C._create_graph_by_tracing(module.forward, (given,), lambda _: "", True, False)
         torch._C._jit_pass_constant_propagation(graph)
         torch._C._jit_pass_cse(graph)  # what is computed twice
         script = torch._C._create_function_from_graph("play", graph)
     except (RuntimeError, AttributeError, TypeError) as error:  # torch may change what is asked of it here
         raise RecordingError("TorchScript cannot follow the recording") from error
 
-    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
+    def play(now: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
         # as they are: rearranged ones are not faster, round otherwise from the third call on, and some do not run
         with torch.no_grad(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]  # torch does not list it
             results: tuple[Tensor, ...] = script(now)
@@ -163,15 +163,15 @@ def _scripted(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Fun
     return play
 
 
-def _captured(module: fx.GraphModule, positions: Float[Tensor, "atom 3"]) -> Function:
+def _captured(module: fx.GraphModule, given: Float[Tensor, "..."]) -> Function:
     """The operations as a CUDA graph, which a GPU starts all at once."""
-    work, stream = partial(module, positions), torch.cuda.Stream(positions.device)
+    work, stream = partial(module, given), torch.cuda.Stream(given.device)
     with torch.no_grad():
         rehearse(work, stream)
         captured = Captured(work, stream)
 
-    def play(now: Float[Tensor, "atom 3"]) -> tuple[Tensor, ...]:
-        positions.copy_(now)
+    def play(now: Float[Tensor, "..."]) -> tuple[Tensor, ...]:
+        given.copy_(now)
         return tuple(value.clone() for value in captured.replay())
 
     return play

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from nnpx.cutoff.cosine import Cosine
 from nnpx.descriptor import invariant_loops as module
-from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.learned_density import Invariants, LearnedDensity, contracted, contracted_back
 from nnpx.descriptor.moments import Moments
 from nnpx.radial.bessel import Bessel
@@ -67,6 +66,6 @@ def test_what_is_evaluated_leaves_nothing_to_differentiate() -> None:
     words = {"n_channels": 2, "n_densities": 3, "l_max": 2, "max_body_order": 4, "generator": torch.Generator().manual_seed(0)}
     descriptor = Moments(cutoff=cutoff, radial=radial, **words).double()
     chemistry, sums = torch.eye(2, dtype=torch.float64), (random(9, 2, 8),)
-    features, back = descriptor.linearised_in(Expanded(sums, lambda gradients: gradients[0]), chemistry)
+    features, back = descriptor.linearised_in(sums, chemistry)
     assert not features.requires_grad
     assert not back(torch.ones_like(features)[None])[0].requires_grad
