@@ -32,6 +32,7 @@ from lightning_fabric import Fabric
 
 import nnpx
 from nnpx.assembly import build_parts
+from nnpx.calculator import SKIN
 from nnpx.config import compose, instantiate
 from nnpx.descriptor.stored import store
 from nnpx.ensemble import Ensemble
@@ -208,7 +209,7 @@ def median_seconds(work: Callable[[], None], budget: float) -> float:
 def cases(asked: argparse.Namespace) -> Iterator[tuple[dict[str, object], Callable[[], Callable[[], None]]]]:
     """What is asked for, each with what to say of it and how to prepare it."""
     systems, overrides = [asked.system] if asked.system else ["ethanol", "water192", "si512"], asked.overrides
-    settings = {"record_after": sys.maxsize if asked.unrecorded else 0, "compiled": asked.compiled}
+    settings = {"record_after": sys.maxsize if asked.unrecorded else 0, "compiled": asked.compiled, "skin": asked.skin}
     if asked.measure in (None, "single"):
         for system in systems:
             yield {"measure": "single", "system": system}, lambda system=system: single(system, overrides, **settings)
@@ -246,6 +247,7 @@ def main() -> None:
     parser.add_argument("--live", action="store_true")
     parser.add_argument("--unrecorded", action="store_true")
     parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--skin", type=float, default=SKIN, help="of neighbour lists, Å; with 0 they are made in every evaluation")
     parser.add_argument("--budget", type=float, default=4.0)
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
