@@ -60,12 +60,13 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         compiled: whether what is recorded is compiled as C++ by torch's inductor: half a minute or more for each molecule, with and without
             the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, and 150 MB
             of headers, in torchinductor_USER among temporary files. On a GPU nothing is compiled: it has a graph.
-        skin: how much farther than the cutoff neighbours are listed, Å: they are searched anew when an atom has moved half as far. It
-            changes how long an evaluation takes, not a bit of its results.
+        skin: how much farther than the cutoff neighbours are listed, Å: they are searched anew when an atom has moved half as far, beside
+            what its cell moves it by. It changes how long an evaluation takes, not a bit of its results; 0 is best for structures of which
+            none follows from the one before.
 
     Raises:
         ArtifactError: the file cannot be read.
-        ConfigError: this machine has no such device, there is no such precision, or there is nothing to compile with.
+        ConfigError: this machine has no such device, there is no such precision or skin, or there is nothing to compile with.
         SpeciesError: a structure holds an element that the potential does not know.
         GeometryError: atoms coincide, or positions or cell make no sense.
     """

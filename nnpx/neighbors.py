@@ -175,7 +175,7 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
             where, expected="independent lattice vectors where pbc is true", found=found, do="Set the cell, or pbc to false."
         )
     cell = rows if is_crystal else atoms.cell.complete().array
-    axes = axes if is_crystal else np.linalg.svd(cell, compute_uv=False)
+    axes = axes if is_crystal else np.linalg.svd(np.nan_to_num(cell), compute_uv=False)  # NaN where an open vector lies along another one
     if axes[0] > FLAT * axes[-1]:
         found = f"pbc {atoms.pbc.tolist()} with cell {atoms.cell.array.round(3).tolist()}, whose vectors lie in a plane"
         raise GeometryError(where, expected="a cell with a volume", found=found, do="Set the vectors of open directions to zero.")

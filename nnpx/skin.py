@@ -1,19 +1,24 @@
 """Neighbour lists that last for several steps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, final
+from functools import partial
+from typing import Any, Final, final
 
 import numpy as np
 import torch
 from ase import Atoms
 from jaxtyping import Float
 
+from nnpx.errors import ConfigError
 from nnpx.graph import AtomicGraph, Edges, join
 from nnpx.neighbors import TOO_CLOSE, checked_cell, graph_from_atoms, volume_of
 from nnpx.speed.loops import Loop
 
 _CPU: Final = torch.device("cpu")
+#: neighbours are sought farther by this part, so that rounding does not leave out one that is as far as the cutoff
+_SLACK: Final = 1e-9
 
 #: (pair,), (pair,), (pair, 3): i, j and S
 _Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -24,8 +29,9 @@ class _Listed:
     """A structure, its pairs as they were listed, and what has become of its cell."""
 
     atoms: Atoms  #: when its pairs were listed
-    graph: AtomicGraph  #: with all of them, in the cell of today
-    cell: Float[np.ndarray, "3 3"]  #: of today, as its owner has it, Å
+    cell: Float[np.ndarray, "3 3"]  #: then, h₀, completed where it is open, Å
+    graph: AtomicGraph  #: with all pairs, in the cell of today
+    given: Float[np.ndarray, "3 3"]  #: the cell of today as its owner has it, Å
     strain: Float[np.ndarray, "3 3"]  #: h₀⁻¹ h
     stretch: float  #: the least that the strain stretches anything by
 
@@ -46,19 +52,32 @@ class SkinList:
         numbers: atomic numbers that the potential knows.
         cutoff: radius of the graph, Å.
         skin: Å.
-        dtype: precision of the graph; pairs are found in float64.
+        dtype: precision of the graph; pairs and their vectors are found in float64.
         device: where the graph is to be.
+
+    Raises:
+        ConfigError: the skin is no length.
     """
 
     def __init__(
         self, *, numbers: Sequence[int], cutoff: float, skin: float, dtype: torch.dtype = torch.float64, device: torch.device = _CPU
     ) -> None:
+        if not (isinstance(skin, float | int) and math.isfinite(skin) and skin >= 0.0):
+            do = "Choose 0.5, or 0 to list neighbours anew in every evaluation."
+            raise ConfigError("skin", expected="a length of at least 0 Å", found=repr(skin), do=do)
         self.numbers, self.cutoff, self.skin, self.dtype, self.device = numbers, cutoff, skin, dtype, device
         self._lists: dict[str, _Listed] = {}
         self._joined: tuple[AtomicGraph, AtomicGraph] | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """A copy has no lists: it makes its own."""
+        words: dict[str, Any] = {"numbers": self.numbers, "cutoff": self.cutoff, "skin": self.skin}
+        return partial(SkinList, **words, dtype=self.dtype, device=self.device), ()
+
     def graph(self, structures: Mapping[str, Atoms], positions: Float[np.ndarray, "atom 3"]) -> tuple[AtomicGraph, Edges]:
-        """The structures at new positions, and their edges. A list is kept until its structure is missing in a call.
+        """The structures at new positions, and their edges, which share tensors with the lists: nobody may write to them.
+
+        A list is kept until its structure is missing in a call.
 
         Args:
             structures: elements and cells, by a name that stands for the structure in every call, and in errors.
@@ -72,48 +91,54 @@ class SkinList:
         now = dict(zip(structures, np.split(positions, ends), strict=True))
         lists = {name: self._lasting(name, atoms, now[name]) or self._made(name, atoms, now[name]) for name, atoms in structures.items()}
         if self._joined is None or list(lists.items()) != list(self._lists.items()):
-            joined = join([one.graph for one in lists.values()])
+            graphs = [one.graph for one in lists.values()]
+            joined = graphs[0] if len(graphs) == 1 else join(graphs)
             self._lists, self._joined = lists, (joined, joined.cast(self.dtype))
         graph, edges = _within(*self._joined, np.ascontiguousarray(positions), self.cutoff)
         if len(edges.distance) > 0 and edges.distance.amin() < TOO_CLOSE:
-            for name, atoms in structures.items():  # one of the searches finds out which
+            for name, atoms in structures.items():  # the search in one of them says which, unless only rounding made them so close
                 self._made(name, atoms, now[name])
         if self.device == _CPU:
             return graph, edges
-        graph = graph.to(self.device)
-        return graph, graph.edges()
+        graph, moved = graph.to(self.device), (edges.vector.to(self.device), edges.distance.to(self.device))
+        return graph, Edges(graph.center, graph.neighbor, graph.shift, *moved, graph.n_atoms)
 
     def _lasting(self, name: str, atoms: Atoms, positions: Float[np.ndarray, "atom 3"]) -> _Listed | None:
         """The list that there is, unless a pair may be missing in it; a position that is not a number has moved too far."""
         kept = self._lists.get(name)
         if kept is None or not (np.array_equal(kept.atoms.numbers, atoms.numbers) and np.array_equal(kept.atoms.pbc, atoms.pbc)):
             return None
-        if not np.array_equal(kept.cell, atoms.cell.array):
+        if not np.array_equal(kept.given, atoms.cell.array):
             kept = _strained(kept, atoms, name)
-        moved = positions - kept.atoms.positions @ kept.strain
-        least = kept.stretch * (self.cutoff + self.skin) - 2.0 * np.sqrt((moved**2).sum(1).max())
+        with np.errstate(over="ignore"):
+            farthest = np.sqrt(((positions - kept.atoms.positions @ kept.strain) ** 2).sum(1).max())
+        least = kept.stretch * (self.cutoff + self.skin) - 2.0 * farthest
         return kept if least >= self.cutoff else None
 
     def _made(self, name: str, atoms: Atoms, positions: Float[np.ndarray, "atom 3"]) -> _Listed:
         """A new list."""
         moved = Atoms(atoms.numbers, positions, cell=atoms.cell, pbc=atoms.pbc)
-        graph = graph_from_atoms(moved, numbers=self.numbers, cutoff=self.cutoff + self.skin, where=name)
+        graph = graph_from_atoms(moved, numbers=self.numbers, cutoff=(self.cutoff + self.skin) * (1.0 + _SLACK), where=name)
         neighbor, shift = torch.empty_like(graph.neighbor), torch.empty_like(graph.shift)
-        start = np.searchsorted(graph.center.numpy(), np.arange(len(moved)))
-        listed = graph.center.numpy(), graph.neighbor.numpy(), graph.shift.numpy()
-        _turn_around((neighbor.numpy(), shift.numpy()), listed, start)
-        sorted_graph = graph.with_(neighbor=neighbor, shift=shift)
-        return _Listed(moved, sorted_graph, cell=moved.cell.array.copy(), strain=np.eye(3), stretch=1.0)
+        start = np.searchsorted(graph.center.numpy(), np.arange(len(moved) + 1))
+        _turn_around((neighbor.numpy(), shift.numpy()), (graph.neighbor.numpy(), graph.shift.numpy()), start)
+        return _Listed(
+            atoms=moved,
+            cell=graph.cell[0].numpy(),
+            graph=graph.with_(neighbor=neighbor, shift=shift),
+            given=moved.cell.array.copy(),
+            strain=np.eye(3),
+            stretch=1.0,
+        )
 
 
 def _strained(listed: _Listed, atoms: Atoms, name: str) -> _Listed:
     """The same list in another cell."""
-    cell, strain = checked_cell(atoms, where=name), np.eye(3)
-    if atoms.pbc.any():
-        strain = np.linalg.solve(checked_cell(listed.atoms, where=name), cell)
+    cell = checked_cell(atoms, where=name)
+    strain = np.linalg.solve(listed.cell, cell) if atoms.pbc.any() else np.eye(3)
     graph = listed.graph.with_(cell=torch.from_numpy(cell[None]), volume=torch.from_numpy(np.array([volume_of(cell, atoms.pbc)])))
     stretch = float(np.linalg.svd(strain, compute_uv=False)[-1])
-    return replace(listed, graph=graph, cell=atoms.cell.array.copy(), strain=strain, stretch=stretch)
+    return replace(listed, graph=graph, given=atoms.cell.array.copy(), strain=strain, stretch=stretch)
 
 
 def _within(listed: AtomicGraph, frame: AtomicGraph, positions: Float[np.ndarray, "atom 3"], cutoff: float) -> tuple[AtomicGraph, Edges]:
@@ -141,7 +166,7 @@ def _within(listed: AtomicGraph, frame: AtomicGraph, positions: Float[np.ndarray
     return graph, edges
 
 
-@Loop
+@partial(Loop, may_reorder=False)  # or a pair might be seen from one of its ends only
 def _choose(
     chosen: tuple[np.ndarray, np.ndarray, np.ndarray],
     places: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
@@ -174,18 +199,22 @@ def _choose(
 
 
 @Loop
-def _turn_around(turned: tuple[np.ndarray, np.ndarray], listed: _Pairs, start: np.ndarray) -> None:
-    """The pairs seen from the other end: sorted by their centres before, they come sorted by their neighbours, and then by their images."""
-    (neighbor, shift), (centers, neighbors, shifts) = turned, listed
+def _turn_around(turned: tuple[np.ndarray, np.ndarray], listed: tuple[np.ndarray, np.ndarray], start: np.ndarray) -> None:
+    """The pairs seen from the other end: sorted by their centres before, they come sorted by their neighbours, and then by their images.
+
+    Those of one neighbour are taken from the last to the first, as the search has mostly sorted their images, and −S begins with the last.
+    """
+    (neighbor, shift), (neighbors, shifts) = turned, listed
     free = start.copy()
-    for pair in range(len(centers)):
-        begin, place = start[neighbors[pair]], free[neighbors[pair]]
-        free[neighbors[pair]] += 1
-        u, v, w = 0.0 - shifts[pair, 0], 0.0 - shifts[pair, 1], 0.0 - shifts[pair, 2]
-        while place > begin and neighbor[place - 1] == centers[pair]:
-            a, b, c = shift[place - 1, 0], shift[place - 1, 1], shift[place - 1, 2]
-            if a < u or (a == u and (b < v or (b == v and c < w))):
-                break
-            neighbor[place], shift[place, 0], shift[place, 1], shift[place, 2] = neighbor[place - 1], a, b, c
-            place -= 1
-        neighbor[place], shift[place, 0], shift[place, 1], shift[place, 2] = centers[pair], u, v, w
+    for center in range(len(start) - 1):
+        for pair in range(start[center + 1] - 1, start[center] - 1, -1):
+            begin, place = start[neighbors[pair]], free[neighbors[pair]]
+            free[neighbors[pair]] += 1
+            u, v, w = 0.0 - shifts[pair, 0], 0.0 - shifts[pair, 1], 0.0 - shifts[pair, 2]
+            while place > begin and neighbor[place - 1] == center:
+                a, b, c = shift[place - 1, 0], shift[place - 1, 1], shift[place - 1, 2]
+                if a < u or (a == u and (b < v or (b == v and c < w))):
+                    break
+                neighbor[place], shift[place, 0], shift[place, 1], shift[place, 2] = neighbor[place - 1], a, b, c
+                place -= 1
+            neighbor[place], shift[place, 0], shift[place, 1], shift[place, 2] = center, u, v, w

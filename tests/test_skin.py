@@ -1,5 +1,7 @@
 """Neighbour lists that last, against lists that are made anew for every structure."""
 
+import copy
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +14,7 @@ from small import carbons, graph_of, potential_for
 from nnpx import skin
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
-from nnpx.errors import GeometryError, SpeciesError
+from nnpx.errors import ConfigError, GeometryError, SpeciesError
 from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
 from nnpx.skin import SkinList
 
@@ -195,6 +197,51 @@ def test_in_single_precision_vectors_are_rounded_once() -> None:
     assert graph.positions.dtype is graph.shift.dtype is edges.vector.dtype is edges.distance.dtype is torch.float32
     np.testing.assert_array_equal(edges.vector.numpy(), double[3].astype(np.float32))
     np.testing.assert_array_equal(edges.distance.numpy(), double[4].astype(np.float32))
+
+
+def test_images_of_few_atoms_are_sorted_in_no_time() -> None:
+    """One atom has 10,000 of them within 30 Å; sorted by insertion from the wrong end they would take minutes within 80."""
+    atoms, kept = Atoms("C", cell=[2.3, 2.4, 2.5], pbc=True), SkinList(numbers=NUMBERS, cutoff=30.0, skin=0.5)
+    shift = pairs(kept, atoms)[2]
+    assert len(shift) > 5000
+    np.testing.assert_array_equal(shift, shift[np.lexsort(shift.T[::-1])])
+
+
+@pytest.mark.parametrize("found", [-0.5, np.nan, np.inf])
+def test_a_skin_that_is_no_length_is_refused(found: float) -> None:
+    ensemble = Ensemble([potential_for(graph_of(carbons(3)))])
+    with pytest.raises(ConfigError, match="skin: expected a length of at least 0 Å"):
+        Calculator(ensemble, skin=found)
+
+
+def test_neighbours_as_far_as_the_cutoff_are_the_same_with_every_skin() -> None:
+    """Rounding decides which of them are within it, and has to decide once."""
+    atoms = bulk("C", "fcc", a=CUTOFF, cubic=True) * (3, 3, 2)
+    atoms.positions += [0.37, 0.123, 0.053]
+    expected = pairs(new(0.0), atoms)
+    for width in (1e-9, 0.5):
+        for one, other in zip(pairs(new(width), atoms), expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_copy_makes_its_own_lists(made: list[str]) -> None:
+    kept, atoms = new(), crystal()
+    pairs(kept, atoms)
+    for copied in (copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))):
+        before = len(made)
+        for one, other in zip(pairs(copied, atoms), pairs(kept, atoms), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert len(made) == before + 1
+
+
+def test_elsewhere_vectors_are_those_that_were_found_here() -> None:
+    """A device whose name is another one; that of this processor has one name only, but for its number."""
+    atoms, elsewhere = crystal(), torch.device("cpu", 0)
+    atoms.positions += 100.0
+    words = {"numbers": NUMBERS, "cutoff": CUTOFF, "skin": SKIN, "dtype": torch.float32}
+    (_, here), (graph, there) = (SkinList(**words, device=place).graph({"one": atoms}, atoms.positions) for place in (skin._CPU, elsewhere))
+    assert torch.equal(here.vector, there.vector)
+    assert there.center is graph.center
 
 
 @pytest.mark.parametrize("is_strained", [False, True])
