@@ -51,6 +51,9 @@ class Walkers:
         record_after: steps that fewer than all walkers make together before they are recorded anew, which pays within a hundred steps and
             is lost where the next one stops before; 0 where runs that were killed are to go on with the same bits.
         skin: how much farther than the cutoff neighbours are listed, Å. It changes how often lists are made, not a bit of the results.
+
+    Raises:
+        ConfigError: the skin is no length.
     """
 
     def __init__(

@@ -1,7 +1,8 @@
 """How fast nnpx is on this machine, one JSON line per measurement.
 
 python speed.py                                       `single` and `train`
-python speed.py single --system ethanol|water192|si512|…|si97336  energy + forces through the ASE calculator, neighbour list included
+python speed.py single --system ethanol|water192|si512|…|si97336  energy + forces through the ASE calculator, neighbour list included, which
+                                                      lasts as in dynamics; --skin 0 makes one in every evaluation
 python speed.py conformers [--unrecorded | --compiled]  energies + forces of 1,000 ethanols in batches of 100, with all there is to find
 python speed.py md --system ethanol|water192|… [--unrecorded | --compiled]  steps of velocity Verlet; not recorded, or as C++
 python speed.py train --batch 8|32 [--live]           one update with forces in the loss, 27-atom molecules;
