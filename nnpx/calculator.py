@@ -26,7 +26,7 @@ from nnpx.speed.recording import can_compile
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 #: to record takes about as long as so many evaluations of a small molecule
 RECORD_AFTER: Final = 100
-#: Å; in water at 300 K one of a dozen steps of 0.5 fs makes a new list
+#: Å; in a dozen molecules of water at 300 K one of twelve steps of 0.5 fs makes a new list
 SKIN: Final = 0.5
 _OF_AN_ENSEMBLE: Final = ("energy_std", "forces_std")
 _OF_NOISE: Final = ("energy_noise", "forces_noise")
@@ -57,9 +57,9 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
         record_after: evaluations of the same atoms before their operations are recorded; those after it take less time, of a small molecule
             a fraction, with other rounding errors. 0 records at once, so that runs have the same bits wherever they were interrupted.
             `ensemble` must not be changed after the first evaluation.
-        compiled: whether what is recorded is compiled as C++ by torch's inductor: half a minute or more for each molecule, with and without
-            the spread of the forces, after which a small one takes half of the time. Torch keeps what it compiled, and 150 MB
-            of headers, in torchinductor_USER among temporary files. On a GPU nothing is compiled: it has a graph.
+        compiled: whether small molecules, which are recorded whole, are compiled as C++ by torch's inductor: half a minute or more for each
+            molecule, with and without the spread of the forces, after which a small one takes half of the time. Torch keeps what it
+            compiled, and 150 MB of headers, in torchinductor_USER among temporary files. On a GPU nothing is compiled: it has a graph.
         skin: how much farther than the cutoff neighbours are listed, Å: they are searched anew when an atom has moved half as far, beside
             what its cell moves it by. It changes how long an evaluation takes, not a bit of its results; 0 is best for structures of which
             none follows from the one before.

@@ -34,9 +34,9 @@ ATOMS_AT_A_TIME: Final = {"cpu": 1024}
 ELSEWHERE: Final = 32768
 
 
-#: from the densities around the atoms of a block: E_i of every member (member, center), eV, float64, the variances of the noise (potential,
-#: center, 2), and the gradients of every member, or their mean, in each density
-Learned = Callable[..., tuple[Tensor, ...]]
+#: from the densities around the atoms of a block: what every member has learned of E_i (member, center), eV, float64, the variances of the
+#: noise (potential, center, 2), and the gradients of every member, or their mean, in each density; nobody may write to these
+OfDensities = Callable[..., tuple[Tensor, ...]]
 
 
 class Recruitment(ABC):
@@ -100,17 +100,19 @@ class Ensemble(nn.Module):
         """Where it is evaluated."""
         return self.members[0].feature_mean.device
 
-    def forward(self, graph: AtomicGraph, edges: Edges | None = None, *, spread: bool = True, learned: Learned | None = None) -> Prediction:
+    def forward(
+        self, graph: AtomicGraph, edges: Edges | None = None, *, spread: bool = True, recorded: OfDensities | None = None
+    ) -> Prediction:
         """Means over the members; with `spread`, also how far their forces lie apart.
 
         Args:
             graph: the structures.
             edges: their pairs, where these are known already.
             spread: whether it is asked for.
-            learned: what `learned_of` gives for these atoms, where that was recorded.
+            recorded: what `of_densities` gives for these atoms, all of which are evaluated together, where it was recorded.
         """
         with self.in_its_threads(graph.n_atoms):
-            return self.predict(graph, graph.edges() if edges is None else edges, spread=spread, learned=learned)
+            return self.predict(graph, graph.edges() if edges is None else edges, spread=spread, recorded=recorded)
 
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
         """Context manager in which so many atoms are evaluated fastest.
@@ -128,10 +130,10 @@ class Ensemble(nn.Module):
     def _has_loops(self, member: Potential) -> bool:
         return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(self.dtype)
 
-    def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool, learned: Learned | None = None) -> Prediction:
+    def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool, recorded: OfDensities | None = None) -> Prediction:
         """The same in the threads that there are."""
         refuse_inference_mode()
-        evaluate, blocks = partial(self._evaluate, graph, spread=spread, learned=learned), self._blocks(graph, edges)
+        evaluate, blocks = partial(self._evaluate, graph, spread=spread, recorded=recorded), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
         atomic, pulls, noise = (_joined(part, 1) for part in zip(*parts, strict=True))
         return self.calibration(joint_prediction(graph, edges, atomic, pulls, mean_of_members(noise)), graph)
@@ -144,7 +146,7 @@ class Ensemble(nn.Module):
         return edges.blocks(math.ceil(graph.n_atoms / n_blocks), graph.species)  # about equally many, as threads wait for the last
 
     def _evaluate(
-        self, graph: AtomicGraph, block: Block, *, spread: bool, learned: Learned | None = None
+        self, graph: AtomicGraph, block: Block, *, spread: bool, recorded: OfDensities | None = None
     ) -> tuple[Float[Tensor, "member center"], Float[Tensor, "pull edge 3"], Float[Tensor, "potential center 2"]]:
         """E_i of the centres (eV, float64), ∂V/∂r_ij of their edges and the variances of the noise.
 
@@ -156,9 +158,11 @@ class Ensemble(nn.Module):
         given, pull_of_given = self._given(block, spread=spread)
         expanded = self.expanded(graph, block)
         if expanded is None:
-            atomic, noise, pulls = self._learned(block, lambda member: member.linearised(graph, block.edges, block.species), spread=spread)
+            atomic, noise, pulls = self._of_linearised(
+                block, lambda member: member.linearised(graph, block.edges, block.species), spread=spread
+            )
         else:
-            atomic, noise, *gradients = (learned or self.learned_of(block, spread=spread))(*expanded.sums)
+            atomic, noise, *gradients = (recorded or self.of_densities(block, spread=spread))(*expanded.sums)
             pulls = expanded.pull(tuple(gradients))
         return atomic + given, pulls if pull_of_given is None else pulls + pull_of_given, noise
 
@@ -169,16 +173,16 @@ class Ensemble(nn.Module):
             return None
         return descriptor.expanded(block.edges, self.members[0].embedding(block.species).detach())
 
-    def learned_of(self, block: Block, *, spread: bool) -> Learned:
+    def of_densities(self, block: Block, *, spread: bool) -> OfDensities:
         """What the members make of the densities around the atoms of a block, which depends on no pair."""
 
-        def learned(*sums: Tensor) -> tuple[Tensor, ...]:
-            return self._learned(block, lambda member: member.linearised_in(sums, block.species), spread=spread)
+        def evaluate(*sums: Tensor) -> tuple[Tensor, ...]:
+            return self._of_linearised(block, lambda member: member.linearised_in(sums, block.species), spread=spread)
 
-        return learned
+        return evaluate
 
-    def _learned(self, block: Block, linearised: Callable[[Potential], Linearised], *, spread: bool) -> tuple[Tensor, ...]:
-        """Energies and noise, and the gradients in what the descriptors are `linearised` in."""
+    def _of_linearised(self, block: Block, linearised: Callable[[Potential], Linearised], *, spread: bool) -> tuple[Tensor, ...]:
+        """Energies and noise from descriptors that are linearised in edges or densities, and the gradients in these."""
         atomic, found, noises = [], [], []
         for members in [list(self.members)] if self.shares_descriptor else [[member] for member in self.members]:
             chemistry, geometry, gradients_by = linearised(members[0])

@@ -14,7 +14,8 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.ensemble import ATOMS_AT_A_TIME, Ensemble, Learned
+from nnpx.derivatives import refuse_inference_mode
+from nnpx.ensemble import Ensemble, OfDensities
 from nnpx.errors import NNPXError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.neighbors import TOO_CLOSE, graph_from_list
@@ -27,6 +28,8 @@ from nnpx.speed.threads import FEWEST_ATOMS, in_threads, n_threads
 STEP: Final = 0.01
 #: and the factor by which they are, so that some pairs are beyond the cutoff
 STRETCH: Final = 2.0
+#: atoms whose densities are evaluated from a recording: of more the loops take most of the time
+MOST_ATOMS: Final = 512
 
 
 @final
@@ -111,20 +114,20 @@ def _play(part: tuple[Recorded, Tensor]) -> Prediction | None:
     return recorded(positions)
 
 
-def record_learned(ensemble: Ensemble, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Learned | None:
+def record_of_densities(ensemble: Ensemble, graph: AtomicGraph, edges: Edges, *, spread: bool) -> OfDensities | None:
     """What the ensemble makes of the densities around these atoms, recorded; None where it evaluates none by themselves, or many atoms.
 
-    Which pairs there are changes from step to step, which densities does not, so this part of an evaluation has the same operations as long
-    as the atoms have the same elements.
+    Which pairs there are changes from step to step, how many densities there are does not, so this part of an evaluation has the same
+    operations as long as the atoms have the same elements.
     """
     block = Block(edges, graph.species, graph.n_atoms)
-    if graph.n_atoms > ATOMS_AT_A_TIME["cpu"] or not ensemble.has_loops() or (expanded := ensemble.expanded(graph, block)) is None:
+    if graph.n_atoms > MOST_ATOMS or not ensemble.has_loops() or (expanded := ensemble.expanded(graph, block)) is None:
         return None
-    learned, shapes = ensemble.learned_of(block, spread=spread), [density.shape for density in expanded.sums]
+    of_densities, shapes = ensemble.of_densities(block, spread=spread), [density.shape for density in expanded.sums]
 
     def of_numbers(numbers: Float[Tensor, " number"]) -> tuple[Tensor, ...]:
         parts = numbers.split([shape.numel() for shape in shapes])
-        return learned(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
+        return of_densities(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
 
     numbers = _flat(*expanded.sums)
     noise = torch.randn(numbers.shape, generator=torch.Generator().manual_seed(0), dtype=numbers.dtype)
@@ -146,13 +149,13 @@ def _flat(*tensors: Tensor) -> Float[Tensor, " number"]:
 class Recordings:
     """Predictions of an ensemble for whatever atoms are evaluated again and again: recorded once that pays.
 
-    Small molecules are recorded whole (`RecordedParts`), of others what depends on no pair (`record_learned`). Only the latest are
+    Small molecules are recorded whole (`RecordedParts`), of others what depends on no pair (`record_of_densities`). Only the latest are
     remembered. A copy of the object has no recordings: it makes its own.
 
     Args:
         ensemble: must not change afterwards.
         after: evaluations of the same molecules that go before their recording; 0 records at once.
-        compiled: whether a recording is compiled, see `nnpx.Calculator`.
+        compiled: whether small molecules are compiled, see `nnpx.Calculator`.
     """
 
     def __init__(self, ensemble: Ensemble, *, after: int, compiled: bool = False) -> None:
@@ -161,7 +164,7 @@ class Recordings:
         self._molecules: list[tuple[bytes, bytes]] = []
         self._may_record, self._evaluations = False, 0
         self._recorded: dict[bool, RecordedParts | None] = {}
-        self._learned: dict[bool, Learned | None] = {}
+        self._of_densities: dict[bool, tuple[Tensor, OfDensities | None]] = {}  # and for which elements
 
     def __reduce__(self) -> tuple[object, ...]:
         return partial(Recordings, after=self.after, compiled=self.compiled), (self.ensemble,)
@@ -173,10 +176,14 @@ class Recordings:
             structures: the molecules.
             positions: where their atoms are now, Å.
             spread: whether to find how far the forces of the members lie apart.
+
+        Raises:
+            ConfigError: this is within `torch.inference_mode`, where nothing is differentiated: a recording made there would be wrong.
         """
+        refuse_inference_mode()
         molecules = [(atoms.numbers.tobytes(), atoms.pbc.tobytes()) for atoms in structures]
         if molecules != self._molecules:
-            self._molecules, self._evaluations, self._recorded, self._learned = molecules, 0, {}, {}
+            self._molecules, self._evaluations, self._recorded, self._of_densities = molecules, 0, {}, {}
             self._may_record = self._are_few_and_open(structures)
         self._evaluations += 1
         if not self._may_record or self._evaluations <= self.after:
@@ -185,11 +192,15 @@ class Recordings:
         return recorded(torch.from_numpy(positions)) if recorded else None
 
     def evaluate(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> Prediction:
-        """The prediction by the ensemble, with what is recorded of it, for structures that `predict` has just been asked for in vain."""
-        if self._evaluations > self.after and spread not in self._learned:
-            self._learned[spread] = record_learned(self.ensemble, graph, edges, spread=spread)
-        found: Prediction = self.ensemble(graph, edges, spread=spread, learned=self._learned.get(spread))
+        """The prediction by the ensemble, with what is recorded of it, for structures of which `predict` has none."""
+        recorded = self._recorded_part(graph, edges, spread=spread) if self._evaluations > self.after else None
+        found: Prediction = self.ensemble(graph, edges, spread=spread, recorded=recorded)
         return found
+
+    def _recorded_part(self, graph: AtomicGraph, edges: Edges, *, spread: bool) -> OfDensities | None:
+        if spread not in self._of_densities or not torch.equal(self._of_densities[spread][0], graph.species):
+            self._of_densities[spread] = graph.species, record_of_densities(self.ensemble, graph, edges, spread=spread)
+        return self._of_densities[spread][1]
 
     def _of(self, structures: Sequence[Atoms], *, spread: bool) -> RecordedParts | None:
         if spread not in self._recorded:

@@ -12,8 +12,11 @@ from small import carbons, ethanols, graph_of, potential_for
 
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble, recorded
+from nnpx.ensemble.recorded import Recordings
+from nnpx.errors import ConfigError
 from nnpx.md.batched import Walkers
 from nnpx.md.walker import start_walker
+from nnpx.neighbors import graph_from_atoms
 from nnpx.speed.cuda_graph import RecordingError
 
 NAMES = ("energy", "energies", "forces", "stress")
@@ -28,16 +31,16 @@ def crystal(n: int = 2) -> Atoms:
 
 
 @pytest.fixture
-def learned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def unrecorded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many atoms were evaluated each time without a recording, or for one."""
     seen: list[int] = []
-    evaluate = Ensemble._learned
+    evaluate = Ensemble._of_linearised
 
     def watched(self: Ensemble, block: object, *words: object, **named: object) -> object:
         seen.append(block.n_centers)
         return evaluate(self, block, *words, **named)
 
-    monkeypatch.setattr(Ensemble, "_learned", watched)
+    monkeypatch.setattr(Ensemble, "_of_linearised", watched)
     return seen
 
 
@@ -48,7 +51,7 @@ def ensemble(option: str, n_members: int) -> Ensemble:
 @pytest.mark.parametrize("option", ["moments", "nep"])
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("spread", [False, True])
-def test_a_recording_has_the_results_of_the_ensemble(option: str, n_members: int, spread: bool, learned: list[int]) -> None:
+def test_a_recording_has_the_results_of_the_ensemble(option: str, n_members: int, spread: bool, unrecorded: list[int]) -> None:
     """At places where the neighbours are others, and with elements that are others."""
     own = ensemble(option, n_members)
     assert n_members == 1 or own.shares_expansion
@@ -59,42 +62,41 @@ def test_a_recording_has_the_results_of_the_ensemble(option: str, n_members: int
         if step == 4:
             atoms.numbers = atoms.numbers[::-1]
         atoms.positions += random.normal(scale=0.08, size=atoms.positions.shape)
-        learned.clear()
+        unrecorded.clear()
         found = [with_one.get_property(name, atoms) for name in names]
-        assert (len(learned) > 0) == (step in (0, 4))
+        assert (len(unrecorded) > 0) == (step in (0, 4))
         for one, name in zip(found, names, strict=True):
             np.testing.assert_allclose(one, without.get_property(name, atoms), rtol=1e-10, atol=1e-11)
 
 
-def test_evaluations_before_a_recording_are_counted(learned: list[int]) -> None:
+def test_evaluations_before_a_recording_are_counted(unrecorded: list[int]) -> None:
     calculator, atoms, numbers = Calculator(ensemble("moments", 1), record_after=3), crystal(), []
     for _ in range(6):
         atoms.positions += 0.001
-        learned.clear()
+        unrecorded.clear()
         calculator.get_forces(atoms)
-        numbers.append(len(learned))
+        numbers.append(len(unrecorded))
     assert numbers[:3] == [1, 1, 1]
     assert numbers[3] > 1  # recorded, and compared at other densities
     assert numbers[4:] == [0, 0]
 
 
-def test_what_has_no_densities_of_its_own_is_evaluated_as_ever(learned: list[int]) -> None:
+def test_what_has_no_densities_of_its_own_is_evaluated_as_ever(unrecorded: list[int]) -> None:
     calculator, atoms = Calculator(Ensemble([potential_for(graph_of(carbons(2)))]), record_after=0), crystal()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):
             atoms.positions += 0.001
-            learned.clear()
+            unrecorded.clear()
             calculator.get_forces(atoms)
-            assert learned == [len(atoms)]
+            assert unrecorded == [len(atoms)]
 
 
-def test_more_atoms_than_are_evaluated_together_are_not_recorded(monkeypatch: pytest.MonkeyPatch, learned: list[int]) -> None:
-    for module in ("nnpx.ensemble", "nnpx.ensemble.recorded"):
-        monkeypatch.setattr(f"{module}.ATOMS_AT_A_TIME", {"cpu": 10})
+def test_many_atoms_are_not_recorded(monkeypatch: pytest.MonkeyPatch, unrecorded: list[int]) -> None:
+    monkeypatch.setattr("nnpx.ensemble.recorded.MOST_ATOMS", 15)
     calculator, atoms = Calculator(ensemble("moments", 1), record_after=0), crystal()
     calculator.get_forces(atoms)
-    assert sorted(learned) == [8, 8]
+    assert unrecorded == [16]
 
 
 def test_what_cannot_be_recorded_is_evaluated_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +115,29 @@ def test_what_cannot_be_recorded_is_evaluated_and_said_once(monkeypatch: pytest.
         np.testing.assert_array_equal(calculator.get_property("forces", atoms), expected)
 
 
+def test_nothing_is_recorded_where_nothing_is_differentiated() -> None:
+    """It would be played ever after, with wrong forces."""
+    own, atoms = ensemble("moments", 2), crystal()
+    expected = Calculator(own, record_after=10**9).get_property("forces", atoms)
+    calculator = Calculator(own, record_after=0)
+    with torch.inference_mode(), pytest.raises(ConfigError, match="inference_mode"):
+        calculator.calculate(atoms, ["forces"])
+    np.testing.assert_allclose(calculator.get_property("forces", atoms), expected, rtol=1e-10, atol=1e-11)
+
+
+def test_a_recording_is_for_its_elements_only() -> None:
+    """Whoever evaluates other structures than `predict` was asked for last has right results, too."""
+    own, atoms = ensemble("moments", 1), crystal()
+    other = atoms.copy()
+    other.numbers = atoms.numbers[::-1]
+    recordings = Recordings(own, after=0)
+    for some in (atoms, other, atoms[:7]):
+        recordings.predict([atoms], atoms.positions, spread=False)
+        graph = graph_from_atoms(some, numbers=own.numbers, cutoff=own.cutoff_radius, where="test")
+        found, expected = recordings.evaluate(graph, graph.edges(), spread=False), own(graph, spread=False)
+        torch.testing.assert_close(found.forces, expected.forces, rtol=1e-10, atol=1e-11)
+
+
 @pytest.mark.usefixtures("two_threads")
 def test_a_recording_has_the_same_bits_for_any_threads_and_after_a_pause() -> None:
     own, atoms = ensemble("moments", 2), crystal(6)
@@ -127,7 +152,7 @@ def test_a_recording_has_the_same_bits_for_any_threads_and_after_a_pause() -> No
         np.testing.assert_array_equal(one, later.get_property(name, atoms))
 
 
-def test_walkers_of_crystals_are_recorded_too(learned: list[int]) -> None:
+def test_walkers_of_crystals_are_recorded_too(unrecorded: list[int]) -> None:
     engine = Walkers(
         ensemble("moments", 2),
         [start_walker(crystal(), temperature_K=300.0, seed=seed) for seed in range(2)],
@@ -136,6 +161,6 @@ def test_walkers_of_crystals_are_recorded_too(learned: list[int]) -> None:
         skin=0.3,
     )
     engine.advance(1)
-    learned.clear()
+    unrecorded.clear()
     engine.advance(5)
-    assert learned == []
+    assert unrecorded == []
