@@ -2,7 +2,7 @@
 
 A noun of conf/ is the package of the same name, and a file of conf/<noun>/ names a class in it. Beside the nouns:
 
-structures      graph, neighbors (neighbor_search, cell_lists), reduce, derivatives, units
+structures      graph, neighbors (neighbor_search, cell_lists), skin (lists that last), reduce, derivatives, units
 a potential     potential, assembly (built from a configuration), artifact (its file), calculator (for ASE), extrapolation; speed/
 training        statistics, fitting (one member), members (several), following, outcome (what it came to)
 measuring       evaluation, metrics, reliability, curves; figures, results and report make pages of them
