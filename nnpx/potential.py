@@ -149,7 +149,11 @@ class Potential(nn.Module):
         return chemistry, geometry, lambda slopes: (pull(slopes),)
 
     def linearised_in(self, sums: tuple[Float[Tensor, "_ atom _"], ...], species: Int[Tensor, " atom"]) -> Linearised:
-        """The same in the densities that the descriptor expands."""
+        """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in the densities that the descriptor expands.
+
+        Raises:
+            TypeError: it expands none.
+        """
         chemistry = self.embedding(species).detach()
         if not isinstance(self.descriptor, ExpandingDescriptor):
             raise TypeError(f"{type(self.descriptor).__name__} expands no densities")

@@ -24,7 +24,7 @@ from nnpx.speed.cuda_graph import RecordingError, captures
 from nnpx.speed.recording import Function, record
 from nnpx.speed.threads import FEWEST_ATOMS, in_threads, n_threads
 
-#: how far apart the positions are by which a recording is checked, Å
+#: how far apart the positions are by which a recording is checked, Å, and densities, as a part of them
 STEP: Final = 0.01
 #: and the factor by which they are, so that some pairs are beyond the cutoff
 STRETCH: Final = 2.0
