@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.derivatives import gradients, gradients_of, joint_prediction, refuse_inference_mode
-from nnpx.descriptor import Descriptor
+from nnpx.derivatives import gradients, joint_prediction, refuse_inference_mode
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.expanding import ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import pull_of_stored
 from nnpx.graph import AtomicGraph, Edges, Prediction
@@ -142,6 +142,13 @@ class Potential(nn.Module):
         energy: Tensor = self.prior(edges, species).double() + self.reference_energies[species]
         return energy
 
+    def trainable(self, graph: AtomicGraph, edges: Edges) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"], Pull]:
+        """Chemistry and geometry, and how energies that depend on them pull at the edges, in training mode to be differentiated again."""
+        chemistry = self.embedding(graph.species)
+        if graph.has_stored_features():
+            return chemistry, graph.features, pull_of_stored(graph)
+        return chemistry, *self.descriptor.trainable(edges, chemistry, create_graph=self.training)
+
     def linearised(self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]) -> Linearised:
         """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in the edges."""
         chemistry, stored = self.embedding(species).detach(), graph.has_stored_features()
@@ -168,13 +175,10 @@ class Potential(nn.Module):
         refuse_inference_mode()
         edges = edges.as_variables()
         with torch.enable_grad():
-            chemistry, geometry = self.describe(graph, edges, graph.species)
+            chemistry, geometry, pull = self.trainable(graph, edges)
             learned, noise, slopes = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)
             by_feature = slopes * row_of_each(self.feature_std.reciprocal(), graph.species)
-            if graph.has_stored_features():
-                pulls = pull_of_stored(graph)(by_feature)
-            else:
-                (pulls,) = gradients_of(geometry, (edges.vector,), by_feature, create_graph=self.training)
+            pulls = pull(by_feature)
             given = self.given(edges, graph.species)
             (pulls_of_given,) = gradients(given.sum(0, keepdim=True), (edges.vector,), create_graph=False)
         atomic_energies = (learned.double() + given.detach()[:, None]).T

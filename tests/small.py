@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from nnpx.assembly import build_parts
 from nnpx.descriptor import pulls
 from nnpx.descriptor.learned_density import Invariants
+from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import store
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
@@ -130,4 +131,5 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is computed in another way on a GPU is computed so."""
     monkeypatch.setattr(pulls, "pulls_one_by_one", pulls.pulls_at_once)
     monkeypatch.setattr(pulls, "slopes_one_by_one", pulls.slopes_at_once)
-    monkeypatch.setattr(Invariants, "term_by_term", Invariants.as_matrices)
+    monkeypatch.setattr(Invariants, "forward", Invariants.as_matrices)
+    monkeypatch.setattr(NeighborSums, "expanded", lambda *_: None)

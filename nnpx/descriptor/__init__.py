@@ -32,6 +32,16 @@ class Descriptor(nn.Module, ABC):
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The feature vector of every atom; zero for an isolated one. Pairs beyond the cutoff may be listed, and add nothing."""
 
+    def trainable(
+        self, edges: Edges, chemistry: Float[Tensor, "atom channel"], *, create_graph: bool
+    ) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The features, and how energies that depend on them pull at the edges, whose vectors are variables.
+
+        The features can be differentiated in what is trained, and with `create_graph` so can the pulls, in their slopes as well.
+        """
+        features = self(edges, chemistry)
+        return features, lambda slopes: gradients_of(features, (edges.vector,), slopes, create_graph=create_graph)[0]
+
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
         """The features, and how energies that depend on them pull at the edges. It may know a cheaper way for several."""
         return linearised(lambda variables: self(variables, chemistry), edges)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nnpx.derivatives import gradients_of
 from nnpx.descriptor import Descriptor, Pull, linearised
 from nnpx.graph import Edges
 
@@ -20,7 +21,8 @@ class Expanded:
     """The densities around every atom, and how energies that depend on them pull at the edges."""
 
     sums: tuple[Float[Tensor, "_ atom _"], ...]  #: of every density (component, atom, term)
-    #: from the gradients of several energies in each (energy, component, atom, term) to those in r_ij (energy, edge, 3)
+    #: from the gradients of several energies in each (energy, component, atom, term) to those in r_ij (energy, edge, 3); can be
+    #: differentiated in the former
     pull: Callable[[Gradients], Tensor]
 
 
@@ -38,6 +40,23 @@ class ExpandingDescriptor(Descriptor):
     @abstractmethod
     def expands_like(self, other: Descriptor) -> bool:
         """Whether what another one has `expanded` is what this one would have; what both have learned may differ."""
+
+    @abstractmethod
+    def of_densities(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> Float[Tensor, "atom feature"]:
+        """The features of the densities, as autograd differentiates them, in what was learned as well."""
+
+    def trainable(
+        self, edges: Edges, chemistry: Float[Tensor, "atom channel"], *, create_graph: bool
+    ) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The same as for any descriptor, but the way from the pairs to the densities and back, into which nothing trained enters."""
+        expanded = None if chemistry.requires_grad else self.expanded(edges, chemistry)
+        if expanded is None:
+            return super().trainable(edges, chemistry, create_graph=create_graph)
+        sums = tuple(density.requires_grad_() for density in expanded.sums)
+        features = self.of_densities(sums, chemistry)
+        return features, lambda slopes: expanded.pull(gradients_of(features, sums, slopes, create_graph=create_graph))
 
     def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
         """The features, and how energies that depend on them pull at the edges."""

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics
-from nnpx.descriptor.invariant_loops import GRADIENT, INVARIANTS
+from nnpx.descriptor.invariant_loops import GRADIENT, INVARIANTS, invariants, terms_of
 from nnpx.descriptor.products import Couples, Products
-from nnpx.descriptor.sums_of_products import sums_of_own_products, terms_of
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 
@@ -151,17 +150,12 @@ class Invariants(nn.Module):
         products = Products(l_max, max_body_order, couples)
         for name in ("pair", "coupling", "term", "gather"):
             self.register_buffer(name, getattr(products, name), persistent=False)
-        n_components = (l_max + 1) ** 2
-        self._coupling = terms_of(products.coupling, products.pair, n_components)
-        self._gather = terms_of(products.gather, products.term, n_components + len(products.coupling))
+        self._coupling, self._gather = terms_of(products.coupling, products.pair), terms_of(products.gather, products.term)
         self.kinds = ["A0", *products.names]  #: `A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`
 
     def forward(self, moments: Float[Tensor, "component atom density"]) -> Float[Tensor, "atom feature"]:
         """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
-        _, n_atoms, n_densities = moments.shape
-        columns = moments.flatten(1)
-        scalars = self.term_by_term(columns) if columns.device.type == "cpu" else self.as_matrices(columns)
-        return torch.cat([columns[:1], scalars]).view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)
+        return invariants(moments, *self._in_loops()) if moments.device.type == "cpu" else self.as_matrices(moments)
 
     def linearised(
         self, moments: Float[Tensor, "component atom density"]
@@ -170,20 +164,20 @@ class Invariants(nn.Module):
 
         Neither can be differentiated, and there are no such loops on a GPU.
         """
-        terms = [self._coupling.place, self._coupling.coefficient, self._gather.place, self._gather.coefficient]
-        n_coupled, n_scalars = self._coupling.n_rows[0], self._gather.n_rows[0]
+        terms, n_coupled, n_scalars = self._in_loops()
         features: Tensor = INVARIANTS(moments, terms, n_coupled, n_scalars)
         return features, lambda slopes: GRADIENT(slopes, moments, terms, n_coupled)
 
-    def term_by_term(self, columns: Float[Tensor, "component column"]) -> Float[Tensor, "invariant column"]:
-        """The products, each by itself: what a processor is good at."""
-        tensors = torch.cat([columns, sums_of_own_products(columns, self._coupling)])
-        return sums_of_own_products(tensors, self._gather)
+    def _in_loops(self) -> tuple[list[Tensor], int, int]:
+        """The terms as loops read them, and how many tensors are coupled and scalars gathered."""
+        terms = [self._coupling.place, self._coupling.coefficient, self._gather.place, self._gather.coefficient]
+        return terms, self._coupling.n_rows, self._gather.n_rows
 
-    def as_matrices(self, columns: Float[Tensor, "component column"]) -> Float[Tensor, "invariant column"]:
+    def as_matrices(self, moments: Float[Tensor, "component atom density"]) -> Float[Tensor, "atom feature"]:
         """The same as products of matrices: what a GPU is good at."""
+        _, n_atoms, n_densities = moments.shape
+        columns = moments.flatten(1)
         both = columns.index_select(0, self.pair[0]) * columns.index_select(0, self.pair[1])
         tensors = torch.cat([columns, self.coupling @ both])
         terms = tensors.index_select(0, self.term[0]) * tensors.index_select(0, self.term[1])
-        scalars: Tensor = self.gather @ terms
-        return scalars
+        return torch.cat([columns[:1], self.gather @ terms]).view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)

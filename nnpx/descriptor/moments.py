@@ -83,6 +83,14 @@ class Moments(ExpandingDescriptor):
         """Unless radial functions or cutoff are trained or not smooth enough for a table."""
         return self.sums.basis(dtype) is not None
 
+    def of_densities(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> Float[Tensor, "atom feature"]:
+        """The invariants of A, from B."""
+        (density,) = sums
+        features: Tensor = self.invariants(contracted(density, self.density.by_component(chemistry.shape[1]), chemistry))
+        return features
+
     def linearised_in(
         self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:

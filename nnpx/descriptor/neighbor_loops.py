@@ -75,6 +75,34 @@ def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basi
                 _turn(near, basis[2], n_atoms, back, pulls[energy])
 
 
+@Loop
+def change(changes: np.ndarray, displacement: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
+    """Σ_j (∂B_i/∂r_ij) · d_ij of some atoms into changes (energy, component, atom, wave · channel) of all, from d (energy, edge, 3)."""
+    n_energies, n_channels, n_monomials, n_waves = len(changes), pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
+    begin, end = part
+    room = min(_ATOMS, (end - begin + 7) // 8 * 8)
+    near, free = _slot(changes, room, n_channels, n_monomials, n_waves), _slot(changes, room, n_channels, n_monomials, n_waves)
+    turned = (near[0], near[1], near[2], free[3], near[4], np.empty((1, room), changes.dtype), near[6])
+    stretched = (near[0], near[1], near[2], near[3], free[4], np.empty((1, room), changes.dtype), near[6])
+    density = np.empty((n_energies, n_channels, n_monomials, n_waves, room), changes.dtype)
+    moments = np.empty((n_channels, n_monomials, n_waves, room), changes.dtype)
+    place, bounds = _places(pairs, room)
+    for first in range(begin, end, _ATOMS):
+        n_own = min(_ATOMS, end - first)
+        n_atoms, n_slots = _arrange((first, first + n_own), pairs, basis[1], place, bounds)
+        density[:] = 0.0
+        for slot in range(n_slots):
+            _fill(near, place[slot], n_atoms, pairs, basis)
+            for energy in range(n_energies):
+                _move(near, displacement[energy], basis[2], n_atoms, free)
+                for channel in range(n_channels):
+                    if bounds[0, channel] <= slot < bounds[1, channel]:
+                        _add(turned, stretched, channel, n_atoms, density[energy, channel])
+        for energy in range(n_energies):
+            _mix(density[energy], basis[3], basis[4], n_atoms, moments)
+            _transpose(moments, first, n_own, changes[energy])
+
+
 @part_of_loop
 def _slot(like: np.ndarray, room: int, n_channels: int, n_monomials: int, n_waves: int) -> Slot:
     return (
@@ -178,8 +206,36 @@ def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, basis: Basi
 
 
 @part_of_loop
+def _move(near: Slot, displacement: np.ndarray, steps: np.ndarray, n_atoms: int, moved: Slot) -> None:
+    """How the monomials of one neighbour of each atom and its waves change as it is displaced: by r̂, which turns, and by r."""
+    which, inverse, unit, monomials, _, slopes, _ = near
+    _, along, turning, changes, waves, _, _ = moved
+    number = unit.dtype.type
+    for atom in range(n_atoms):
+        pair = which[atom]
+        is_there = pair >= 0
+        for axis in range(3):
+            turning[axis, atom] = displacement[pair, axis] if is_there else number(0)
+    for atom in range(n_atoms):
+        along[atom] = unit[0, atom] * turning[0, atom] + unit[1, atom] * turning[1, atom] + unit[2, atom] * turning[2, atom]
+    for axis in range(3):
+        for atom in range(n_atoms):
+            turning[axis, atom] = (turning[axis, atom] - unit[axis, atom] * along[atom]) * inverse[atom]
+    changes[0, :n_atoms] = 0.0
+    for m in range(1, len(monomials)):
+        lower, factor, to = monomials[steps[0, m]], unit[steps[1, m]], changes[m]
+        of_lower, of_factor = changes[steps[0, m]], turning[steps[1, m]]
+        for atom in range(n_atoms):
+            to[atom] = of_lower[atom] * factor[atom] + lower[atom] * of_factor[atom]
+    for k in range(len(waves)):
+        slope, wave = slopes[k], waves[k]
+        for atom in range(n_atoms):
+            wave[atom] = slope[atom] * along[atom]
+
+
+@part_of_loop
 def _add(one: Slot, other: Slot, channel: int, n_atoms: int, density: np.ndarray) -> None:
-    """All products of a monomial and a wave, of two neighbours; the slopes, of no use here, make room for weighted waves."""
+    """All products of a monomial and a wave, of two neighbours; the slopes, of no use here, make room for weighted waves, one row each."""
     _, _, _, monomials, waves, room, weights = one
     _, _, _, other_monomials, other_waves, other_room, other_weights = other
     weight, other_weight, weighted, other_weighted = weights[channel], other_weights[channel], room[0], other_room[0]

@@ -1,25 +1,26 @@
 """Neighbour densities in one pass: from the vectors of an atom's pairs to its moments, and from what pulls at these back to the pairs.
 
 As operations of torch an expanded density writes dozens of numbers per pair to memory and reads them again, many times over. The loops
-here take some atoms at a time, which stay in the nearest cache, and radial functions from a table. They are for what is evaluated, not for
-what is trained: their derivative is written out, and has none itself.
+here take some atoms at a time, which stay in the nearest cache, and radial functions from a table. Nothing that is trained is in them: what
+a training differentiates, the pulls by the gradients in the moments, is linear, and the derivative of that is a loop as well.
 """
 
 from functools import partial, reduce
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
-from nnpx.descriptor.neighbor_loops import expand, pull_back
+from nnpx.descriptor.neighbor_loops import change, expand, pull_back
 from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate
 from nnpx.graph import Edges
 from nnpx.radial import Radial
-from nnpx.speed.compiled import arrays, may_use_loops, operation
+from nnpx.speed.compiled import arrays, may_use_loops, operation, with_known_signature
 from nnpx.speed.loops import Loop
 from nnpx.speed.threads import in_parts
 
@@ -29,7 +30,7 @@ _SOME: Final = 500
 
 @final
 class NeighborSums:
-    """B_i = Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij) of every atom, for evaluation on a processor.
+    """B_i = Σ_j s_ij^c φ_k(r_ij) f_c(r_ij) Y_lm(r̂_ij) of every atom, on a processor.
 
     A distance that is NaN or infinite has a B that is NaN.
 
@@ -63,7 +64,17 @@ class NeighborSums:
         start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
         pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), start]
         sums = SUMS(pairs, basis, self._radial.n_functions)
-        return Expanded((sums,), lambda gradients: PULLS(gradients[0], pairs, basis))
+
+        def pull(gradients: tuple[Tensor, ...]) -> Tensor:
+            (gradient,) = gradients
+            pulls: Tensor
+            if gradient.requires_grad and torch.is_grad_enabled():
+                pulls = _Pulls.apply(gradient, pairs, basis, self._radial.n_functions)  # type: ignore[no-untyped-call]  # as torch has it
+            else:
+                pulls = PULLS(gradient, pairs, basis)
+            return pulls
+
+        return Expanded((sums,), pull)
 
     def equals(self, other: "NeighborSums") -> bool:
         """Whether these are the same functions, as far as some distances tell."""
@@ -79,6 +90,25 @@ class NeighborSums:
         return lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None]
 
 
+@with_known_signature
+class _Pulls(torch.autograd.Function):
+    """(∂V/∂B_i) · (∂B_i/∂r_ij) of several energies as a function of ∂V/∂B, in which it is linear."""
+
+    @staticmethod
+    def forward(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
+        pulls: Tensor = PULLS(gradient, pairs, basis)
+        return pulls
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.pairs, ctx.basis, ctx.n_functions = inputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return CHANGES(grads[0], ctx.pairs, ctx.basis, ctx.n_functions), None, None, None
+
+
 def side_by_side(*densities: Expanded | None) -> Expanded | None:
     """Several as one; None if one is missing."""
     known = [one for one in densities if one is not None]
@@ -92,6 +122,10 @@ def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -
     vector, _, weight, start = pairs
     n_components = basis[2].shape[1]  # as many as monomials
     return vector.new_empty(n_components, len(start) - 1, n_functions * weight.shape[1])
+
+
+def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
+    return displacement.new_empty(len(displacement), *_room_for_sums(pairs, basis, n_functions).shape)
 
 
 def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
@@ -110,6 +144,12 @@ def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor
     return pulls
 
 
+def _changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
+    changes = _room_for_changes(displacement, pairs, basis, n_functions)
+    _in_parts(change, pairs, changes.numpy(), displacement.contiguous().numpy(), arrays(pairs), arrays(basis))
+    return changes
+
+
 def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
     """A loop over all atoms, which threads share."""
     in_parts(partial(loop, *given), len(pairs[3]) - 1)
@@ -119,3 +159,7 @@ def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
 SUMS: Final = operation("neighbor_sums(Tensor[] pairs, Tensor[] basis, int n_functions) -> Tensor", _sums, _room_for_sums)
 #: ∂V/∂r_ij of several energies from their ∂V/∂B
 PULLS: Final = operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)
+#: how B changes as the vectors of all pairs are displaced (energy, edge, 3): from d to Σ_j (∂B_i/∂r_ij) · d_ij, the transpose of `PULLS`
+CHANGES: Final = operation(
+    "neighbor_changes(Tensor displacement, Tensor[] pairs, Tensor[] basis, int n_functions) -> Tensor", _changes, _room_for_changes
+)

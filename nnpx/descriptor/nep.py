@@ -83,16 +83,13 @@ class NEP(ExpandingDescriptor):
         far, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
         shells = self.radial(far.distance) * self.cutoff(far.distance)[:, None]
         distances = sum_of_outer_products(shells, chemistry[far.neighbor], edges.n_atoms).flatten(1)
-        return self.of_expanded(distances[None], self.density(near, chemistry).transpose(0, 1), chemistry)
+        return self.of_densities((distances[None], self.density(near, chemistry).transpose(0, 1)), chemistry)
 
-    def of_expanded(
-        self,
-        far: Float[Tensor, "1 atom term"],
-        near: Float[Tensor, "component atom term"],
-        chemistry: Float[Tensor, "atom channel"],
+    def of_densities(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> Float[Tensor, "atom feature"]:
-        """The same from the expanded densities, whose terms are pairs of k and c."""
-        distances, moments = (contracted(own, of_own, chemistry) for own, of_own in zip((far, near), self._coefficients(), strict=True))
+        """The same from the expanded densities up to the cutoff and up to the angular radius, whose terms are pairs of k and c."""
+        distances, moments = (contracted(own, of_own, chemistry) for own, of_own in zip(sums, self._coefficients(), strict=True))
         return torch.cat([distances[0], self.invariants(moments)[:, self.n_angular :]], dim=1)  # A_n00 is no feature
 
     def _coefficients(self) -> tuple[Float[Tensor, "term radial"], Float[Tensor, "term angular"]]:

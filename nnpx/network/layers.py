@@ -1,13 +1,16 @@
-"""Layers one after the other, and their derivative written out: for evaluation, where autograd's records take longer than the products."""
+"""Layers one after the other, and their first and second derivative written out: autograd's records take longer than the products."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, NamedTuple, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from nnpx.speed.compiled import with_known_signature
 
 Activation = Literal["tanh", "silu"]
 
@@ -21,6 +24,15 @@ def pulled_through(activation: Activation, slopes: Tensor, before: Tensor, after
     """Slopes in σ(z) times σ′(z), from z before and σ(z) after it: one operation of torch's."""
     found: Tensor = torch.ops.aten.tanh_backward(slopes, after) if activation == "tanh" else torch.ops.aten.silu_backward(slopes, before)
     return found
+
+
+def bent_by(activation: Activation, values: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Values times σ″(z), from z before and σ(z) after it."""
+    if activation == "tanh":
+        return pulled_through("tanh", values, before, after) * (-2.0 * after)
+    gate = torch.sigmoid(before)
+    bend: Tensor = torch.ops.aten.sigmoid_backward(values, gate)
+    return bend * (2.0 + before * (1.0 - 2.0 * gate))
 
 
 @final
@@ -66,8 +78,32 @@ class Groups:
         """For every atom what its group has."""
         return torch.cat([value.expand(count, *value.shape) for value, count in zip(values.unbind(), self.counts, strict=True)])
 
+    def sums(self, rows: Float[Tensor, "atom *energy n"]) -> Float[Tensor, "group *energy n"]:
+        """Over the atoms of each group."""
+        return torch.stack([own.sum(0) for own in rows.split(self.counts)])
 
-@torch.no_grad()
+    def sums_of_products(self, *pairs: tuple[Tensor, Tensor]) -> Float[Tensor, "group n_in n_out"]:
+        """Σ aᵀ b over the atoms of each group, over their energies where there are several, and over pairs (atom *energy n) of a and b."""
+        (left, right), *others = pairs
+        total = left.new_empty(len(self.counts), left.shape[-1], right.shape[-1])
+        for group, one, other in zip(total.unbind(), left.split(self.counts), right.split(self.counts), strict=True):
+            torch.mm(one.flatten(0, -2).mT, other.flatten(0, -2), out=group)
+        for left, right in others:
+            for group, one, other in zip(total.unbind(), left.split(self.counts), right.split(self.counts), strict=True):
+                group.addmm_(one.flatten(0, -2).mT, other.flatten(0, -2))
+        return total
+
+
+class _Hidden(NamedTuple):
+    """What a hidden layer x = σ(z), z = x₀ W + b, has made of the atoms, and of the slopes on the way back."""
+
+    entered: Float[Tensor, "atom n_in"]  #: x₀
+    before: Float[Tensor, "atom n_out"]  #: z
+    after: Float[Tensor, "atom n_out"]  #: x
+    arrived: Float[Tensor, "atom energy n_out"]  #: ∂V/∂x
+    passed: Float[Tensor, "atom energy n_out"]  #: ∂V/∂z = σ′(z) ∂V/∂x
+
+
 def layers_with_slopes(
     signal: Float[Tensor, "atom input"],
     energies: Float[Tensor, "energy output"],
@@ -75,7 +111,7 @@ def layers_with_slopes(
     activation: Activation,
     groups: Groups,
 ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom input"]]:
-    """W_out σ(… σ(W₁ x + b₁) …) + b_out, and ∂V_m/∂x of V_m = Σ_i v_m · outputs_i; neither can be differentiated.
+    """W_out σ(… σ(W₁ x + b₁) …) + b_out, and ∂V_m/∂x of V_m = Σ_i v_m · outputs_i; both can be differentiated once, but for v.
 
     Args:
         signal: x.
@@ -84,14 +120,71 @@ def layers_with_slopes(
         activation: σ, of every layer but the last.
         groups: the atoms that share weights.
     """
+    if not torch.is_grad_enabled():
+        outputs, slopes, _ = _forth_and_back(groups.sorted(signal), energies, layers, activation, groups)
+    else:
+        given = groups.sorted(signal), energies, activation, groups
+        outputs, slopes = _Layers.apply(*given, *layers[0], *layers[1])  # type: ignore[no-untyped-call]  # as torch has it
+    return groups.unsorted(outputs), groups.unsorted(slopes).transpose(0, 1)
+
+
+def _forth_and_back(
+    signal: Float[Tensor, "atom input"],
+    energies: Float[Tensor, "energy output"],
+    layers: tuple[Sequence[Tensor], Sequence[Tensor]],
+    activation: Activation,
+    groups: Groups,
+) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "atom energy input"], list[_Hidden]]:
+    """Outputs and slopes of atoms that are sorted by their groups, and what the hidden layers made of them."""
     *weights, last = layers[0]
     *biases, offset = layers[1]
-    after, passed = groups.sorted(signal), []
+    after, forth, hidden = signal, [], []
     for weight, bias in zip(weights, biases, strict=True):
-        before = groups.plus_times(bias, after, weight)
+        entered, before = after, groups.plus_times(bias, after, weight)
         after = activated(activation, before)
-        passed.append((weight, before[:, None], after[:, None]))
+        forth.append((entered, before, after))
     back = groups.spread(energies @ last.mT)
-    for weight, before, own in reversed(passed):
-        back = groups.times(pulled_through(activation, back, before, own), weight.mT)
-    return groups.unsorted(groups.plus_times(offset, after, last)), groups.unsorted(back).transpose(0, 1)
+    for weight, (entered, before, own) in zip(reversed(weights), reversed(forth), strict=True):
+        passed = pulled_through(activation, back, before[:, None], own[:, None])
+        hidden.append(_Hidden(entered, before, own, back, passed))
+        back = groups.times(passed, weight.mT)
+    return groups.plus_times(offset, after, last), back, hidden[::-1]
+
+
+@with_known_signature
+class _Layers(torch.autograd.Function):
+    """`_forth_and_back` and its derivative, from that of a loss in outputs and in ∂V/∂x₀; a bar is for the derivative of the loss.
+
+    up, through the slopes:    s̄ = (∂V/∂x₀)‾ W,   (∂V/∂x)‾ = σ′ s̄,   z̄ = σ″ Σ_m s̄ ∂V_m/∂x,   s = ∂V/∂z
+    down, through the layers:  z̄ += σ′ x̄,   x̄₀ = z̄ Wᵀ,   W̄ = x₀ᵀ z̄ + (∂V/∂x₀)‾ᵀ s,   b̄ = Σ z̄
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, signal: Tensor, energies: Tensor, activation: Activation, groups: Groups, *layers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        half = len(layers) // 2
+        outputs, slopes, hidden = _forth_and_back(signal, energies, (layers[:half], layers[half:]), activation, groups)
+        ctx.save_for_backward(energies, *layers[:half])
+        ctx.hidden, ctx.read, ctx.activation, ctx.groups = hidden, hidden[-1].after if hidden else signal, activation, groups
+        return outputs, slopes
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        groups, activation, (energies, *weights, last) = ctx.groups, ctx.activation, ctx.saved_tensors
+        of_outputs, up = grads
+        rising, bends = [], []
+        for weight, layer in zip(weights, ctx.hidden, strict=True):
+            rising.append(up)
+            through = groups.times(up, weight)
+            bends.append(bent_by(activation, (through * layer.arrived).sum(1), layer.before, layer.after))
+            up = pulled_through(activation, through, layer.before[:, None], layer.after[:, None])
+        of_weights = [groups.sums_of_products((ctx.read, of_outputs)).add_(groups.sums(up).mT @ energies)]
+        of_biases, down = [groups.sums(of_outputs)[:, None]], groups.times(of_outputs, last.mT)
+        for weight, layer, above, bend in zip(reversed(weights), reversed(ctx.hidden), reversed(rising), reversed(bends), strict=True):
+            of_before = bend.add_(pulled_through(activation, down, layer.before, layer.after))
+            of_weights.append(groups.sums_of_products((layer.entered, of_before), (above, layer.passed)))
+            of_biases.append(groups.sums(of_before)[:, None])
+            down = groups.times(of_before, weight.mT) if weight is not weights[0] or ctx.needs_input_grad[0] else None
+        return down, None, None, None, *reversed(of_weights), *reversed(of_biases)

@@ -82,10 +82,9 @@ class MLP(Network):
         species: Int[Tensor, " atom"],
         energies: Float[Tensor, "energy output"],
     ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom feature"]]:
-        """Where nothing is recorded the layers with their derivative written out."""
-        if torch.is_grad_enabled():
-            return super().with_slopes(geometry, chemistry, species, energies)
+        """The layers with their derivative written out."""
         layers = [weight.mT[None] for weight in self.weights], [bias[None, None] for bias in self.biases]
         signal = torch.cat((geometry, chemistry), dim=-1)
         outputs, slopes = layers_with_slopes(signal, energies, layers, self.activation, Groups([len(signal)]))
-        return outputs, slopes[..., : geometry.shape[1]]
+        of_geometry = slopes[..., : geometry.shape[1]]
+        return outputs, of_geometry if self.training else of_geometry.detach()

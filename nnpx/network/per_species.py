@@ -82,11 +82,12 @@ class PerSpecies(Network):
         species: Int[Tensor, " atom"],
         energies: Float[Tensor, "energy output"],
     ) -> tuple[Float[Tensor, "atom output"], Float[Tensor, "energy atom feature"]]:
-        """Where nothing is recorded the layers of each element with their derivative written out, but for few atoms."""
-        if torch.is_grad_enabled() or (self.n_species > 1 and self._are_few(geometry)):
+        """The layers of each element with their derivative written out, but for few atoms, and where a GPU is to record it."""
+        if (geometry.is_cuda and torch.is_grad_enabled()) or (self.n_species > 1 and self._are_few(geometry)):
             return super().with_slopes(geometry, chemistry, species, energies)
         groups = Groups([len(geometry)]) if self.n_species == 1 else Groups.of(species, self.n_species)
-        return layers_with_slopes(geometry, energies, (list(self.weights), list(self.biases)), self.activation, groups)
+        outputs, slopes = layers_with_slopes(geometry, energies, (list(self.weights), list(self.biases)), self.activation, groups)
+        return outputs, slopes if self.training else slopes.detach()
 
     def _are_few(self, geometry: Float[Tensor, "atom feature"]) -> bool:
         """Whether to evaluate every network at every atom."""

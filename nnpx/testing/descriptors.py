@@ -1,6 +1,7 @@
 """Laws of a descriptor: invariance, locality, smooth derivatives."""
 
 import copy
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -128,6 +129,21 @@ def several_energies_pull_as_each_alone(case: DescriptorCase) -> None:
         require_equal("pulls of energies", pull(some), alone[: len(some)], within=1e-9, unit="eV/Å")
 
 
+def what_is_trained_has_the_same_derivatives(case: DescriptorCase) -> None:
+    """`trainable` gives features and pulls, and their derivatives in all that is trained, as autograd finds them by way of the edges."""
+    descriptor, edges, chemistry = case.descriptor, open_edges(_positions(), case.radius).as_variables(), case.chemistry(8)
+    slopes = torch.rand(2, 8, descriptor.n_features, dtype=torch.float64, generator=torch.Generator().manual_seed(11)) - 0.5
+    trained, found = [weight for weight in descriptor.parameters() if weight.requires_grad], []
+    for way in (descriptor.trainable, functools.partial(Descriptor.trainable, descriptor)):
+        features, pull = way(edges, chemistry, create_graph=True)
+        variable = slopes.clone().requires_grad_()
+        pulls = pull(variable)
+        loss = features.square().mean() + pulls.square().mean()
+        found.append((features.detach(), pulls.detach(), *torch.autograd.grad(loss, (variable, *trained))))
+    for number, (one, other) in enumerate(zip(*found, strict=True)):
+        require_equal(f"part {number} of what is trained", one, other, within=1e-9 * (1.0 + float(other.abs().max())), unit="")
+
+
 def first_and_second_derivatives_are_right(case: DescriptorCase) -> None:
     """Derivatives in positions and species vectors agree with finite differences (gradcheck), and theirs as well (gradgradcheck)."""
     edges = open_edges(_positions()[:4], case.radius)
@@ -180,6 +196,7 @@ DESCRIPTOR_LAWS: Final[tuple[Callable[[DescriptorCase], None], ...]] = (
     features_depend_on_own_edges_only,
     jacobian_is_the_derivative,
     several_energies_pull_as_each_alone,
+    what_is_trained_has_the_same_derivatives,
     first_and_second_derivatives_are_right,
     straight_and_flat_environments_have_derivatives,
 )

@@ -1,10 +1,11 @@
-"""The invariants in loops are those of torch's operations, and so are their derivatives."""
+"""The invariants in loops are those of torch's operations, and so are their derivatives, of second order too."""
 
 import pytest
 import torch
 from torch import Tensor
 
 from nnpx.cutoff.cosine import Cosine
+from nnpx.derivatives import gradients_of
 from nnpx.descriptor import invariant_loops as module
 from nnpx.descriptor.learned_density import Invariants, LearnedDensity, contracted, contracted_back
 from nnpx.descriptor.moments import Moments
@@ -20,12 +21,35 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def test_invariants_and_their_derivatives(l_max: int, max_body_order: int, n_densities: int) -> None:
     """Of several energies at once, of atoms that fill no group, and where one atom has more densities than a group columns."""
     invariants, moments = Invariants(l_max, max_body_order), random((l_max + 1) ** 2, 7, n_densities).requires_grad_()
-    expected = invariants(moments)
+    expected = invariants.as_matrices(moments)
     features, back = invariants.linearised(moments.detach())
     slopes = random(2, *expected.shape, seed=1)
     torch.testing.assert_close(features, expected.detach(), rtol=1e-12, atol=1e-12)
     gradients = torch.stack([torch.autograd.grad(expected, moments, slope, retain_graph=True)[0] for slope in slopes])
     torch.testing.assert_close(back(slopes), gradients, rtol=1e-11, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_densities", [1, 5, module._COLUMNS // 3 + 1])
+@pytest.mark.parametrize(("l_max", "max_body_order"), [(1, 2), (2, 3), (3, 5), (4, 5)])
+def test_a_gradient_has_the_derivatives_of_products_of_matrices(l_max: int, max_body_order: int, n_densities: int) -> None:
+    """What training asks for: how the gradient of several energies changes with their slopes and with the moments."""
+    invariants, moments = Invariants(l_max, max_body_order), random((l_max + 1) ** 2, 7, n_densities).requires_grad_()
+    shape = (2, 7, n_densities * len(invariants.kinds))
+    slopes, displacement, along = random(*shape, seed=1).requires_grad_(), random(2, *moments.shape, seed=2), random(*shape[1:], seed=3)
+    found = []
+    for way in (invariants, invariants.as_matrices):
+        features = way(moments)
+        gradients = gradients_of(features, (moments,), slopes, create_graph=True)[0]
+        loss = (gradients * displacement).sum() + (features * along).sum()
+        found.append(torch.autograd.grad(loss, (slopes, moments)))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-9)
+
+
+def test_derivatives_are_differences() -> None:
+    invariants, moments = Invariants(2, 5), random(9, 2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(invariants, (moments,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(invariants, (moments,))
 
 
 def test_single_precision_stays_single() -> None:
@@ -58,6 +82,12 @@ def test_operations_say_the_shapes_of_what_they_give() -> None:
     of_shapes, back_of_shapes = invariants.linearised(moments.to("meta"))
     assert of_shapes.shape == features.shape
     assert back_of_shapes(slopes.to("meta")).shape == back(slopes).shape
+    given = (random(3, *moments.shape), slopes, moments)
+    terms, n_coupled, _ = invariants._in_loops()
+    for one, other in zip(
+        module.BENDS(*given, terms, n_coupled), module.BENDS(*(one.to("meta") for one in given), terms, n_coupled), strict=True
+    ):
+        assert one.shape == other.shape
 
 
 def test_what_is_evaluated_leaves_nothing_to_differentiate() -> None:

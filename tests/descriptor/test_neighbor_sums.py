@@ -15,7 +15,7 @@ from nnpx.cutoff.cosine import Cosine
 from nnpx.cutoff.polynomial import Polynomial
 from nnpx.derivatives import gradients_of
 from nnpx.descriptor.harmonics import Harmonics, harmonics
-from nnpx.descriptor.neighbor_sums import PULLS, SUMS, NeighborSums
+from nnpx.descriptor.neighbor_sums import CHANGES, PULLS, SUMS, NeighborSums
 from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate
 from nnpx.graph import Edges
 from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
@@ -77,6 +77,30 @@ def test_sums_and_pulls_are_those_of_torch(dtype, within, kind, l_max, n_functio
     torch.testing.assert_close(density.pull((gradients.to(dtype),)).double(), pulls, rtol=within, atol=100 * within)
 
 
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("kind", ["onehot", "dense", "one"])
+@pytest.mark.parametrize(("l_max", "n_functions"), [(0, 1), (3, 6), (4, 9)])
+def test_changes_are_the_transpose_of_pulls(dtype, within, kind, l_max, n_functions):
+    """Σ g · (∂B/∂r) d is the same from either end; so what autograd makes of pulls is the derivative."""
+    edges, random = pairs(dtype), torch.Generator().manual_seed(4)
+    loops = NeighborSums(Chebyshev(n_functions=n_functions, cutoff_radius=RADIUS), Cosine(radius=RADIUS), Harmonics(l_max))
+    density = loops.expanded(edges, weights(edges, kind))
+    assert density is not None
+    gradient = torch.randn(2, *density.sums[0].shape, generator=random, dtype=torch.float64).to(dtype).requires_grad_()
+    pulls = density.pull((gradient,))
+    displacement = torch.randn(pulls.shape, generator=random, dtype=torch.float64).to(dtype)
+    (changes,) = torch.autograd.grad(pulls, gradient, displacement)
+    for energy in range(2):
+        from_moments, from_pairs = (gradient * changes)[energy].double().sum(), (pulls * displacement)[energy].double().sum()
+        torch.testing.assert_close(from_moments, from_pairs, rtol=within, atol=within)
+    each = torch.zeros_like(gradient)
+    each[0, -1, :, -1] = 1.0  # one component alone
+    (own,) = torch.autograd.grad(density.pull((gradient,)), gradient, displacement)
+    moved = (density.pull((each,)) * displacement).sum(2)[0]
+    expected = moved.new_zeros(N_ATOMS).index_add(0, edges.center, moved)
+    torch.testing.assert_close(own[0, -1, :, -1], expected, rtol=within, atol=10 * within)
+
+
 def test_atoms_without_neighbors_have_nothing():
     none = pairs().at(torch.zeros(0, dtype=torch.long))
     loops = NeighborSums(Bessel(n_functions=3, smoothness=0.0, cutoff_radius=RADIUS), Cosine(radius=RADIUS), Harmonics(2))
@@ -128,7 +152,10 @@ edges = Edges(center, center, torch.zeros_like(vector), vector, torch.linalg.vec
 weight = torch.eye(n, dtype=torch.float64)[center]
 radial, cutoff = Bessel(n_functions=6, smoothness=0.0, cutoff_radius={RADIUS}), Cosine(radius={RADIUS})
 density = NeighborSums(radial, cutoff, Harmonics(3)).expanded(edges, weight)
-assert density.pull((density.sums[0][None],)).isfinite().all()
+gradient = density.sums[0][None].clone().requires_grad_()
+pulls = density.pull((gradient,))
+assert pulls.isfinite().all()
+assert torch.autograd.grad(pulls.sum(), gradient)[0].isfinite().all()
 """
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
@@ -148,6 +175,7 @@ def test_operations_say_the_shapes_of_what_they_give():
     )
     assert SUMS(of_pairs, basis, 6).shape == sums.shape
     assert PULLS(sums[None].to("meta"), of_pairs, basis).shape == pulls.shape
+    assert CHANGES(pulls.to("meta"), of_pairs, basis, 6).shape == sums[None].shape
 
 
 @pytest.mark.parametrize("option", ["moments", "nep"])
