@@ -219,8 +219,8 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         """Geometry, forces and features in `dtype`; the energies stay in float64, from which reference energies are subtracted."""
         return self.with_(**{key: getattr(self, key).to(dtype) for key in IN_PRECISION})
 
-    def with_(self, **changed: Tensor) -> "AtomicGraph":
-        """The same graph with some tensors replaced."""
+    def with_(self, **changed: Tensor | int) -> "AtomicGraph":
+        """The same graph with something replaced."""
         changed_graph: AtomicGraph = copy(self).update(changed)  # a tenth of the time of a new one
         return changed_graph
 
@@ -242,16 +242,13 @@ class AtomicGraph(Data):  # type: ignore[misc]  # torch-geometric is not typed
         per_atom = {key: getattr(self, key).index_select(0, atoms) for key in PER_ATOM}
         per_edge = {key: getattr(self, key).index_select(0, edges) for key in PER_EDGE}
         per_structure = {key: getattr(self, key).index_select(0, structures) for key in PER_STRUCTURE}
-        return AtomicGraph(
+        return self.with_(
             owner=torch.arange(len(structures), device=self.owner.device).repeat_interleave(atom_start.diff(), output_size=len(atoms)),
             atom_start=atom_start,
             edge_start=edge_start,
             center=self.center.index_select(0, edges) + move,
             neighbor=self.neighbor.index_select(0, edges) + move,
             n_structures=len(structures),
-            periodic=self.periodic,
-            jacobian=self.jacobian,
-            felt=self.felt,
             **per_atom,
             **per_edge,
             **per_structure,

@@ -149,6 +149,22 @@ class Potential(nn.Module):
             return chemistry, graph.features, pull_of_stored(graph)
         return chemistry, *self.descriptor.trainable(edges, chemistry, create_graph=self.training)
 
+    def given_with_pull(
+        self, edges: Edges, species: Int[Tensor, " atom"]
+    ) -> tuple[Float[Tensor, " atom"], Float[Tensor, "1 edge 3"] | None]:
+        """The same and its gradient in the edges, None where it is zero; neither can be differentiated."""
+        near = self.prior.places(edges, species)
+        if len(near) == 0:
+            return self.reference_energies.index_select(0, species), None
+        are_all = len(near) == len(edges.center)
+        some = (edges if are_all else edges.at(near)).as_variables()
+        with torch.enable_grad():
+            energies = self.given(some, species)
+            (gradient,) = gradients(energies.sum(0, keepdim=True), (some.vector,), create_graph=False)
+        if not are_all:
+            gradient = torch.zeros_like(edges.vector)[None].index_copy(1, near, gradient)
+        return energies.detach(), gradient
+
     def linearised(self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]) -> Linearised:
         """Chemistry and geometry, and from ∂V_m/∂G_i of several energies their gradients in the edges."""
         chemistry, stored = self.embedding(species).detach(), graph.has_stored_features()
@@ -179,10 +195,9 @@ class Potential(nn.Module):
             learned, noise, slopes = self.learned(chemistry, self.standardised(geometry, graph.species), graph.species)
             by_feature = slopes * row_of_each(self.feature_std.reciprocal(), graph.species)
             pulls = pull(by_feature)
-            given = self.given(edges, graph.species)
-            (pulls_of_given,) = gradients(given.sum(0, keepdim=True), (edges.vector,), create_graph=False)
-        atomic_energies = (learned.double() + given.detach()[:, None]).T
-        return joint_prediction(graph, edges, atomic_energies, pulls + pulls_of_given, noise)
+        given, pull_of_given = self.given_with_pull(edges, graph.species)
+        atomic_energies = (learned.double() + given[:, None]).T
+        return joint_prediction(graph, edges, atomic_energies, pulls if pull_of_given is None else pulls + pull_of_given, noise)
 
     def to_precision(self, dtype: torch.dtype) -> "Potential":
         """The same potential with its arithmetic in `dtype`; reference energies stay in float64."""

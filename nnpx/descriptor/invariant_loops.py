@@ -240,7 +240,7 @@ def _gradient(slopes: Tensor, moments: Tensor, terms: list[Tensor], n_coupled: i
 
 def _bends(displacement: Tensor, slopes: Tensor, moments: Tensor, terms: list[Tensor], n_coupled: int) -> tuple[Tensor, Tensor]:
     rises, bends = _room_for_bends(displacement, slopes, moments, terms, n_coupled)
-    operands = tuple(one.contiguous().numpy() for one in (displacement, slopes, moments))
+    operands = tuple(one.detach().contiguous().numpy() for one in (displacement, slopes, moments))
     in_parts(partial(_bend, (rises.numpy(), bends.numpy()), operands, _arrays(terms), n_coupled), moments.shape[1], fewest=_FEWEST_ATOMS)
     return rises, bends
 

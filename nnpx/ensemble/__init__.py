@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nnpx.derivatives import gradients, joint_prediction, mean_of_members, refuse_inference_mode
+from nnpx.derivatives import joint_prediction, mean_of_members, refuse_inference_mode
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scale_alike
 from nnpx.errors import SpeciesError
@@ -215,16 +215,8 @@ class Ensemble(nn.Module):
 
 def _given_by(member: Potential, block: Block) -> tuple[Float[Tensor, " center"], Float[Tensor, "1 edge 3"] | None]:
     """What a member knew of the energies of the centres before (eV, float64), and its gradient in the edges, None where it is zero."""
-    near = None if block.edges.complete else member.prior.places(block.edges, block.species)
-    if near is not None and len(near) == 0:
-        return member.reference_energies.index_select(0, block.species[: block.n_centers]), None
-    edges = (block.edges if near is None else block.edges.at(near)).as_variables()
-    with torch.enable_grad():
-        energies = member.given(edges, block.species)[: block.n_centers]
-        (gradient,) = gradients(energies.sum(0, keepdim=True), (edges.vector,), create_graph=False)
-    if near is not None:
-        gradient = torch.zeros_like(block.edges.vector)[None].index_copy(1, near, gradient)
-    return energies.detach(), gradient
+    energies, pull = member.given_with_pull(block.edges, block.species)
+    return energies[: block.n_centers], pull
 
 
 def _numbers_of_all(members: list[Potential]) -> list[int]:

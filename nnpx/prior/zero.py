@@ -17,6 +17,10 @@ class Zero(Prior):
         super().__init__()
         self.reach = 0.0
 
+    def places(self, edges: Edges, species: Int[Tensor, " atom"]) -> Int[Tensor, " chosen"]:
+        """None."""
+        return edges.center[:0]
+
     def forward(self, edges: Edges, species: Int[Tensor, " atom"]) -> Float[Tensor, " atom"]:
         """Zero for every atom."""
         return edges.distance.new_zeros(edges.n_atoms)

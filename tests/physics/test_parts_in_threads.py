@@ -106,17 +106,17 @@ def test_loops_over_parts_have_the_same_bits(descriptor: str, n_threads: int, sh
         np.testing.assert_array_equal(one, other)
 
 
-def test_torch_keeps_its_threads_where_there_are_no_loops(shared: list[tuple[int, int]]) -> None:
-    """Loops read radial functions from a table, for which those of `wacsf` are not smooth enough."""
+def test_torch_keeps_its_threads_where_there_are_no_loops_over_neighbors(shared: list[tuple[int, int]]) -> None:
+    """They read radial functions from a table, for which those of `wacsf` are not smooth enough; invariants are found in loops anyway."""
     box = boxed(15)
     graph = graph_from_list([box], numbers=[1, 6, 8], cutoff=5.0, where="test")
-    for radial, n_loops in (("bessel", 4), ("wacsf", 0)):
+    for radial, n_loops, of_torch in (("bessel", 4, 1), ("wacsf", 2, 2)):
         ensemble = Ensemble([potential_of({**USUAL, "descriptor": "moments", "radial": radial}, ethanols(2)).eval()])
         shared.clear()
         ensemble(graph)
-        assert shared == [(2, 1)] * n_loops
+        assert shared == [(2, of_torch)] * n_loops
         with ensemble.in_its_threads(len(box)):
-            assert torch.get_num_threads() == (1 if n_loops else 2)
+            assert torch.get_num_threads() == of_torch
 
 
 def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
