@@ -31,6 +31,18 @@ def refuse_inference_mode() -> None:
         raise ConfigError("around a potential", expected="no inference mode", found=found, do=do)
 
 
+def refuse_further_derivatives(what: str) -> None:
+    """For a backward pass that is written out and has no derivative itself: autograd would take it for constant.
+
+    Raises:
+        RuntimeError: within a backward pass that is to be differentiated again.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            f"{what}: expected derivatives of first order in this pass, found one with create_graph=True. Differentiate forces."
+        )
+
+
 def gradients(
     energies: Float[Tensor, " head"], variables: tuple[Tensor, ...], *, create_graph: bool
 ) -> tuple[Float[Tensor, "head ..."], ...]:

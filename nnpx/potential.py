@@ -152,7 +152,7 @@ class Potential(nn.Module):
     def given_with_pull(
         self, edges: Edges, species: Int[Tensor, " atom"]
     ) -> tuple[Float[Tensor, " atom"], Float[Tensor, "1 edge 3"] | None]:
-        """The same and its gradient in the edges, None where it is zero; neither can be differentiated."""
+        """What was `given` of each atom's energy, and its gradient in the edges, None where it is zero; neither can be differentiated."""
         near = self.prior.places(edges, species)
         if len(near) == 0:
             return self.reference_energies.index_select(0, species), None

@@ -12,7 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from nnpx.assembly import build_parts
 from nnpx.descriptor import pulls
-from nnpx.descriptor.learned_density import Invariants
+from nnpx.descriptor.invariants import Invariants
 from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import store
 from nnpx.graph import AtomicGraph

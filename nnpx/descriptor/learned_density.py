@@ -1,6 +1,5 @@
-"""Densities of neighbours with learned radial functions, and the invariants of their moments."""
+"""Densities of neighbours with learned radial functions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.harmonics import Harmonics
-from nnpx.descriptor.invariant_loops import GRADIENT, INVARIANTS, invariants, terms_of
-from nnpx.descriptor.products import Couples, Products
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 
@@ -128,56 +125,3 @@ def contracted_back(
             torch.mul(gradient, of_center[:, channel, None], out=weighted[:, :, :, channel])
         pulled: Tensor = torch.matmul(weighted.flatten(3), coefficients.mT)
     return pulled
-
-
-@final
-class Invariants(nn.Module):
-    """What of the products of moments within one density is invariant: A_q00 and the `Products`, each for all densities.
-
-    Args:
-        l_max: highest angular momentum.
-        max_body_order: one more than the largest number of factors.
-        couples: angular momenta that are coupled, all there are if not given.
-    """
-
-    pair: Tensor
-    coupling: Tensor
-    term: Tensor
-    gather: Tensor
-
-    def __init__(self, l_max: int, max_body_order: int, couples: Couples | None = None) -> None:
-        super().__init__()
-        products = Products(l_max, max_body_order, couples)
-        for name in ("pair", "coupling", "term", "gather"):
-            self.register_buffer(name, getattr(products, name), persistent=False)
-        self._coupling, self._gather = terms_of(products.coupling, products.pair), terms_of(products.gather, products.term)
-        self.kinds = ["A0", *products.names]  #: `A0`, `A1·A1`, `(A1A1→2)·A2`, `(A1A2→1)·(A1A2→1)`
-
-    def forward(self, moments: Float[Tensor, "component atom density"]) -> Float[Tensor, "atom feature"]:
-        """ν = 1, then ν = 2 of every l, then ν = 3 and 4 of every combination; each for all densities."""
-        return invariants(moments, *self._in_loops()) if moments.device.type == "cpu" else self.as_matrices(moments)
-
-    def linearised(
-        self, moments: Float[Tensor, "component atom density"]
-    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Tensor]]:
-        """The same in loops, on a processor, and from ∂V/∂G (energy, atom, feature) of several energies their ∂V/∂A.
-
-        Neither can be differentiated, and there are no such loops on a GPU.
-        """
-        terms, n_coupled, n_scalars = self._in_loops()
-        features: Tensor = INVARIANTS(moments, terms, n_coupled, n_scalars)
-        return features, lambda slopes: GRADIENT(slopes, moments, terms, n_coupled)
-
-    def _in_loops(self) -> tuple[list[Tensor], int, int]:
-        """The terms as loops read them, and how many tensors are coupled and scalars gathered."""
-        terms = [self._coupling.place, self._coupling.coefficient, self._gather.place, self._gather.coefficient]
-        return terms, self._coupling.n_rows, self._gather.n_rows
-
-    def as_matrices(self, moments: Float[Tensor, "component atom density"]) -> Float[Tensor, "atom feature"]:
-        """The same as products of matrices: what a GPU is good at."""
-        _, n_atoms, n_densities = moments.shape
-        columns = moments.flatten(1)
-        both = columns.index_select(0, self.pair[0]) * columns.index_select(0, self.pair[1])
-        tensors = torch.cat([columns, self.coupling @ both])
-        terms = tensors.index_select(0, self.term[0]) * tensors.index_select(0, self.term[1])
-        return torch.cat([columns[:1], self.gather @ terms]).view(-1, n_atoms, n_densities).transpose(0, 1).flatten(1)

@@ -11,7 +11,8 @@ from torch import Tensor
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
-from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity, contracted, contracted_back
+from nnpx.descriptor.invariants import Invariants
+from nnpx.descriptor.learned_density import Expansion, LearnedDensity, contracted, contracted_back
 from nnpx.descriptor.neighbor_sums import NeighborSums
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.graph import Edges

@@ -11,7 +11,8 @@ from nnpx.cutoff import Cutoff
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.density import reverse
 from nnpx.descriptor.harmonics import angular_momenta
-from nnpx.descriptor.learned_density import Expansion, Invariants, LearnedDensity
+from nnpx.descriptor.invariants import Invariants
+from nnpx.descriptor.learned_density import Expansion, LearnedDensity
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.wiring import Wired

@@ -27,14 +27,13 @@ Slot = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndar
 def expand(sums: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
     """B of some atoms into sums (component, atom, wave · channel) of all."""
     n_channels, n_monomials, n_waves = pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
-    begin, end = part
-    room = min(_ATOMS, (end - begin + 7) // 8 * 8)
+    room = min(_ATOMS, (part[1] - part[0] + 7) // 8 * 8)
     one, other = _slot(sums, room, n_channels, n_monomials, n_waves), _slot(sums, room, n_channels, n_monomials, n_waves)
     density = np.empty((n_channels, n_monomials, n_waves, room), sums.dtype)
     moments = np.empty((n_channels, n_monomials, n_waves, room), sums.dtype)
     place, bounds = _places(pairs, room)
-    for first in range(begin, end, _ATOMS):
-        n_own = min(_ATOMS, end - first)
+    for first in range(part[0], part[1], _ATOMS):
+        n_own = min(_ATOMS, part[1] - first)
         n_atoms, n_slots = _arrange((first, first + n_own), pairs, basis[1], place, bounds)
         density[:] = 0.0
         for slot in range(0, n_slots, 2):
@@ -44,26 +43,24 @@ def expand(sums: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
                 if bounds[0, channel] <= slot < bounds[1, channel]:
                     _add(one, other, channel, n_atoms, density[channel])
         _mix(density, basis[3], basis[4], n_atoms, moments)
-        _transpose(moments, first, n_own, sums)
+        _transpose(moments, first, n_own, sums, False)
 
 
 @Loop
 def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
     """Σ (∂V/∂B_i) (∂B_i/∂r_ij) of some atoms into pulls (energy, edge, 3), from ∂V/∂B (energy, component, atom, wave · channel)."""
     n_energies, n_channels, n_monomials, n_waves = len(pulls), pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
-    begin, end = part
-    room = min(_ATOMS, (end - begin + 7) // 8 * 8)
+    room = min(_ATOMS, (part[1] - part[0] + 7) // 8 * 8)
     near = _slot(pulls, room, n_channels, n_monomials, n_waves)
     density = np.empty((n_energies, n_channels, n_monomials, n_waves, room), pulls.dtype)
     moments = np.zeros((n_channels, n_monomials, n_waves, room), pulls.dtype)
     back = np.empty((n_monomials + 4, room), pulls.dtype)  # of the monomials, of r̂, of r; those of r̂ are free until the end
-    place, bounds = _places(pairs, room)
-    pulls[:, pairs[3][begin] : pairs[3][end]] = 0.0
-    for first in range(begin, end, _ATOMS):
-        n_own = min(_ATOMS, end - first)
+    (place, bounds), pulls[:, pairs[3][part[0]] : pairs[3][part[1]]] = _places(pairs, room), 0.0
+    for first in range(part[0], part[1], _ATOMS):
+        n_own = min(_ATOMS, part[1] - first)
         n_atoms, n_slots = _arrange((first, first + n_own), pairs, basis[1], place, bounds)
         for energy in range(n_energies):
-            _transpose_back(gradient[energy], first, n_own, moments)
+            _transpose(moments, first, n_own, gradient[energy], True)
             _mix(moments, basis[3][::-1], basis[4], n_atoms, density[energy])
         for slot in range(n_slots):
             _fill(near, place[slot], n_atoms, pairs, basis)
@@ -79,16 +76,15 @@ def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basi
 def change(changes: np.ndarray, displacement: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
     """Σ_j (∂B_i/∂r_ij) · d_ij of some atoms into changes (energy, component, atom, wave · channel) of all, from d (energy, edge, 3)."""
     n_energies, n_channels, n_monomials, n_waves = len(changes), pairs[2].shape[1], basis[2].shape[1], basis[0].shape[2]
-    begin, end = part
-    room = min(_ATOMS, (end - begin + 7) // 8 * 8)
+    room = min(_ATOMS, (part[1] - part[0] + 7) // 8 * 8)
     near, free = _slot(changes, room, n_channels, n_monomials, n_waves), _slot(changes, room, n_channels, n_monomials, n_waves)
     turned = (near[0], near[1], near[2], free[3], near[4], np.empty((1, room), changes.dtype), near[6])
     stretched = (near[0], near[1], near[2], near[3], free[4], np.empty((1, room), changes.dtype), near[6])
     density = np.empty((n_energies, n_channels, n_monomials, n_waves, room), changes.dtype)
     moments = np.empty((n_channels, n_monomials, n_waves, room), changes.dtype)
     place, bounds = _places(pairs, room)
-    for first in range(begin, end, _ATOMS):
-        n_own = min(_ATOMS, end - first)
+    for first in range(part[0], part[1], _ATOMS):
+        n_own = min(_ATOMS, part[1] - first)
         n_atoms, n_slots = _arrange((first, first + n_own), pairs, basis[1], place, bounds)
         density[:] = 0.0
         for slot in range(n_slots):
@@ -100,7 +96,7 @@ def change(changes: np.ndarray, displacement: np.ndarray, pairs: Pairs, basis: B
                         _add(turned, stretched, channel, n_atoms, density[energy, channel])
         for energy in range(n_energies):
             _mix(density[energy], basis[3], basis[4], n_atoms, moments)
-            _transpose(moments, first, n_own, changes[energy])
+            _transpose(moments, first, n_own, changes[energy], False)
 
 
 @part_of_loop
@@ -132,14 +128,13 @@ def _arrange(group: Part, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bo
     _, distance, weight, start = pairs
     first, n_own = group[0], group[1] - group[0]
     n_channels, radius = weight.shape[1], reach[2]  # what is at no distance at all, NaN, is no far neighbour
-    begin = 0
-    bounds[0], bounds[1] = len(place), 0
+    begin, bounds[0], bounds[1] = 0, len(place), 0
     for channel in range(n_channels):
         end = begin
         for atom in range(n_own):
             slot = begin
             for pair in range(start[first + atom], start[first + atom + 1]):
-                if weight[pair, channel] == 0.0 or radius <= distance[pair] < np.inf or _is_in_another(weight[pair], channel):
+                if weight[pair, channel] == 0.0 or radius <= distance[pair] < np.inf or np.any(weight[pair, :channel]):
                     continue
                 if slot >= end:
                     place[slot] = -1
@@ -155,15 +150,6 @@ def _arrange(group: Part, pairs: Pairs, reach: np.ndarray, place: np.ndarray, bo
             end += 1
         begin = end
     return (n_own + 7) // 8 * 8, begin
-
-
-@part_of_loop
-def _is_in_another(weight: np.ndarray, channel: int) -> bool:
-    """Whether the neighbour weighs anything in a channel before."""
-    for before in range(channel):  # noqa: SIM110  # Numba knows no generators
-        if weight[before] != 0.0:
-            return True
-    return False
 
 
 @part_of_loop
@@ -187,17 +173,11 @@ def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, basis: Basi
         piece = min(int(position), len(table) - 1) if position > 0.0 else 0  # closer than the table, and NaN, in the first
         t, c = position - number(piece), table[piece]
         for k in range(len(waves)):
-            value = c[5, k]
-            slope = value
-            value = value * t + c[4, k]
-            slope = slope * t + value
-            value = value * t + c[3, k]
-            slope = slope * t + value
-            value = value * t + c[2, k]
-            slope = slope * t + value
-            value = value * t + c[1, k]
-            slopes[k, atom] = (slope * t + value) * reach[0]
-            waves[k, atom] = value * t + c[0, k]
+            value = slope = c[5, k]
+            for power in range(4, 0, -1):
+                value = value * t + c[power, k]
+                slope = slope * t + value
+            slopes[k, atom], waves[k, atom] = slope * reach[0], value * t + c[0, k]
     monomials[0, :n_atoms] = 1.0
     for m in range(1, len(monomials)):
         lower, factor, to = monomials[steps[0, m]], unit[steps[1, m]], monomials[m]
@@ -210,14 +190,12 @@ def _move(near: Slot, displacement: np.ndarray, steps: np.ndarray, n_atoms: int,
     """How the monomials of one neighbour of each atom and its waves change as it is displaced: by r̂, which turns, and by r."""
     which, inverse, unit, monomials, _, slopes, _ = near
     _, along, turning, changes, waves, _, _ = moved
-    number = unit.dtype.type
+    turning[:], along[:] = 0.0, 0.0
     for atom in range(n_atoms):
-        pair = which[atom]
-        is_there = pair >= 0
-        for axis in range(3):
-            turning[axis, atom] = displacement[pair, axis] if is_there else number(0)
-    for atom in range(n_atoms):
-        along[atom] = unit[0, atom] * turning[0, atom] + unit[1, atom] * turning[1, atom] + unit[2, atom] * turning[2, atom]
+        if which[atom] >= 0:
+            for axis in range(3):
+                turning[axis, atom] = displacement[which[atom], axis]
+                along[atom] += unit[axis, atom] * turning[axis, atom]
     for axis in range(3):
         for atom in range(n_atoms):
             turning[axis, atom] = (turning[axis, atom] - unit[axis, atom] * along[atom]) * inverse[atom]
@@ -228,9 +206,8 @@ def _move(near: Slot, displacement: np.ndarray, steps: np.ndarray, n_atoms: int,
         for atom in range(n_atoms):
             to[atom] = of_lower[atom] * factor[atom] + lower[atom] * of_factor[atom]
     for k in range(len(waves)):
-        slope, wave = slopes[k], waves[k]
         for atom in range(n_atoms):
-            wave[atom] = slope[atom] * along[atom]
+            waves[k, atom] = slopes[k, atom] * along[atom]
 
 
 @part_of_loop
@@ -242,9 +219,7 @@ def _add(one: Slot, other: Slot, channel: int, n_atoms: int, density: np.ndarray
     for k in range(len(waves)):
         wave, other_wave = waves[k], other_waves[k]
         for atom in range(n_atoms):
-            weighted[atom] = wave[atom] * weight[atom]
-        for atom in range(n_atoms):
-            other_weighted[atom] = other_wave[atom] * other_weight[atom]
+            weighted[atom], other_weighted[atom] = wave[atom] * weight[atom], other_wave[atom] * other_weight[atom]
         for m in range(len(density)):
             row, other_row, to = monomials[m], other_monomials[m], density[m, k]
             for atom in range(n_atoms):
@@ -294,9 +269,7 @@ def _turn(near: Slot, steps: np.ndarray, n_atoms: int, back: np.ndarray, pulls: 
             x, y, z = unit[0, atom], unit[1, atom], unit[2, atom]
             a, b, c = turning[0, atom] * inverse[atom], turning[1, atom] * inverse[atom], turning[2, atom] * inverse[atom]
             outward = along[atom] - (x * a + y * b + z * c)
-            pulls[pair, 0] = a + x * outward
-            pulls[pair, 1] = b + y * outward
-            pulls[pair, 2] = c + z * outward
+            pulls[pair, 0], pulls[pair, 1], pulls[pair, 2] = a + x * outward, b + y * outward, c + z * outward
 
 
 @part_of_loop
@@ -313,24 +286,15 @@ def _mix(given: np.ndarray, place: np.ndarray, factors: np.ndarray, n_atoms: int
 
 
 @part_of_loop
-def _transpose(moments: np.ndarray, first: int, n_own: int, sums: np.ndarray) -> None:
-    """The moments of a group into the sums of all atoms."""
+def _transpose(moments: np.ndarray, first: int, n_own: int, of_all: np.ndarray, is_way_back: bool) -> None:
+    """The moments of a group into those of all atoms (component, atom, wave · channel), or on the way back out of them."""
     n_channels = len(moments)
     for channel in range(n_channels):
         for component in range(moments.shape[1]):
-            for wave in range(sums.shape[2] // n_channels):
+            for wave in range(of_all.shape[2] // n_channels):
                 own, column = moments[channel, component, wave], wave * n_channels + channel
                 for atom in range(n_own):
-                    sums[component, first + atom, column] = own[atom]
-
-
-@part_of_loop
-def _transpose_back(gradient: np.ndarray, first: int, n_own: int, moments: np.ndarray) -> None:
-    """The gradients of a group out of those of all atoms."""
-    n_channels = len(moments)
-    for channel in range(n_channels):
-        for component in range(moments.shape[1]):
-            for wave in range(gradient.shape[2] // n_channels):
-                own, column = moments[channel, component, wave], wave * n_channels + channel
-                for atom in range(n_own):
-                    own[atom] = gradient[component, first + atom, column]
+                    if is_way_back:
+                        own[atom] = of_all[component, first + atom, column]
+                    else:
+                        of_all[component, first + atom, column] = own[atom]

@@ -14,7 +14,8 @@ from nnpx.descriptor import Descriptor
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.harmonics import Harmonics
-from nnpx.descriptor.learned_density import Invariants, contracted, contracted_back
+from nnpx.descriptor.invariants import Invariants
+from nnpx.descriptor.learned_density import contracted, contracted_back
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.descriptor.stored import jacobian_by_slots
 from nnpx.descriptor.symmetry_functions import angular_cutoff

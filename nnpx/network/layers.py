@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from nnpx.derivatives import refuse_further_derivatives
 from nnpx.speed.compiled import with_known_signature
 
 Activation = Literal["tanh", "silu"]
@@ -82,7 +82,7 @@ class Groups:
         """Over the atoms of each group."""
         return torch.stack([own.sum(0) for own in rows.split(self.counts)])
 
-    def sums_of_products(self, *pairs: tuple[Tensor, Tensor]) -> Float[Tensor, "group n_in n_out"]:
+    def transposed_products(self, *pairs: tuple[Tensor, Tensor]) -> Float[Tensor, "group n_in n_out"]:
         """Σ aᵀ b over the atoms of each group, over their energies where there are several, and over pairs (atom *energy n) of a and b."""
         (left, right), *others = pairs
         total = left.new_empty(len(self.counts), left.shape[-1], right.shape[-1])
@@ -165,26 +165,28 @@ class _Layers(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         half = len(layers) // 2
         outputs, slopes, hidden = _forth_and_back(signal, energies, (layers[:half], layers[half:]), activation, groups)
-        ctx.save_for_backward(energies, *layers[:half])
-        ctx.hidden, ctx.read, ctx.activation, ctx.groups = hidden, hidden[-1].after if hidden else signal, activation, groups
+        ctx.save_for_backward(energies, signal, *layers[:half], *(part for layer in hidden for part in layer))
+        ctx.activation, ctx.groups, ctx.n_hidden = activation, groups, len(hidden)
         return outputs, slopes
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        groups, activation, (energies, *weights, last) = ctx.groups, ctx.activation, ctx.saved_tensors
-        of_outputs, up = grads
+        refuse_further_derivatives("outputs of layers with their slopes")
+        groups, activation, n_hidden, (energies, signal, *kept) = ctx.groups, ctx.activation, ctx.n_hidden, ctx.saved_tensors
+        (*weights, last), parts = kept[: n_hidden + 1], kept[n_hidden + 1 :]
+        hidden = [_Hidden(*parts[k : k + len(_Hidden._fields)]) for k in range(0, len(parts), len(_Hidden._fields))]
+        read, (of_outputs, up) = hidden[-1].after if hidden else signal, grads
         rising, bends = [], []
-        for weight, layer in zip(weights, ctx.hidden, strict=True):
+        for weight, layer in zip(weights, hidden, strict=True):
             rising.append(up)
             through = groups.times(up, weight)
             bends.append(bent_by(activation, (through * layer.arrived).sum(1), layer.before, layer.after))
             up = pulled_through(activation, through, layer.before[:, None], layer.after[:, None])
-        of_weights = [groups.sums_of_products((ctx.read, of_outputs)).add_(groups.sums(up).mT @ energies)]
+        of_weights = [groups.transposed_products((read, of_outputs)).add_(groups.sums(up).mT @ energies)]
         of_biases, down = [groups.sums(of_outputs)[:, None]], groups.times(of_outputs, last.mT)
-        for weight, layer, above, bend in zip(reversed(weights), reversed(ctx.hidden), reversed(rising), reversed(bends), strict=True):
+        for weight, layer, above, bend in zip(reversed(weights), reversed(hidden), reversed(rising), reversed(bends), strict=True):
             of_before = bend.add_(pulled_through(activation, down, layer.before, layer.after))
-            of_weights.append(groups.sums_of_products((layer.entered, of_before), (above, layer.passed)))
+            of_weights.append(groups.transposed_products((layer.entered, of_before), (above, layer.passed)))
             of_biases.append(groups.sums(of_before)[:, None])
             down = groups.times(of_before, weight.mT) if weight is not weights[0] or ctx.needs_input_grad[0] else None
         return down, None, None, None, *reversed(of_weights), *reversed(of_biases)

@@ -7,7 +7,8 @@ from torch import Tensor
 from nnpx.cutoff.cosine import Cosine
 from nnpx.derivatives import gradients_of
 from nnpx.descriptor import invariant_loops as module
-from nnpx.descriptor.learned_density import Invariants, LearnedDensity, contracted, contracted_back
+from nnpx.descriptor.invariants import BENDS, Invariants
+from nnpx.descriptor.learned_density import LearnedDensity, contracted, contracted_back
 from nnpx.descriptor.moments import Moments
 from nnpx.radial.bessel import Bessel
 
@@ -52,6 +53,27 @@ def test_derivatives_are_differences() -> None:
     assert torch.autograd.gradgradcheck(invariants, (moments,))
 
 
+def test_several_at_once_are_each_by_itself() -> None:
+    """Several moments, and the gradients of several energies at each."""
+    invariants, several, slopes = Invariants(2, 4), random(3, 9, 7, 5), random(3, 7, 5 * len(Invariants(2, 4).kinds), seed=1)
+
+    def gradient(moments: Tensor, slope: Tensor) -> Tensor:
+        return torch.func.vjp(invariants, moments)[1](slope)[0]
+
+    torch.testing.assert_close(torch.vmap(invariants)(several), torch.stack([invariants(one) for one in several]))
+    expected = [[gradient(one, slope) for slope in slopes] for one in several]
+    found = torch.vmap(lambda one: torch.vmap(lambda slope: gradient(one, slope))(slopes))(several)
+    torch.testing.assert_close(found, torch.stack([torch.stack(own) for own in expected]))
+    torch.testing.assert_close(torch.vmap(gradient)(several, slopes), torch.stack([own[k] for k, own in enumerate(expected)]))
+
+
+def test_what_has_no_derivative_is_not_taken_for_constant() -> None:
+    moments = random(9, 2, 2).requires_grad_()
+    (gradient,) = torch.autograd.grad(Invariants(2, 4)(moments).sum(), moments, create_graph=True)
+    with pytest.raises(RuntimeError, match="gradients of invariants"):
+        torch.autograd.grad(gradient.sum(), moments, create_graph=True)
+
+
 def test_single_precision_stays_single() -> None:
     invariants, moments = Invariants(3, 5), random(16, 40, 16)
     features, back = invariants.linearised(moments.float())
@@ -84,9 +106,7 @@ def test_operations_say_the_shapes_of_what_they_give() -> None:
     assert back_of_shapes(slopes.to("meta")).shape == back(slopes).shape
     given = (random(3, *moments.shape), slopes, moments)
     terms, n_coupled, _ = invariants._in_loops()
-    for one, other in zip(
-        module.BENDS(*given, terms, n_coupled), module.BENDS(*(one.to("meta") for one in given), terms, n_coupled), strict=True
-    ):
+    for one, other in zip(BENDS(*given, terms, n_coupled), BENDS(*(one.to("meta") for one in given), terms, n_coupled), strict=True):
         assert one.shape == other.shape
 
 

@@ -125,3 +125,17 @@ def test_slopes_are_right_also_where_an_element_has_no_atoms(kind, generator):
     network_has_the_slopes_that_it_says(
         NetworkCase(network, n_features=6, n_channels=2, n_species=min(2, getattr(network, "n_species", 2)))
     )
+
+
+@pytest.mark.parametrize("kind", ["of each element", "of one element", "for all elements"])
+def test_layers_have_slopes_that_autograd_does_not_take_for_constant(kind, generator):
+    """In evaluation nothing of them can be differentiated, in training once, and once more is an error."""
+    network, n_atoms = networks(generator)[kind], STACKED_IN_TRAINING
+    geometry = torch.randn(n_atoms, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    species = torch.arange(n_atoms) % getattr(network, "n_species", 1)
+    given = geometry, torch.ones(n_atoms, 2, dtype=torch.float64), species, torch.eye(3, dtype=torch.float64)
+    assert not network.eval().with_slopes(*given)[1].requires_grad
+    _, slopes = network.train().with_slopes(*given)
+    assert torch.autograd.grad(slopes.sum(), geometry, retain_graph=True)[0].any()
+    with pytest.raises(RuntimeError, match="slopes"):
+        torch.autograd.grad(slopes.sum(), geometry, create_graph=True)

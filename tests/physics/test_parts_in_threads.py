@@ -12,7 +12,7 @@ from small import carbons, ethanols, graph_of, potential_for
 
 from nnpx import neighbors
 from nnpx.calculator import Calculator
-from nnpx.descriptor import invariant_loops, neighbor_sums
+from nnpx.descriptor import invariants, neighbor_sums
 from nnpx.ensemble import Ensemble, recorded
 from nnpx.ensemble.recorded import Recorded, RecordedParts, Recordings
 from nnpx.graph import Prediction
@@ -81,9 +81,9 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         seen.append((len(parts), torch.get_num_threads()))
         return parts
 
-    for module in (neighbors, neighbor_sums, invariant_loops):
+    for module in (neighbors, neighbor_sums, invariants):
         monkeypatch.setattr(module, "in_parts", watched)
-    monkeypatch.setattr(invariant_loops, "_FEWEST_ATOMS", FEWEST_ATOMS)  # as with more atoms
+    monkeypatch.setattr(invariants, "_FEWEST_ATOMS", FEWEST_ATOMS)  # as with more atoms
     return seen
 
 

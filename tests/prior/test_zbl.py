@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
+import small
 import torch
+from ase import Atoms
 from ase.collections import g2
 from ase.data import covalent_radii
+from small import ethanols, graph_of, potential_for
 
 from nnpx.config import compose
+from nnpx.ensemble import Ensemble
 from nnpx.graph import Edges
 from nnpx.prior.zbl import ZBL
 from nnpx.testing.nouns import PriorCase
@@ -84,3 +88,18 @@ def test_the_shipped_repulsion_ends_before_any_bond_of_the_g2_molecules_begins()
     ]
     # a bond's thermal amplitude is some 3 % of its length
     assert compose().prior.reach_factor < 0.93 * min(bonds)
+
+
+def test_a_potential_adds_the_repulsion_to_its_forces() -> None:
+    """Of two atoms within its reach, beside others that are not, in the potential and in an ensemble of it."""
+    atoms = Atoms("H2CO", positions=[[0.0, 0.0, 0.0], [0.0, 0.0, 0.3], [0.0, 2.0, 0.0], [2.0, 0.0, 0.0]])
+    graph = graph_of([atoms])
+    potential = potential_for(graph_of(ethanols(2))).eval()
+    potential.prior = ZBL(reach_factor=0.7, power=6, numbers=small.NUMBERS)
+    step = 1e-5 * torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    ahead, behind = (potential(graph.with_(positions=graph.positions + sign * step)).energy.detach() for sign in (1.0, -1.0))
+    for one in (potential, Ensemble([potential])):
+        forces = one(graph).forces
+        assert not forces.requires_grad
+        assert float(forces[0, 2]) == pytest.approx(float((behind - ahead) / 2e-5), rel=1e-6)
+        assert float(forces[0, 2]) < -10.0  # eV/Å: it is repelled
