@@ -14,6 +14,9 @@ ADVICE = {
     "data.keys.energy=E": "keys.energy belongs to data=extxyz: choose it.",
     "descriptor.angular.n_widths=3": "angular.n_widths belongs to descriptor=acsf_narrow: choose it.",
     "md=nve md.n_replicas=3": "n_replicas belongs to md=replicas: choose it.",
+    "experiment=learn_demo ensemble=single": (
+        "n_members belongs to ensemble=deep: choose it, or take out what experiment=learn_demo sets: '~ensemble.n_members'."
+    ),
     "epochs=3": "Did you mean trainer.max_epochs or trainer.patience_epochs or learning.retrain_epochs?",
     "epoch=3": "Did you mean trainer.max_epochs or trainer.patience_epochs or learning.retrain_epochs?",
     "rate=3": "Did you mean optimizer.learning_rate?",
@@ -27,6 +30,10 @@ def test_a_key_is_told_where_it_belongs(nnpx, words):
     code, _, err = nnpx("config", "validate", *words.split())
     assert (code, err.count("\n")) == (2, 1)
     assert err.endswith(f" {ADVICE[words]}\n")
+
+
+def test_what_is_taken_out_of_an_experiment_is_wanted_no_more(nnpx):
+    assert nnpx("config", "validate", "experiment=learn_demo", "ensemble=single", "~ensemble.n_members")[0] == 0
 
 
 def test_a_key_that_one_other_option_has_is_explained_at_once(nnpx):

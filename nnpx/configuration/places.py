@@ -56,8 +56,17 @@ def _hint(problem: ConfigError, config: Mapping[str, Any], right: Sequence[str],
     options = [] if is_near else options_with(path, folders, config)
     if options:
         belongs = " and ".join(f"{noun}={option}" for option in options)
-        return f"{key} belongs to {belongs}: choose {'it' if len(options) == 1 else 'one of them'}."
+        return f"{key} belongs to {belongs}: choose {'it' if len(options) == 1 else 'one of them'}{_or_take_out(path, config, folders)}."
     return suggest_place(path, right) if problem.do == f"Remove {problem.where}." else ""
+
+
+def _or_take_out(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> str:
+    """How to have the key no more, where it is the experiment that sets it, and not the user."""
+    name = str(config.get("name"))
+    content: Any = content_of(folders, "experiment", name)
+    for key in path.split("."):
+        content = _below(content, key)
+    return "" if content is None else f", or take out what experiment={name} sets: '~{path}'"
 
 
 def _innermost(path: str, config: Mapping[str, Any]) -> str:
