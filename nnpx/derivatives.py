@@ -38,9 +38,8 @@ def refuse_further_derivatives(what: str) -> None:
         RuntimeError: within a backward pass that is to be differentiated again.
     """
     if torch.is_grad_enabled():
-        raise RuntimeError(
-            f"{what}: expected derivatives of first order in this pass, found one with create_graph=True. Differentiate forces."
-        )
+        found, do = "one with create_graph=True", "Take differences of forces instead."
+        raise RuntimeError(f"{what}: expected the last backward pass, as their derivative has none itself, found {found}. {do}")
 
 
 def gradients(
