@@ -4,12 +4,14 @@
     python regression.py --write    commits to what is measured now: writes figures.json
 
 Machines differ and are busy, so that a figure is counted in yardsticks: the time that fixed work in torch takes on the same machine just
-before and after. It is made of what nnpx is made of, small matrix products, exponentials and sums over an index.
+before and after. It is made of what nnpx is made of, small matrix products, exponentials and sums over an index. Processors still differ by
+half in what a figure comes to, so that each kind has its own; one that has none is compared with the largest of the others.
 """
 
 import argparse
 import functools
 import json
+import platform
 import statistics
 import sys
 from collections.abc import Callable
@@ -57,15 +59,28 @@ def measure() -> dict[str, float]:
     return figures
 
 
+def processor() -> str:
+    """The kind of processor, as the system calls it."""
+    about = Path("/proc/cpuinfo")
+    names = (
+        [line.partition(":")[2].strip() for line in about.read_text().splitlines() if line.startswith("model name")]
+        if about.is_file()
+        else []
+    )
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def main() -> None:
     """Measures, and compares or writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--write", action="store_true")
     asked, figures = parser.parse_args(), measure()
+    of_all = json.loads(FIGURES.read_text())
     if asked.write:
-        FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
+        FIGURES.write_text(json.dumps({**of_all, processor(): figures}, indent=1) + "\n")
         return
-    committed = json.loads(FIGURES.read_text())
+    committed = of_all.get(processor()) or {name: max(own[name] for own in of_all.values()) for name in figures}
+    print(f"compared with {processor() if processor() in of_all else 'the slowest of other processors'}")
     ratios = {name: figure / committed[name] for name, figure in figures.items()}
     for name, ratio in ratios.items():
         mark = " !" if ratio > LIMIT else ""
