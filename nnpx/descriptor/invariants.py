@@ -144,9 +144,15 @@ BENDS: Final = operation(
 
 
 def _differentiable(moments: Tensor, terms: list[Tensor], n_coupled: int, n_scalars: int) -> Tensor:
-    """`INVARIANTS` as autograd differentiates it, twice at most, and for several energies at once."""
+    """`INVARIANTS` as autograd differentiates it: backward twice at most, or forward, and then no further."""
     features: Tensor = _Invariants.apply(moments, terms, n_coupled, n_scalars)  # type: ignore[no-untyped-call]  # as torch has it
     return features
+
+
+def _differentiable_gradient(slopes: Tensor, moments: Tensor, terms: list[Tensor], n_coupled: int) -> Tensor:
+    """`GRADIENT` as autograd differentiates it, once."""
+    gradient: Tensor = _Gradient.apply(slopes, moments, terms, n_coupled)  # type: ignore[no-untyped-call]  # as torch has it
+    return gradient
 
 
 @with_known_signature
@@ -168,12 +174,11 @@ class _Invariants(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (moments,) = ctx.saved_tensors
-        gradient: Tensor = _Gradient.apply(grads[0][None], moments, ctx.terms, ctx.n_coupled)  # type: ignore[no-untyped-call]
-        return gradient[0], None, None, None
+        return _differentiable_gradient(grads[0][None], moments, ctx.terms, ctx.n_coupled)[0], None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *inputs: Any) -> tuple[Tensor, int]:
-        features: Tensor = _Invariants.apply(_side_by_side(inputs[0], in_dims[0]), *inputs[1:])  # type: ignore[no-untyped-call]
+        features = _differentiable(_side_by_side(inputs[0], in_dims[0]), *inputs[1:])
         return features.unflatten(0, (info.batch_size, -1)), 0
 
     @staticmethod
@@ -207,10 +212,10 @@ class _Gradient(torch.autograd.Function):
         slopes, moments, terms, n_coupled = inputs
         if in_dims[1] is None:  # several energies of the same atoms
             energies = slopes.movedim(in_dims[0], 0)
-            gradient: Tensor = _Gradient.apply(energies.flatten(0, 1), moments, terms, n_coupled)  # type: ignore[no-untyped-call]
+            gradient = _differentiable_gradient(energies.flatten(0, 1), moments, terms, n_coupled)
             return gradient.unflatten(0, energies.shape[:2]), 0
         each = slopes.unsqueeze(1).expand(-1, info.batch_size, -1, -1) if in_dims[0] is None else slopes.movedim(in_dims[0], 1)
-        gradient = _Gradient.apply(each.flatten(1, 2), _side_by_side(moments, in_dims[1]), terms, n_coupled)  # type: ignore[no-untyped-call]
+        gradient = _differentiable_gradient(each.flatten(1, 2), _side_by_side(moments, in_dims[1]), terms, n_coupled)
         return gradient.unflatten(2, (info.batch_size, -1)), 2
 
 

@@ -62,11 +62,8 @@ def measure() -> dict[str, float]:
 def processor() -> str:
     """The kind of processor, as the system calls it."""
     about = Path("/proc/cpuinfo")
-    names = (
-        [line.partition(":")[2].strip() for line in about.read_text().splitlines() if line.startswith("model name")]
-        if about.is_file()
-        else []
-    )
+    lines = about.read_text().splitlines() if about.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 
