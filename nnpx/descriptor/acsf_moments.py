@@ -19,6 +19,7 @@ from nnpx.descriptor.symmetry_functions import angular_cutoff
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.radial import Radial
+from nnpx.radial.bells import bells
 from nnpx.wiring import Wired
 
 #: the largest ζ: (ζ + 1)² moments are needed, and above it triplets are cheaper for all but the densest environments
@@ -101,7 +102,7 @@ class AcsfMoments(Descriptor):
     def narrow_shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge shell"]:
         """g(r) of every η and r_s."""
         envelope: Tensor = self.angular_cutoff(distance)[:, None]
-        shells: Tensor = torch.exp(-self.grid.eta * (distance[:, None] - self.grid.shift).square()) * envelope
+        shells: Tensor = bells(-self.grid.eta * (distance[:, None] - self.grid.shift).square()) * envelope
         return shells
 
     def waves(self, vector: Float[Tensor, "edge 3"]) -> Float[Tensor, "edge component shell"]:

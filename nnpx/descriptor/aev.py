@@ -13,6 +13,7 @@ from nnpx.descriptor.symmetry_functions import SymmetryFunctions
 from nnpx.descriptor.triplets import Corners
 from nnpx.errors import ConfigError
 from nnpx.radial import Radial
+from nnpx.radial.bells import bells
 from nnpx.wiring import Wired
 
 #: factor on the radial functions, which ANI's code has and its paper has not
@@ -87,7 +88,7 @@ class AEV(SymmetryFunctions):
 
     def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet angle"]]:
         """One factor per shell and one per angle; cos(θ − θ_s) by the addition theorem, without an arc cosine."""
-        shell = torch.exp(-self.eta * (0.5 * (at.r_ij + at.r_ik)[:, None] - self.shift).square()) * (at.f_ij * at.f_ik)[:, None]
+        shell = bells(-self.eta * (0.5 * (at.r_ij + at.r_ik)[:, None] - self.shift).square()) * (at.f_ij * at.f_ik)[:, None]
         cosine = (COSINE_FACTOR * at.scalar / (at.r_ij * at.r_ik))[:, None]
         apart = cosine * torch.cos(self.angle) + torch.sqrt(1.0 - cosine.square()) * torch.sin(self.angle)
         return shell, 2.0 * (0.5 + 0.5 * apart) ** self.zeta
@@ -97,7 +98,7 @@ class AEV(SymmetryFunctions):
     ) -> tuple[Float[Tensor, "triplet 3 shell"], Float[Tensor, "triplet angle"]]:
         """Product and chain rule; with c = 0.95 cos θ, ∂ cos(θ − θ_s) / ∂c = cos θ_s − c sin θ_s / √(1 − c²)."""
         apart = 0.5 * (at.r_ij + at.r_ik)[:, None] - self.shift
-        bell = torch.exp(-self.eta * apart.square())
+        bell = bells(-self.eta * apart.square())
         common = -self.eta * apart * (at.f_ij * at.f_ik)[:, None]
         by_r_ij, by_r_ik = (bell * (common + fall[:, None]) for fall in (slope_ij * at.f_ik, at.f_ij * slope_ik))
         cosine = (COSINE_FACTOR * at.scalar / (at.r_ij * at.r_ik))[:, None]

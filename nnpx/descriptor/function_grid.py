@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nnpx.descriptor.angular import Parameters
+from nnpx.radial.bells import bells
 
 
 @final
@@ -61,7 +62,7 @@ class FunctionGrid(nn.Module):
         """exp(−η Σ (r − r_s)²) from Σ r² and Σ r over n sides: the exponent is −η Σ r² + 2 η r_s Σ r − n η r_s²."""
         width, place = self.eta, self.shift
         slopes = torch.stack([-width, 2.0 * width * place])
-        return torch.exp(torch.addmm(-n_sides * width * place.square(), torch.stack([squares, distances], 1), slopes))
+        return bells(torch.addmm(-n_sides * width * place.square(), torch.stack([squares, distances], 1), slopes))
 
     def shell_slopes(
         self,

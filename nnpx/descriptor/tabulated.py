@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.derivatives import forward_derivative
+from nnpx.radial.bells import NOTHING
 
 #: largest error of a table, as a part of the largest value of its function, and the most pieces to reach it with
 TOLERANCE: Final = {torch.float32: 1e-8, torch.float64: 1e-12}
@@ -94,4 +95,5 @@ def _pieces(value: Tensor, slope: Tensor, curvature: Tensor, width: float) -> Fl
     cubic = 10 * steps - 4 * turns + bends / 2
     quartic = -15 * steps + 7 * turns - bends
     quintic = 6 * steps - 3 * turns + bends / 2
-    return torch.stack([start, slope[:-1], bend[:-1] / 2, cubic, quartic, quintic], 1)
+    table = torch.stack([start, slope[:-1], bend[:-1] / 2, cubic, quartic, quintic], 1)
+    return table.where(table.abs() >= NOTHING * value.abs().amax(0), 0.0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nnpx.errors import ConfigError
 from nnpx.radial import Radial
+from nnpx.radial.bells import bells
 from nnpx.wiring import Wired
 
 Recipe = Literal["gastegger_centred", "gastegger_shifted", "imbalzano_centred", "imbalzano_shifted"]
@@ -62,7 +63,7 @@ class Gaussian(Radial):
 
     def forward(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """exp(−η (r − s)²)."""
-        return torch.exp((distance[:, None] - self.shift).square() * -self.eta)
+        return bells((distance[:, None] - self.shift).square() * -self.eta)
 
     def names(self) -> list[str]:
         """Width in Å⁻² and place in Å of every function."""

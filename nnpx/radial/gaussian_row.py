@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.radial import Radial
+from nnpx.radial.bells import bells
 from nnpx.radial.gaussian import gaussian_names
 
 
@@ -41,7 +42,7 @@ class GaussianRow(Radial):
 
     def forward(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """exp(−η (r − s)²)."""
-        return torch.exp((distance[:, None] - self.shift).square() * -self.eta)
+        return bells((distance[:, None] - self.shift).square() * -self.eta)
 
     def names(self) -> list[str]:
         """Width in Å⁻² and place in Å of every function."""
