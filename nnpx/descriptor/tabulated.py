@@ -30,7 +30,8 @@ def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[T
 
         f(r) = Σ_p c_sp t^p,   r = r_0 + (s + t) h,   0 ≤ t < 1        r_0 and 1/h: see `reach`
 
-    So the energy of a table has continuous forces, which are its exact gradient, and a continuous Hessian.
+    Coefficients below `NOTHING` of the largest value of their function are 0. So the energy of a table has continuous forces, which are its
+    exact gradient, and a continuous Hessian.
 
     Args:
         functions: f, which can be differentiated forward twice and take float64.
@@ -96,4 +97,4 @@ def _pieces(value: Tensor, slope: Tensor, curvature: Tensor, width: float) -> Fl
     quartic = -15 * steps + 7 * turns - bends
     quintic = 6 * steps - 3 * turns + bends / 2
     table = torch.stack([start, slope[:-1], bend[:-1] / 2, cubic, quartic, quintic], 1)
-    return table.where(table.abs() >= NOTHING * value.abs().amax(0), 0.0)
+    return torch.where(table.abs() < NOTHING * value.abs().amax(0), 0.0, table)  # what is NaN stays so, and is found out

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-#: what is smaller, as a part of the largest value of a function, is none. It counts in no sum, in any precision, and products of such
-#: numbers are below the smallest normal one of single precision: processors may take a hundred times as long for those
+#: what is smaller, as a part of the largest value of a function, is none. It counts in no sum, in any precision, and what is
+#: still smaller soon is below the smallest normal one of single precision: processors may take a hundred times as long for those
 NOTHING: Final = 1e-20
 
 
