@@ -1,5 +1,9 @@
 """A loop so small that it takes seconds: six copper atoms, effective medium theory, two members of a few weights."""
 
+import os
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +80,48 @@ def chosen(folder: Path) -> dict[str, str]:
         for path in sorted((folder / "learn").glob("round_*/*.extxyz"))
         if path.name in names
     }
+
+
+def under_versions(project: Path) -> None:
+    """Makes the project one of git and DVC."""
+    for command in (
+        ["git", "init", "--quiet"],
+        ["git", "config", "user.email", "a@b.c"],
+        ["git", "config", "user.name", "a"],
+        ["git", "commit", "--quiet", "--allow-empty", "--message", "begin"],
+        ["dvc", "init", "--quiet"],
+        ["git", "commit", "--quiet", "--message", "dvc"],
+    ):
+        subprocess.run(command, cwd=project, check=True, capture_output=True)
+
+
+def killed(folder: Path, prepare: Callable[[], None]) -> None:
+    """Runs the loop in a process that kills itself where `prepare` has told it to."""
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare()
+            loop(folder).run(lambda rows: None)
+        finally:
+            os._exit(7)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+
+
+def die(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def after(count: int, original: Callable[..., object]) -> Callable[..., object]:
+    """The function, which dies when it is called for the last of so many times."""
+    calls = []
+
+    def counting(*words: object, **named: object) -> object:
+        calls.append(None)
+        return die() if len(calls) == count else original(*words, **named)
+
+    return counting
+
+
+def commits(project: Path) -> str:
+    """What the commits say, the newest first."""
+    return subprocess.run(["git", "log", "--format=%s"], cwd=project, check=True, capture_output=True, text=True).stdout

@@ -4,9 +4,7 @@ import contextlib
 import io
 import json
 import multiprocessing
-import os
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.io import read
-from learning.loops import chosen, config, loop, starts
+from learning.loops import after, chosen, commits, config, die, killed, loop, starts, under_versions
 
 from nnpx.data.frames import write
 from nnpx.data.labelling import FinishedJobs
@@ -74,38 +72,11 @@ def project(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return folder
 
 
-def killed(folder: Path, prepare: Callable[[], None]) -> None:
-    """Runs the loop in a process that kills itself where `prepare` has told it to."""
-    child = os.fork()
-    if child == 0:
-        try:
-            prepare()
-            loop(folder).run(lambda rows: None)
-        finally:
-            os._exit(7)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-
-
 def go_on(project: Path, finished: Path, *, rounds: int) -> None:
     """The same command again; what it chose and labelled is what an undisturbed loop did."""
     loop(project, f"learning.stopping.max_rounds={rounds}").run(lambda rows: None)
     undisturbed = {name: text for name, text in chosen(finished).items() if int(name.split("_")[1][:2]) <= rounds}
     assert chosen(project) == undisturbed
-
-
-def die(*_: object, **__: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def after(count: int, original: Callable[..., object]) -> Callable[..., object]:
-    """The function, which dies when it is called for the last of so many times."""
-    calls = []
-
-    def counting(*words: object, **named: object) -> object:
-        calls.append(None)
-        return die() if len(calls) == count else original(*words, **named)
-
-    return counting
 
 
 def test_rounds_choose_from_the_candidates_and_learn_what_they_chose(finished: Path) -> None:
@@ -203,6 +174,20 @@ def test_killed_while_labelling_no_more_than_the_calculation_in_flight_is_done_a
     go_on(project, finished, rounds=1)
     calls = (project / "count").read_text().splitlines()
     assert len(calls) - len(set(calls)) <= 1 + 3  # one job with its check, beside what is examined at the start
+
+
+@pytest.mark.parametrize("call", [1, 2, 3], ids=["dvc add", "git add", "git commit"])
+def test_killed_before_a_version_is_committed(call: int, project: Path, finished: Path) -> None:
+    """Under DVC and git the round has one commit in the end, of what an undisturbed loop labelled."""
+    under_versions(project)
+
+    def prepare() -> None:
+        dataset._call = after(call, dataset._call)
+
+    killed(project, prepare)
+    assert "round 1" not in commits(project)
+    go_on(project, finished, rounds=1)
+    assert commits(project).count("Learn: data of round 1") == 1
 
 
 def test_half_a_line_of_the_journal_counts_as_none(project: Path, finished: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ase.cluster import Octahedron
 from ase.io import read, write
-from learning.loops import config, loop
+from learning.loops import config, loop, under_versions
 from rich.console import Console
 
 from nnpx.artifact import load
@@ -184,19 +184,6 @@ def test_rounds_that_nobody_was_told_of_reach_the_record_later(workspace: Path) 
     runs = store.store.client.search_runs([run_experiment(store)])
     assert "round 1" in {run.info.run_name for run in runs}
     assert all(run.data.params for run in runs if run.info.run_id == memory.run.id)
-
-
-def under_versions(project: Path) -> None:
-    """Makes the project one of git and DVC."""
-    for command in (
-        ["git", "init", "--quiet"],
-        ["git", "config", "user.email", "a@b.c"],
-        ["git", "config", "user.name", "a"],
-        ["git", "commit", "--quiet", "--allow-empty", "--message", "begin"],
-        ["dvc", "init", "--quiet"],
-        ["git", "commit", "--quiet", "--message", "dvc"],
-    ):
-        subprocess.run(command, cwd=project, check=True, capture_output=True)
 
 
 def test_a_version_is_committed_also_where_git_ignores_the_data_already(project: Path) -> None:
