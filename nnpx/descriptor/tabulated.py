@@ -30,8 +30,8 @@ def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[T
 
         f(r) = Σ_p c_sp t^p,   r = r_0 + (s + t) h,   0 ≤ t < 1        r_0 and 1/h: see `reach`
 
-    Coefficients below `NOTHING` of the largest value of their function are 0. So the energy of a table has continuous forces, which are its
-    exact gradient, and a continuous Hessian.
+    So the energy of a table has continuous forces, which are its exact gradient, and a continuous Hessian. Coefficients below `NOTHING` of
+    the largest value of their function are 0, which moves a joint by less than rounding.
 
     Args:
         functions: f, which can be differentiated forward twice and take float64.

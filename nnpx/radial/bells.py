@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-#: what is smaller, as a part of the largest value of a function, is none. It counts in no sum, in any precision, and what is
-#: still smaller soon is below the smallest normal one of single precision: processors may take a hundred times as long for those
+#: smaller parts of the largest value of a function are 0. They are below rounding in float64, and the next smaller ones would be subnormal
+#: numbers of float32 (below 1.2 · 10⁻³⁸), for which a processor may take a hundred times as long
 NOTHING: Final = 1e-20
 
 
