@@ -29,7 +29,7 @@ from nnpx.learning.labels import Labeller
 from nnpx.learning.places import Place, place
 from nnpx.learning.reporting import calls_of_start, first_row, row_of_round
 from nnpx.learning.training import keep, train
-from nnpx.learning.uncertainty import compared, of_labelled
+from nnpx.learning.uncertainty import compared, distances, of_labelled
 from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
@@ -168,7 +168,7 @@ class Loop:
 
     def _walk(self, before: Place, here: Place, number: int) -> None:
         potential, valid, band = _loaded(before, self.device), dataset.parts_of(before.data)["valid"], self.acquisition.band
-        limits = band.limits(*of_labelled(compared(potential, valid)))
+        limits = band.limits(*of_labelled(compared(potential, valid)), distances(potential, valid))
         self.settings.walkers.walk(
             potential,
             limits,

@@ -1,14 +1,15 @@
-"""How uncertain a structure is: the largest spread of the force on an atom, which `uncertainty` has calibrated, eV/Å."""
+"""How uncertain a structure is: the largest spread of the force on an atom, which `uncertainty` has calibrated, eV/Å; and how foreign."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from nnpx.ensemble import Ensemble
 from nnpx.evaluation import Comparison, batches, compare, predict
+from nnpx.extrapolation import novelty
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 
@@ -17,16 +18,31 @@ def of_structures(ensemble: Ensemble, graph: AtomicGraph) -> tuple[Float[np.ndar
     """max_i √(Σ_x σ_ix²) of each structure, infinite where a prediction is not finite, and the forces; eV/Å."""
     prediction = predict(ensemble, batches(graph, ensemble))
     spread = torch.linalg.vector_norm(prediction.forces_std.double(), dim=1)
-    spread = torch.where(torch.isfinite(spread), spread, torch.inf)
-    largest = torch.zeros(graph.n_structures, dtype=torch.float64)
-    largest.scatter_reduce_(0, graph.owner.cpu(), spread.cpu(), reduce="amax")
-    return largest.numpy(), prediction.forces.double().cpu().numpy()
+    spread = torch.where(torch.isfinite(spread), spread, torch.inf).cpu().numpy()
+    return _largest(spread, graph.owner.cpu().numpy(), graph.n_structures), prediction.forces.double().cpu().numpy()
+
+
+def distances(ensemble: Ensemble, structures: Sequence[Atoms]) -> Float[np.ndarray, " structure"]:
+    """max_i d_i of each structure, d_i the Mahalanobis distance of an atom from training; 0 where nothing tells.
+
+    Infinite for an element whose training environments do not differ from each other.
+    """
+    graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="the walkers")
+    found = novelty(ensemble, batches(graph, ensemble)).get("mahalanobis", torch.zeros(len(graph.species)))
+    return _largest(found.numpy(), graph.owner.cpu().numpy(), graph.n_structures)
 
 
 def compared(ensemble: Ensemble, structures: Sequence[Atoms]) -> Comparison:
     """Labels and predictions of these structures side by side."""
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="labelled structures")
     return compare(graph, predict(ensemble, batches(graph, ensemble)), ensemble.numbers, [""] * len(structures))
+
+
+def _largest(values: Float[np.ndarray, " atom"], owner: Int[np.ndarray, " atom"], n_structures: int) -> Float[np.ndarray, " structure"]:
+    """Of the atoms of each structure."""
+    largest = np.zeros(n_structures)
+    np.maximum.at(largest, owner, values)
+    return largest
 
 
 def force_rmse(comparison: Comparison) -> float:

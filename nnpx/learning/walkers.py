@@ -1,6 +1,7 @@
 """Walkers: molecular dynamics that looks for what the ensemble does not know."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, final
 
@@ -14,8 +15,8 @@ from nnpx.data.files import open_structures
 from nnpx.ensemble import Ensemble
 from nnpx.errors import GeometryError, SimulationError
 from nnpx.learning.places import Place
-from nnpx.learning.uncertainty import of_structures
-from nnpx.learning.ways import ABSURD, ARRIVED, LOST, PAUSED, UNKNOWN, Way, write_ways
+from nnpx.learning.uncertainty import distances, of_structures
+from nnpx.learning.ways import ABSURD, ARRIVED, FOREIGN, LOST, PAUSED, UNKNOWN, Way, write_ways
 from nnpx.md.batched import Walkers as Batch
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 from nnpx.md.walker import read_walker, refuse_constraints, start_walker
@@ -31,13 +32,24 @@ Watch = Callable[[float, Mapping[str, tuple[float, str]]], None]
 
 
 @final
+@dataclass(frozen=True)
+class Look:
+    """What is seen of a walker; nothing where the potential could not follow it."""
+
+    uncertainty: float = np.inf  #: largest calibrated spread of the force on an atom, eV/Å
+    distance: float = np.inf  #: largest Mahalanobis distance of an atom from training
+    forces: Float[np.ndarray, "atom 3"] | None = None  #: eV/Å
+
+
+@final
 class Walkers:
     """Several structures at several temperatures, all moved together by the ensemble, each paused where it is no longer to be trusted.
 
-    At every look a structure within the band is a candidate; beyond the band the walker is lost, and beyond the watchdog's bounds absurd.
-    It then goes back to the last look at which it was neither, and waits there for the next potential; where there is none, it begins
-    anew. The last structure before a walker was lost is a candidate too: just there the potential went wrong. A structure from which a
-    walker cannot even begin is labelled, as one with an element that the potential does not know.
+    At every look a structure within the band is a candidate; beyond the band the walker is lost, farther from training than the band holds
+    it is on foreign ground, and beyond the watchdog's bounds absurd. It then goes back to the last look at which it was none of these, and
+    waits there for the next potential; where there is none, it begins anew. The last structure before a walker was lost or on foreign
+    ground is a candidate too: just there the potential went wrong. A structure from which a walker cannot even begin is labelled, as one
+    with an element that the potential does not know.
 
     Args:
         structures: file of start structures, which the walkers take in turn; None for the training set.
@@ -134,15 +146,17 @@ class Walkers:
         self._first_look(ways, potential, limits)
         for look in range(1, self.n_looks + 1):
             moving = [k for k, way in enumerate(ways) if not way.fate]
-            spreads = dict.fromkeys(moving, np.inf) | self._advance(batch, moving)
+            spreads = self._advance(batch, moving)
+            known = [k for k, spread in spreads.items() if np.isfinite(spread)]
+            far = dict(zip(known, _distances(potential, [ways[k] for k in known]), strict=True))
             for k in moving:
                 ways[k].walked_fs += self.stride * self.timestep_fs
-                self._judge(ways[k], spreads[k], ways[k].walker.forces, limits)
+                self._judge(ways[k], Look(spreads[k], far[k], ways[k].walker.forces) if k in far else Look(), limits)
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
         for way, start in zip(ways, starts, strict=True):
             way.fate = way.fate or ARRIVED
             way.cannot_begin = way.walker.step == 0 and not way.frames
-            if way.fate in (LOST, ABSURD):
+            if way.fate in (LOST, FOREIGN, ABSURD):
                 self._go_back(way, start)
         random = np.random.default_rng((*seed, 3))
         write_ways(ways, here, limits=limits, random=random, n_drawn=n_drawn)
@@ -172,8 +186,8 @@ class Walkers:
         atoms, numbers, cutoff = [way.walker.atoms for way in waiting], potential.numbers, potential.cutoff_radius
         spreads, forces = of_structures(potential, graph_from_list(atoms, numbers=numbers, cutoff=cutoff, where="the walkers"))
         ends = np.cumsum([len(way.walker.atoms) for way in waiting])[:-1]
-        for way, uncertainty, way_forces in zip(waiting, spreads.tolist(), np.split(forces, ends), strict=True):
-            self._judge(way, uncertainty, way_forces, limits)
+        for way, *look in zip(waiting, spreads.tolist(), _distances(potential, waiting), np.split(forces, ends), strict=True):
+            self._judge(way, Look(*look), limits)
 
     def _advance(self, batch: Batch, moving: Sequence[int]) -> dict[int, float]:
         """The walkers that the potential could follow to the next look, with the largest spread of their forces."""
@@ -185,15 +199,18 @@ class Walkers:
             return {} if len(moving) == 1 else {k: one for each in moving for k, one in self._advance(batch, [each]).items()}
         return dict(zip(course.walkers, course.forces_std_max[-1].tolist(), strict=True))
 
-    def _judge(self, way: Way, uncertainty: float, forces: Float[np.ndarray, "atom 3"] | None, limits: Limits) -> None:
-        """What follows from a look at a walker; it has no forces (eV/Å) where the potential could not follow it."""
-        if not np.isfinite(uncertainty) or forces is None or self._is_absurd(way, forces):
+    def _judge(self, way: Way, look: Look, limits: Limits) -> None:
+        """What follows from a look at a walker."""
+        uncertainty = look.uncertainty
+        if not np.isfinite(uncertainty) or look.forces is None or self._is_absurd(way, look.forces):
             way.fate = ABSURD
         elif uncertainty > limits.upper:
             way.fate = LOST
+        elif limits.farthest < look.distance < np.inf:
+            way.fate = FOREIGN
         way.level = min(uncertainty / limits.upper, LEVEL_AT_MOST) if np.isfinite(uncertainty) else LEVEL_AT_MOST
-        way.uncertainty.append(max(way.level * limits.upper, limits.upper if way.fate == ABSURD else 0.0))
-        if way.fate == LOST and way.frames and (not way.candidates or way.candidates[-1] is not way.frames[-1]):
+        way.uncertainty.append(max(way.level * limits.upper, limits.upper if way.fate in (FOREIGN, ABSURD) else 0.0))
+        if way.fate in (LOST, FOREIGN) and way.frames and (not way.candidates or way.candidates[-1] is not way.frames[-1]):
             way.candidates.append(way.frames[-1])
         if way.fate:
             return
@@ -221,3 +238,9 @@ class Walkers:
         walker.atoms.positions, walker.step = start.positions.copy(), 0
         draw_momenta(walker.atoms, walker.temperature_K, walker.random)
         remove_rigid_motion(walker.atoms)
+
+
+def _distances(potential: Ensemble, ways: Sequence[Way]) -> list[float]:
+    """How far each walker is from training."""
+    found: list[float] = distances(potential, [way.walker.atoms for way in ways]).tolist() if ways else []
+    return found

@@ -20,6 +20,7 @@ from nnpx.md.watchdog import Guard
 ARRIVED: Final = "arrived"  # it walked for as long as a round is
 PAUSED: Final = "paused"  # it found as many candidates as it may
 LOST: Final = "lost"  # the uncertainty went beyond the band
+FOREIGN: Final = "on foreign ground"  # an atom came too far from all of training for the uncertainty to be believed
 ABSURD: Final = "absurd"  # the structure left what a molecule or crystal can be
 UNKNOWN: Final = "unknown element"  # the potential cannot move it yet
 

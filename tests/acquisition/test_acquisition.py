@@ -105,30 +105,43 @@ def test_lcmd_goes_to_the_heap_that_max_dist_leaves_for_last() -> None:
     assert shares["lcmd"] >= shares["max_dist"]
 
 
+def band(error_factor: float = 3.0, floor: float = 0.1, upper_factor: float = 5.0, distance_factor: float | None = 15.0) -> Threshold:
+    return Threshold(error_factor=error_factor, floor=floor, upper_factor=upper_factor, distance_factor=distance_factor)
+
+
 def test_the_band_begins_where_its_largest_reason_says() -> None:
-    band = Threshold(error_factor=2.0, floor=0.1, upper_factor=4.0)
+    one, nothing = band(error_factor=2.0, upper_factor=4.0), np.full(3, np.nan)
     spread, error = np.array([0.01, 0.02, 0.03]), np.array([0.3, 0.4, 0.5])
-    assert band.limits(spread, error).lower == pytest.approx(0.8)
-    assert band.limits(10 * spread, 0 * error).lower == pytest.approx(0.4)
-    assert band.limits(0 * spread, 0 * error) == Limits(0.1, 0.4)
-    assert band.limits(np.zeros(0), np.zeros(0)) == Limits(0.1, 0.4)
+    assert one.limits(spread, error, nothing).lower == pytest.approx(0.8)
+    assert one.limits(10 * spread, 0 * error, nothing).lower == pytest.approx(0.4)
+    assert one.limits(0 * spread, 0 * error, nothing) == Limits(0.1, 0.4, np.inf)
+    assert one.limits(*np.zeros((3, 0))) == one.limits(nothing, nothing, nothing) == Limits(0.1, 0.4, np.inf)
+
+
+def test_the_band_holds_as_far_as_a_multiple_of_the_usual_distance() -> None:
+    """An element whose training environments do not differ is infinitely far from all, which says nothing of what is usual."""
+    spread, distance = np.full(4, 0.05), np.array([1.0, 2.0, 9.0, np.inf])
+    assert band().limits(spread, spread, distance).farthest == pytest.approx(30.0)
+    assert band(distance_factor=None).limits(spread, spread, distance).farthest == np.inf
+    assert band().limits(spread, spread, np.full(4, np.inf)).farthest == np.inf
 
 
 def test_a_structure_that_went_wrong_does_not_lift_the_band() -> None:
     """One of six, drawn where a young potential led to: else nothing would be uncertain any more, and the loop would stand still."""
-    band, usual = Threshold(error_factor=3.0, floor=0.1, upper_factor=5.0), np.array([0.2, 0.2, 0.25, 0.25, 0.3, 0.2])
-    wild = np.array([0.2, 0.2, 0.25, 0.25, 0.3, 7.0])
-    assert band.limits(wild, wild).lower <= 1.25 * band.limits(usual, usual).lower
+    usual, wild = np.array([0.2, 0.2, 0.25, 0.25, 0.3, 0.2]), np.array([0.2, 0.2, 0.25, 0.25, 0.3, 7.0])
+    assert band().limits(wild, wild, wild).lower <= 1.25 * band().limits(usual, usual, usual).lower
+    assert band().limits(wild, wild, wild).farthest <= 1.25 * band().limits(usual, usual, usual).farthest
 
 
 def test_structures_without_labelled_forces_say_nothing_of_the_error() -> None:
-    band, spread = Threshold(error_factor=3.0, floor=0.1, upper_factor=5.0), np.full(3, 0.05)
-    assert band.limits(spread, np.array([0.4, np.nan, 0.4])).lower == pytest.approx(1.2)
-    assert band.limits(spread, np.full(3, np.nan)).lower == pytest.approx(0.15)
+    spread = np.full(3, 0.05)
+    assert band().limits(spread, np.array([0.4, np.nan, 0.4]), spread).lower == pytest.approx(1.2)
+    assert band().limits(spread, np.full(3, np.nan), spread).lower == pytest.approx(0.15)
 
 
 def test_every_frame_is_a_candidate_where_the_floor_is_tiny_and_the_band_wide() -> None:
-    everything = Threshold(error_factor=0.0, floor=1e-6, upper_factor=1e9).limits(np.array([0.2]), np.array([0.1]))
+    wide = band(error_factor=0.0, floor=1e-6, upper_factor=1e9, distance_factor=None)
+    everything = wide.limits(np.array([0.2]), np.array([0.1]), np.array([1.0]))
     assert everything.holds(1e-5)
     assert everything.holds(100.0)
 

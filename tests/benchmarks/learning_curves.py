@@ -48,6 +48,7 @@ EVERYTHING = [
     "acquisition.band.error_factor=0",
     "acquisition.band.floor=1e-6",
     "acquisition.band.upper_factor=1e9",
+    "acquisition.band.distance_factor=null",
     "learning.walkers.max_candidates=1000",
 ]
 #: file of the points of a loop: calculations, and force RMSE (meV/Å)

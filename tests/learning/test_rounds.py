@@ -69,6 +69,20 @@ def test_walkers_whose_uncertainty_leaves_the_band_wait_at_the_last_look_that_wa
     assert report["fates"]["lost"] == len(lost)
 
 
+def test_walkers_far_from_training_wait_however_much_the_members_agree(project: Path) -> None:
+    """The start at 300 K, the walkers at 3000 K, and an upper end of the spread that nothing reaches."""
+    hot = ("learning.walkers.temperatures_K=[3000.0]", "acquisition.band.upper_factor=1e9", "acquisition.band.distance_factor=2.0")
+    one = loop(project, ONE, *hot)
+    one._begin()
+    one._walk(one.place(0), one.place(1), 1)
+    met = walked(project)["walkers"]
+    foreign = [walker for walker in met if walker["fate"] == "on foreign ground"]
+    assert any(walker["walked_ps"] > 0.008 for walker in foreign)
+    for walker in foreign:
+        assert walker["time_ps"] == pytest.approx(max(0.0, walker["walked_ps"] - 0.008))
+        assert walker["n_candidates"] > 0
+
+
 @pytest.mark.slow
 def test_a_walker_with_enough_candidates_is_paused(project: Path) -> None:
     loop(project, ONE, "learning.walkers.max_candidates=2").run(lambda rows: None)
