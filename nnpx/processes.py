@@ -3,10 +3,12 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from math import isfinite
 from typing import Final
 
 #: one thread for the numerical libraries of a process: more would change sums, and other processes keep the other cores busy
@@ -38,6 +40,18 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+@contextmanager
+def ends_after(seconds: float) -> Iterator[None]:
+    """The kernel ends this process when the block has had its time, whatever it is at. For the main thread."""
+    if isfinite(seconds):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def end_pool(pool: ProcessPoolExecutor) -> None:

@@ -10,9 +10,10 @@ from rich.progress import TaskID
 import nnpx
 from nnpx.config import fingerprint, instantiate
 from nnpx.data.card import summary
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import write
-from nnpx.data.labelling import FinishedJobs, Labelling
 from nnpx.data.source import as_structures
+from nnpx.executor.labelling import Labelling
 from nnpx.files import md5, read_json, write_json
 from nnpx.progress import Bars
 from nnpx.upstream import inputs_of
@@ -34,7 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     journal = FinishedJobs(path=workspace / ".nnpx" / "label" / stamps["made_of"] / "journal.jsonl")
     with Bars(console, "label") as bar:
         task = bar.add_task("labelling", total=None, said="")
-        labelling = Labelling(engine=reference, n_processes=reference.n_processes, journal=journal, report=partial(_report, bar, task))
+        labelling = Labelling(engine=reference, executor=instantiate(config.executor), journal=journal, report=partial(_report, bar, task))
         gathered = source.gather(labelling.run, workspace, config.seed)
     write(data, [*as_structures(gathered.isolated), *gathered.structures])
     told = {**summary(gathered, reference.level_of_theory), **stamps, "md5": md5(data), "inputs": checksums}
@@ -47,9 +48,8 @@ def main(config: DictConfig, workspace: Path) -> None:
 
 
 def _decisive(config: DictConfig) -> list[object]:
-    """What decides the labels: neither the split nor the number of processes does."""
-    idle, nodes = ("split", "n_processes"), (config.data, config.reference)
-    return [config.seed, *(OmegaConf.masked_copy(node, [key for key in node if key not in idle]) for node in nodes)]
+    """What decides the labels: the split does not."""
+    return [config.seed, OmegaConf.masked_copy(config.data, [key for key in config.data if key != "split"]), config.reference]
 
 
 def _report(bar: Bars, task: TaskID, done: int, total: int) -> None:

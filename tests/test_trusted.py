@@ -28,7 +28,7 @@ def test_a_calculator_of_ones_own_is_found_in_the_folder_above(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "sub")
     monkeypatch.setenv("NNPX_TRUSTED", "my_engines")
     monkeypatch.setattr("sys.path", list(sys.path))
-    engine = ASE(calculator="my_engines.Mine", parameters={}, level_of_theory=None, n_processes=1)
+    engine = ASE(calculator="my_engines.Mine", parameters={}, level_of_theory=None)
     assert type(engine.calculator()).__name__ == "Mine"
 
 
@@ -53,4 +53,4 @@ def test_an_engine_whose_module_fails_says_why(name, code, said, tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("NNPX_TRUSTED", name)
     with pytest.raises(ReferenceEngineError, match=re.escape(said.format(name))):
-        ASE(calculator=f"{name}.Mine", parameters={}, level_of_theory=None, n_processes=1).calculator()
+        ASE(calculator=f"{name}.Mine", parameters={}, level_of_theory=None).calculator()

@@ -21,7 +21,7 @@ from nnpx.wiring import WIRED
 
 #: the config groups of an experiment
 NOUNS: Final = (
-    *("data", "reference", "cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise"),
+    *("data", "reference", "executor", "cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise"),
     *("loss", "optimizer", "schedule", "trainer", "ensemble", "uncertainty", "md", "acquisition", "learning", "tracking"),
 )
 #: what an experiment holds beside its nouns

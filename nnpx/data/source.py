@@ -15,7 +15,7 @@ from nnpx.data.split import Split
 
 #: the level of theory of labels of which nobody said it
 NOT_STATED: Final = "not stated"
-#: runs jobs with the reference engine, see `nnpx.data.labelling.Labelling.run`
+#: runs jobs with the reference engine, see `nnpx.executor.labelling.Labelling.run`
 Run = Callable[[Sequence[Job]], Batch]
 
 

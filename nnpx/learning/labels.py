@@ -7,11 +7,12 @@ from typing import final
 import numpy as np
 from ase import Atoms
 
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import Batch, Failure, IsolatedAtom
-from nnpx.data.labelling import FinishedJobs
 from nnpx.errors import ReferenceEngineError
-from nnpx.learning.calls import Calls
+from nnpx.executor import Executor
+from nnpx.executor.labelling import Labelling
 from nnpx.learning.label_check import NO_SLOPE, CheckedPoint, LabelCheck
 from nnpx.reference import Reference
 
@@ -36,10 +37,11 @@ class Labels:
 
 @final
 class Labeller:
-    """Labels structures in processes and checks what comes back.
+    """Labels structures and checks what comes back.
 
     Args:
         reference: the engine.
+        executor: where it runs.
         check: what a label has to satisfy.
         timeout_s: s; of one calculation.
         journal: where finished jobs are kept.
@@ -47,10 +49,24 @@ class Labeller:
     """
 
     def __init__(
-        self, *, reference: Reference, check: LabelCheck, timeout_s: float, journal: FinishedJobs, report: Callable[[int, int], None]
+        self,
+        *,
+        reference: Reference,
+        executor: Executor,
+        check: LabelCheck,
+        timeout_s: float,
+        journal: FinishedJobs,
+        report: Callable[[int, int], None],
     ) -> None:
         self._check, self._theory, self._journal = check, reference.level_of_theory, journal
-        self._calls = Calls(engine=reference, n_processes=reference.n_processes, timeout_s=timeout_s, journal=journal, report=report)
+        self._labelling = Labelling(
+            engine=reference,
+            executor=executor,
+            journal=journal,
+            report=report,
+            again=False,  # what failed is part of the round, which has the same outcome however often it is interrupted
+            allowed=lambda job: timeout_s * (job.calls if isinstance(job, CheckedPoint) else 1),
+        )
 
     def label(self, structures: Sequence[Atoms], elements: Sequence[str]) -> Labels:
         """Labels of the structures, and the energies of isolated atoms of some elements.
@@ -65,12 +81,12 @@ class Labeller:
         examined = set(self._examined(structures))
         jobs = self._jobs(structures, examined)
         lone = [IsolatedAtom(f"isolated {symbol}", symbol) for symbol in elements]
-        batches = self._calls.run([*jobs, *lone])
+        batches = self._labelling.batches([*jobs, *lone])
         n_calls = sum(job.calls for job in jobs) + len(lone)
         if any(NO_SLOPE in failure.reason for index in examined for failure in batches[index].failures):
             again = {k: batches[k].structures[0] for k in range(len(structures)) if k not in examined and batches[k].structures}
             jobs = [self._check.job(f"structure {k}", labelled, examined=True) for k, labelled in again.items()]
-            for k, batch in zip(again, self._calls.run(jobs), strict=True):
+            for k, batch in zip(again, self._labelling.batches(jobs), strict=True):
                 batches[k] = batch
             n_calls += sum(job.calls for job in jobs)
         found = self._found(batches[: len(structures)], batches[len(structures) :], n_calls)

@@ -14,12 +14,13 @@ from nnpx.acquisition import Acquisition
 from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.schema import plain
 from nnpx.data.duplicates import find_duplicates
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import write
-from nnpx.data.labelling import FinishedJobs
 from nnpx.data.reader import read
 from nnpx.data.source import Source
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
+from nnpx.executor import Executor
 from nnpx.files import read_json, write_json
 from nnpx.learning import dataset
 from nnpx.learning.closed_loop import ClosedLoop
@@ -36,7 +37,7 @@ from nnpx.reference import Reference
 from nnpx.uncertainty.none import Uncalibrated
 
 #: what of an experiment may change while its loop runs
-IDLE: Final = ("conf_hash", "name", "md", "tracking")
+IDLE: Final = ("conf_hash", "name", "md", "tracking", "executor")
 #: the folder of the loop in the project
 FOLDER: Final = "learn"
 #: the note of what the data of the start cost
@@ -71,6 +72,7 @@ class Loop:
             raise ConfigError("learning.stopping.spread_q99", expected=expected, found="uncertainty=none", do=do)
         self.acquisition: Acquisition = instantiate(config.acquisition)
         self.reference: Reference = instantiate(config.reference)
+        self.executor: Executor = instantiate(config.executor)
         self.source: Source = instantiate(config.data)
         self.folder = workspace / FOLDER
         self.journal = Journal(self.folder)
@@ -210,6 +212,7 @@ class Loop:
     def _labeller(self, here: Place) -> Labeller:
         return Labeller(
             reference=self.reference,
+            executor=self.executor,
             check=self.settings.label_check,
             timeout_s=self.settings.timeout_s,
             journal=FinishedJobs(path=here.calls),
@@ -245,7 +248,7 @@ class Loop:
 
 
 def decisive(config: DictConfig) -> str:
-    """A fingerprint of everything that the rounds follow from: neither their number nor that of the reference's processes is part of it.
+    """A fingerprint of everything that the rounds follow from: neither their number nor where the reference runs is part of it.
 
     How many members train at once is: it decides how many threads each has, and so the order of its sums.
     """
@@ -261,7 +264,6 @@ def _settings(config: DictConfig) -> dict[str, Any]:
 def _nodes(config: DictConfig) -> dict[str, Any]:
     nodes = {str(key): config[key] for key in config if key not in IDLE}
     nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
-    nodes["reference"] = OmegaConf.masked_copy(config.reference, [name for name in config.reference if name != "n_processes"])
     return nodes
 
 

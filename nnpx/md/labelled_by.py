@@ -8,11 +8,13 @@ from ase import Atoms
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError
 
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import SinglePoints
-from nnpx.data.labelling import FinishedJobs, Labelling
 from nnpx.data.source import NOT_STATED
 from nnpx.errors import DataError
+from nnpx.executor.labelling import Labelling
+from nnpx.executor.processes import Processes
 from nnpx.reference import Reference
 
 #: eV/Å; forces of one structure that differ by less are of the same level of theory, if the largest of them is not below the other
@@ -42,7 +44,7 @@ def _has_its_forces(reference: Reference, labelled_file: Path, folder: Path) -> 
         return False
     kept = FinishedJobs(path=folder / f"labels-{sha256(reference.identity.encode()).hexdigest()[:12]}.jsonl")
     try:
-        ask = Labelling(engine=reference, n_processes=1, journal=kept, report=lambda done, total: None)
+        ask = Labelling(engine=reference, executor=Processes(n_processes=1), journal=kept, report=lambda done, total: None)
         (found,) = ask.run([SinglePoints("the first test structure", (geometry(known, info={}),))]).structures
     except Exception:  # noqa: BLE001  # engines raise what they like where they do not know an element
         return False

@@ -7,10 +7,9 @@ subclass of `Reference` that says its level of theory and builds an ASE calculat
 
 import subprocess
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, final
+from typing import Any, final
 
 import numpy as np
-from annotated_types import Gt
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -26,14 +25,7 @@ def potential_energy(atoms: Atoms) -> float:
 
 
 class Reference(ABC):
-    """A level of theory and the calculator that evaluates it.
-
-    Args:
-        n_processes: structures labelled at once, one core each; null takes every core. It never changes a label.
-    """
-
-    def __init__(self, *, n_processes: Annotated[int, Gt(0)] | None) -> None:
-        self.n_processes = n_processes
+    """A level of theory and the calculator that evaluates it."""
 
     @final
     @property

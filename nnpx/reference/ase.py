@@ -4,9 +4,8 @@ import importlib
 import inspect
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, Final, final
+from typing import Any, Final, final
 
-from annotated_types import Gt
 from ase.calculators.calculator import BaseCalculator
 
 from nnpx.errors import ReferenceEngineError
@@ -29,7 +28,6 @@ class ASE(Reference):
         calculator: dotted path of the calculator's class, such as `gpaw.GPAW`; a function that makes one is refused.
         parameters: its keyword arguments, in ASE's units.
         level_of_theory: what the card says about these labels; null writes path and parameters.
-        n_processes: see `Reference`.
     """
 
     def __init__(
@@ -38,9 +36,7 @@ class ASE(Reference):
         calculator: str,
         parameters: dict[str, Any],
         level_of_theory: str | None,
-        n_processes: Annotated[int, Gt(0)] | None,
     ) -> None:
-        super().__init__(n_processes=n_processes)
         self.path, self.parameters, self.stated = calculator, parameters, level_of_theory
 
     @property

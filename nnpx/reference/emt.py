@@ -1,9 +1,8 @@
 """Effective medium theory: metals in microseconds, for tests and lessons."""
 
 from importlib.metadata import version
-from typing import Annotated, final
+from typing import final
 
-from annotated_types import Gt
 from ase.calculators import emt
 from ase.calculators.calculator import BaseCalculator
 
@@ -12,14 +11,7 @@ from nnpx.reference import Reference
 
 @final
 class EMT(Reference):
-    """Effective medium theory for Al, Cu, Ag, Au, Ni, Pd, Pt (doi:10.1016/0039-6028(96)00816-3), as in ASE.
-
-    Args:
-        n_processes: see `Reference`.
-    """
-
-    def __init__(self, *, n_processes: Annotated[int, Gt(0)] | None) -> None:
-        super().__init__(n_processes=n_processes)
+    """Effective medium theory for Al, Cu, Ag, Au, Ni, Pd, Pt (doi:10.1016/0039-6028(96)00816-3), as in ASE."""
 
     @property
     def level_of_theory(self) -> str:

@@ -19,7 +19,6 @@ class LennardJones(Reference):
         sigma: distance σ at which a pair's energy crosses zero, Å.
         onset: distance where the smoothing starts, Å.
         cutoff: distance where the energy has become zero, Å.
-        n_processes: see `Reference`.
     """
 
     def __init__(
@@ -29,9 +28,7 @@ class LennardJones(Reference):
         sigma: Annotated[float, Gt(0)],
         onset: Annotated[float, Gt(0)],
         cutoff: Annotated[float, Gt(0)],
-        n_processes: Annotated[int, Gt(0)] | None,
     ) -> None:
-        super().__init__(n_processes=n_processes)
         self.epsilon, self.sigma, self.onset, self.cutoff = epsilon, sigma, onset, cutoff
 
     @property

@@ -27,7 +27,6 @@ class PySCF(Reference):
         grid_level: quality of the integration grid, 0 to 9.
         convergence: change of the energy that ends the self-consistent cycle, hartree.
         max_cycles: cycles after which a structure counts as not converged.
-        n_processes: see `Reference`.
     """
 
     def __init__(
@@ -41,9 +40,7 @@ class PySCF(Reference):
         grid_level: Annotated[int, Ge(0), Le(9)],
         convergence: Annotated[float, Gt(0)],
         max_cycles: Annotated[int, Gt(0)],
-        n_processes: Annotated[int, Gt(0)] | None,
     ) -> None:
-        super().__init__(n_processes=n_processes)
         self.functional, self.basis, self.charge, self.n_unpaired = functional, basis, charge, n_unpaired
         self.density_fitting, self.grid_level = density_fitting, grid_level
         self.convergence, self.max_cycles = convergence, max_cycles

@@ -23,7 +23,6 @@ class XTB(Reference):
         electronic_temperature_K: width of the Fermi smearing, K.
         max_iterations: cycles after which a structure counts as not converged.
         charge: total charge, e.
-        n_processes: see `Reference`.
     """
 
     def __init__(
@@ -34,9 +33,7 @@ class XTB(Reference):
         electronic_temperature_K: Annotated[float, Gt(0)],
         max_iterations: Annotated[int, Gt(0)],
         charge: int,
-        n_processes: Annotated[int, Gt(0)] | None,
     ) -> None:
-        super().__init__(n_processes=n_processes)
         self.method, self.accuracy, self.charge = method, accuracy, charge
         self.electronic_temperature_K, self.max_iterations = electronic_temperature_K, max_iterations
 

@@ -141,7 +141,7 @@ class Smeared(EMT):
 
 def test_an_engine_gives_the_energy_whose_slope_the_forces_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNPX_TRUSTED", __name__.split(".")[0])
-    engine = ASE(calculator=f"{__name__}.Smeared", parameters={}, level_of_theory=None, n_processes=1)
+    engine = ASE(calculator=f"{__name__}.Smeared", parameters={}, level_of_theory=None)
     assert labels(engine.label(bulk("Cu")))["energy"] == pytest.approx(labels(emt(bulk("Cu")))["energy"])
     atoms = bulk("Cu", cubic=True)
     atoms.calc = SinglePointCalculator(atoms, energy=1.0, free_energy=1.25, forces=np.zeros((4, 3)))
@@ -150,7 +150,7 @@ def test_an_engine_gives_the_energy_whose_slope_the_forces_are(tmp_path: Path, m
 
 
 def test_isolated_atoms_are_neutral_whatever_the_charge_of_the_structures() -> None:
-    settings = {"method": "GFN2-xTB", "accuracy": 1.0, "electronic_temperature_K": 300.0, "max_iterations": 250, "n_processes": 1}
+    settings = {"method": "GFN2-xTB", "accuracy": 1.0, "electronic_temperature_K": 300.0, "max_iterations": 250}
     neutral, ionic = (XTB(**settings, charge=charge) for charge in (0, 2))
     assert ionic.isolated_atom("C") == neutral.isolated_atom("C")
     assert ionic.level_of_theory != neutral.level_of_theory

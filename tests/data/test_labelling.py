@@ -16,10 +16,12 @@ from ase.build import bulk, molecule
 from ase.calculators.calculator import Calculator, all_changes
 
 from nnpx.data import frames
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import labels
 from nnpx.data.jobs import Batch, Dynamics, IsolatedAtom, SinglePoints, Trajectory
-from nnpx.data.labelling import FinishedJobs, Labelling
 from nnpx.errors import DataError
+from nnpx.executor.labelling import Labelling
+from nnpx.executor.processes import Processes
 from nnpx.reference.ase import ASE
 from nnpx.reference.emt import EMT
 
@@ -51,13 +53,12 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def moody(delay_s: float = 0.0) -> ASE:
-    return ASE(calculator=f"{__name__}.Moody", parameters={"delay_s": delay_s}, level_of_theory="harmonic", n_processes=1)
+    return ASE(calculator=f"{__name__}.Moody", parameters={"delay_s": delay_s}, level_of_theory="harmonic")
 
 
 def labelling(engine: Any, folder: Path, n_processes: int = 1) -> Labelling:
-    return Labelling(
-        engine=engine, n_processes=n_processes, journal=FinishedJobs(path=folder / "journal.jsonl"), report=lambda done, total: None
-    )
+    journal, executor = FinishedJobs(path=folder / "journal.jsonl"), Processes(n_processes=n_processes)
+    return Labelling(engine=engine, executor=executor, journal=journal, report=lambda done, total: None)
 
 
 def jobs() -> list[Any]:
@@ -72,7 +73,7 @@ def as_text(batch: Batch) -> str:
 
 
 def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
-    engine = EMT(n_processes=None)
+    engine = EMT()
     one = labelling(engine, tmp_path / "one").run(jobs())
     two = labelling(engine, tmp_path / "two", 2).run(jobs())
     assert as_text(one) == as_text(two)
@@ -80,7 +81,7 @@ def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
 
 
 def test_finished_jobs_are_not_done_again(tmp_path: Path) -> None:
-    engine = EMT(n_processes=None)
+    engine = EMT()
     first = labelling(engine, tmp_path).run(jobs())
     journal = (tmp_path / "journal.jsonl").read_bytes()
     again = labelling(engine, tmp_path).run(jobs())
@@ -89,7 +90,7 @@ def test_finished_jobs_are_not_done_again(tmp_path: Path) -> None:
 
 
 def test_the_job_of_a_half_written_line_is_done_again(tmp_path: Path) -> None:
-    engine = EMT(n_processes=None)
+    engine = EMT()
     whole = labelling(engine, tmp_path).run(jobs())
     path = tmp_path / "journal.jsonl"
     content = path.read_bytes()
@@ -106,7 +107,7 @@ def test_a_command_that_is_ended_does_not_wait_for_what_it_has_begun(tmp_path: P
     def end(number: int, frame: object) -> None:
         raise SystemExit(143)
 
-    monkeypatch.setattr("nnpx.data.labelling.wait", lambda *given, **how: (time.sleep(5), end(0, None)))
+    monkeypatch.setattr("nnpx.executor.processes._Crew._wait", lambda self: (time.sleep(5), end(0, None)))
     with pytest.raises(SystemExit):
         labelling(moody(delay_s=15.0), tmp_path).run([SinglePoints("slow", (bulk("Cu"),))])
     assert multiprocessing.active_children() == []
@@ -178,7 +179,8 @@ def test_resumes_after_sigkill(tmp_path: Path) -> None:
     kept = len(journal.read())
     assert 4 <= kept < 30
     finished: list[int] = []
-    resumed = Labelling(engine=moody(), n_processes=1, journal=journal, report=lambda done, total: finished.append(done))
+    resumed = labelling(moody(), tmp_path)
+    resumed.report = lambda done, total: finished.append(done)
     batch = resumed.run(points())
     assert finished[0] == kept
     assert as_text(batch) == as_text(labelling(moody(), tmp_path / "fresh").run(points()))

@@ -24,7 +24,7 @@ TINY = [
         "data.split.n_valid=3",
         "data.split.n_test=1",
         "reference=ase",
-        "reference.n_processes=1",
+        "executor.n_processes=1",
     ),
     *("reference.calculator=learning.engines.Counted", "reference.level_of_theory=counted", "tracking=none", "prior=zero"),
     *("descriptor=acsf_narrow", "radial.n_functions=6", "descriptor.angular.n_widths=2", "descriptor.angular.zetas=[1]"),

@@ -9,9 +9,10 @@ from ase import Atoms
 from ase.build import molecule
 from ase.cluster import Octahedron
 
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import labels
-from nnpx.data.labelling import FinishedJobs
 from nnpx.errors import ReferenceEngineError
+from nnpx.executor.processes import Processes
 from nnpx.learning.label_check import LabelCheck
 from nnpx.learning.labels import Labeller
 from nnpx.reference.ase import ASE
@@ -36,26 +37,27 @@ def copper(seed: int, shift: float = 0.0) -> Atoms:
 
 def faulty(fault: str, beyond: float = -1e9) -> ASE:
     parameters = {"fault": fault, "beyond": beyond}
-    return ASE(calculator="learning.engines.Counted", parameters=parameters, level_of_theory="counted", n_processes=1)
+    return ASE(calculator="learning.engines.Counted", parameters=parameters, level_of_theory="counted")
 
 
 def labeller(engine: object, folder: Path, timeout_s: float = 60.0) -> Labeller:
     journal = FinishedJobs(path=folder / "calls.jsonl")
-    return Labeller(reference=engine, check=CHECK, timeout_s=timeout_s, journal=journal, report=lambda done, total: None)
+    executor = Processes(n_processes=1)
+    return Labeller(reference=engine, executor=executor, check=CHECK, timeout_s=timeout_s, journal=journal, report=lambda done, total: None)
 
 
 def test_labels_of_a_right_engine_pass_and_are_those_of_the_engine(tmp_path: Path) -> None:
     structures = [copper(seed) for seed in range(4)]
-    found = labeller(EMT(n_processes=2), tmp_path).label(structures, ["Cu"])
+    found = labeller(EMT(), tmp_path).label(structures, ["Cu"])
     assert found.failures == []
     assert found.n_calls == 4 + 2 * 2 + 1
-    assert found.isolated["Cu"] == pytest.approx(EMT(n_processes=1).isolated_atom("Cu"))
+    assert found.isolated["Cu"] == pytest.approx(EMT().isolated_atom("Cu"))
     for atoms, label in zip(structures, found.structures, strict=True):
-        assert np.array_equal(labels(label)["forces"], labels(EMT(n_processes=1).label(atoms))["forces"])
+        assert np.array_equal(labels(label)["forces"], labels(EMT().label(atoms))["forces"])
 
 
 def test_forces_of_quantum_chemistry_pass(tmp_path: Path) -> None:
-    engine = XTB(method="GFN2-xTB", accuracy=1.0, electronic_temperature_K=300.0, max_iterations=250, charge=0, n_processes=1)
+    engine = XTB(method="GFN2-xTB", accuracy=1.0, electronic_temperature_K=300.0, max_iterations=250, charge=0)
     ethanol = molecule("CH3CH2OH")
     ethanol.rattle(0.05, seed=1)
     assert CHECK.job("ethanol", ethanol, examined=True).run(engine).failures == []
@@ -77,7 +79,7 @@ def test_where_one_examined_label_is_wrong_all_are_examined(tmp_path: Path) -> N
 
 def test_forces_beyond_the_bound_are_no_label(tmp_path: Path) -> None:
     strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6, same_force=0.02, same_energy=0.001)
-    (failure,) = strict.job("copper", copper(0), examined=False).run(EMT(n_processes=1)).failures
+    (failure,) = strict.job("copper", copper(0), examined=False).run(EMT()).failures
     assert "more than 1e-06" in failure.reason
 
 
@@ -119,12 +121,12 @@ def test_what_is_labelled_is_not_labelled_again(tmp_path: Path, monkeypatch: pyt
 
 
 def test_data_of_another_engine_are_refused(tmp_path: Path) -> None:
-    structures = [EMT(n_processes=1).label(copper(seed)) for seed in range(3)]
-    assert labeller(EMT(n_processes=1), tmp_path / "same").examine(structures).n_calls == 6
+    structures = [EMT().label(copper(seed)) for seed in range(3)]
+    assert labeller(EMT(), tmp_path / "same").examine(structures).n_calls == 6
     for atoms in structures:
         atoms.calc.results["forces"] = 1.5 * atoms.calc.results["forces"]
     with pytest.raises(ReferenceEngineError, match="differ"):
-        labeller(EMT(n_processes=1), tmp_path / "other").examine(structures)
+        labeller(EMT(), tmp_path / "other").examine(structures)
 
 
 @pytest.mark.parametrize("fault", ["raise", "sign"])
@@ -150,8 +152,8 @@ def test_an_outage_while_the_start_is_examined_is_forgotten(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("factor", "zero"), [(1.0, 1.0), (1 / 27.2114, 0.0)])
 def test_data_with_another_zero_or_unit_of_energy_are_refused(factor: float, zero: float, tmp_path: Path) -> None:
-    structures = [EMT(n_processes=1).label(copper(seed)) for seed in range(3)]
+    structures = [EMT().label(copper(seed)) for seed in range(3)]
     for atoms in structures:
         atoms.calc.results["energy"] = factor * atoms.calc.results["energy"] + zero
     with pytest.raises(ReferenceEngineError, match="energies that differ"):
-        labeller(EMT(n_processes=1), tmp_path).examine(structures)
+        labeller(EMT(), tmp_path).examine(structures)

@@ -15,8 +15,8 @@ import pytest
 from ase.io import read
 from learning.loops import after, chosen, commits, config, die, killed, loop, starts, under_versions
 
+from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import write
-from nnpx.data.labelling import FinishedJobs
 from nnpx.errors import ConfigError, ReferenceEngineError
 from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
@@ -34,7 +34,7 @@ def quick() -> Iterator[None]:
     """Workers that are forked: a spawned one loads its libraries anew, which takes longer than these loops (test_label_check spawns)."""
     forking = multiprocessing.get_context("fork")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnpx.learning.calls.multiprocessing.get_context", lambda method: forking)
+        patch.setattr("nnpx.executor.processes.multiprocessing.get_context", lambda method: forking)
         yield
 
 
@@ -113,7 +113,7 @@ def test_a_finished_loop_does_nothing(finished: Path) -> None:
 
 
 def test_more_rounds_may_be_asked_for_but_nothing_else_may_change(project: Path) -> None:
-    loop(project, "learning.stopping.max_rounds=9", "reference.n_processes=2")
+    loop(project, "learning.stopping.max_rounds=9", "executor.n_processes=2")
     for change in ("acquisition.n_selected=5", "ensemble.n_processes=2"):  # how many members train at once decides their threads
         with pytest.raises(ConfigError, match=rf"those of another, with another {change.partition('=')[0]}\. "):
             loop(project, change)

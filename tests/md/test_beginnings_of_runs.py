@@ -52,7 +52,7 @@ def test_what_is_fixed_is_not_moved(kind: type[NVE] | type[Langevin], repulsion:
     atoms = carbons(1)[0]
     atoms.set_constraint(FixAtoms([0]))
     write(tmp_path / "start.traj", atoms)
-    engine = LennardJones(epsilon=0.01, sigma=3.4, onset=6.0, cutoff=8.0, n_processes=1)
+    engine = LennardJones(epsilon=0.01, sigma=3.4, onset=6.0, cutoff=8.0)
     words: dict[str, Any] = {"labelled_by": "", "seed": 0, "start": tmp_path / "start.traj", "workspace": tmp_path, "trusted": ""}
     more = {"file": tmp_path / "frames.extxyz", "potential": "", "watch": lambda name, timestep: lambda done, of: None}
     with pytest.raises(ConfigError, match=r"without constraints.*FixAtoms"):
@@ -60,21 +60,21 @@ def test_what_is_fixed_is_not_moved(kind: type[NVE] | type[Langevin], repulsion:
 
 
 def test_where_the_data_say_nothing_an_engine_that_finds_their_forces_is_the_one_that_labelled_them(tmp_path: Path) -> None:
-    still = EMT(n_processes=1).label(bulk("Cu", cubic=True))
+    still = EMT().label(bulk("Cu", cubic=True))
     atoms = still.copy()
     atoms.positions += 0.05 * np.random.default_rng(0).standard_normal((4, 3))
-    for name, one in (("test.extxyz", EMT(n_processes=1).label(atoms)), ("still.extxyz", still)):
+    for name, one in (("test.extxyz", EMT().label(atoms)), ("still.extxyz", still)):
         write(tmp_path / name, one)
-    another = LennardJones(epsilon=0.4, sigma=2.3, onset=4.0, cutoff=5.0, n_processes=1)
+    another = LennardJones(epsilon=0.4, sigma=2.3, onset=4.0, cutoff=5.0)
     asked = {
         (engine, name): is_foreign(engine, "not stated", tmp_path / name, tmp_path / "kept")
-        for engine in (EMT(n_processes=1), another)
+        for engine in (EMT(), another)
         for name in ("test.extxyz", "still.extxyz", "missing.extxyz")
     }
     assert [name for (_, name), reason in asked.items() if not reason] == ["test.extxyz"]
     assert "the data do not say what labelled them, and Lennard-Jones" in asked[another, "test.extxyz"]
     assert len(list((tmp_path / "kept").iterdir())) == 2  # answers of two engines
-    said = is_foreign(EMT(n_processes=1), "PBE", tmp_path / "test.extxyz", tmp_path / "kept")
+    said = is_foreign(EMT(), "PBE", tmp_path / "test.extxyz", tmp_path / "kept")
     assert said.startswith("the data were labelled by PBE, the engine is effective medium theory")
 
 

@@ -16,7 +16,7 @@ from nnpx.reference.emt import EMT
 
 
 def compute(folder: Path) -> None:
-    module._compute(EMT(n_processes=1), [(NVE(**settings(duration_ps=0.02)), bulk("Cu", cubic=True), folder / "copper.npz")], 3)
+    module._compute(EMT(), [(NVE(**settings(duration_ps=0.02)), bulk("Cu", cubic=True), folder / "copper.npz")], 3)
 
 
 def test_the_engine_stops_when_the_process_that_asked_was_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_an_engine_that_is_stopped_leaves_nothing_behind(tmp_path: Path) -> None
     (tmp_path / "reference-of-a-crash").mkdir()
 
     def interrupted() -> None:
-        with Beside(EMT(n_processes=1), jobs, seed=1, trusted="", folder=tmp_path):
+        with Beside(EMT(), jobs, seed=1, trusted="", folder=tmp_path):
             while not list(tmp_path.glob("reference-*/samples.f64")):
                 time.sleep(0.05)
             raise InterruptedError

@@ -189,7 +189,7 @@ def go_through(repulsion: Ensemble) -> Callable[..., Path]:
 
         places = {"start": folder / "start.xyz", "workspace": folder, "file": folder / "trajectory.extxyz"}
         words = {"labelled_by": "nobody", "potential": "Breathing", "trusted": "", "seed": 3}
-        run_all(Runs(), calculator, repulsion, EMT(n_processes=1), watch=watch, **places, **words)
+        run_all(Runs(), calculator, repulsion, EMT(), watch=watch, **places, **words)
         return folder / ".nnpx" / "simulate"
 
     return go_through

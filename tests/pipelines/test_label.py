@@ -2,8 +2,7 @@
 
 import importlib.util
 import json
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ from ase.io import read, write
 from tblite.ase import TBLite
 
 from nnpx.config import compose, fingerprint, instantiate, pipelines_dir
-from nnpx.data.jobs import Batch, Failure, Job, SinglePoints, isolated
+from nnpx.data.jobs import Batch, Engine, Failure, Job, SinglePoints, isolated
 from nnpx.data.reader import read_all
 from nnpx.errors import DataError
+from nnpx.executor import Task
+from nnpx.executor.processes import Processes
 from nnpx.neighbors import graph_from_list
 
 SMALL = ["data.n_trajectories=1", "data.n_frames=2", "data.n_equilibration=2", "data.stride=2", "data.n_displaced=3"]
@@ -49,13 +50,13 @@ def copper(n_structures: int) -> list[Atoms]:
 def ethanol(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few structures of ethanol, labelled by one process."""
     workspace = tmp_path_factory.mktemp("one")
-    label([*SMALL, "reference.n_processes=1"], workspace)
+    label([*SMALL, "executor.n_processes=1"], workspace)
     return workspace
 
 
 def test_ethanol_is_the_same_to_the_byte_for_any_number_of_processes(ethanol: Path, tmp_path: Path) -> None:
     first = json.loads((ethanol / "data" / "labels.json").read_text())
-    second = label([*SMALL, "reference.n_processes=2"], tmp_path)
+    second = label([*SMALL, "executor.n_processes=2"], tmp_path)
     one, two = ((folder / "data" / "labelled.extxyz").read_bytes() for folder in (ethanol, tmp_path))
     assert one == two
     assert first["made_of"] == second["made_of"]
@@ -137,7 +138,7 @@ def test_geometries_without_labels_are_labelled_and_failures_recorded(tmp_path: 
 def test_what_failed_is_tried_again_by_the_next_call_and_the_rest_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that was full is free again."""
     write(tmp_path / "mine.xyz", [bulk("Cu", a=3.6), bulk("Cu", a=3.7), bulk("Cu", a=3.8)], format="extxyz")
-    words = ["data=unlabelled", "data.path=mine.xyz", "data.isolated_atoms=false", "reference=emt", "reference.n_processes=1"]
+    words = ["data=unlabelled", "data.path=mine.xyz", "data.isolated_atoms=false", "reference=emt", "executor.n_processes=1"]
     asked: list[float] = []
     is_full = True
 
@@ -148,7 +149,7 @@ def test_what_failed_is_tried_again_by_the_next_call_and_the_rest_is_kept(tmp_pa
 
     really = SinglePoints.run
     monkeypatch.setattr(SinglePoints, "run", work)
-    monkeypatch.setattr("nnpx.data.labelling.ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr("nnpx.executor.processes.Processes.results", in_this_process)
     assert label(words, tmp_path)["n_structures"] == 2
     assert asked == [1.8, 1.85, 1.9]
     is_full = False
@@ -158,25 +159,9 @@ def test_what_failed_is_tried_again_by_the_next_call_and_the_rest_is_kept(tmp_pa
     assert len(asked) == 4
 
 
-class InThisProcess:
-    """In place of a pool of processes."""
-
-    def __init__(self, *size: object, **settings: object) -> None:
-        pass
-
-    def __enter__(self) -> "InThisProcess":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def submit(self, function: Callable[..., Any], *words: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        done.set_result(function(*words))
-        return done
-
-    def shutdown(self, **how: bool) -> None:
-        pass
+def in_this_process(self: Processes, engine: Engine, tasks: Sequence[Task], folder: Path) -> Iterator[tuple[str, Batch]]:
+    for task in tasks:
+        yield task.key, task.done(engine)
 
 
 def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:

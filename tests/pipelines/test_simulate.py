@@ -108,7 +108,7 @@ def test_the_reference_engine_is_asked_once_and_the_same_seed_repeats(finished: 
     (workspace / FOLDER).mkdir(parents=True)
     kept = Path(shutil.copy(known, workspace / FOLDER))
     before = kept.stat().st_mtime_ns
-    run(compose([*SHORT, "reference.n_processes=1"]), workspace)
+    run(compose([*SHORT, "executor.n_processes=1"]), workspace)
     assert kept.stat().st_mtime_ns == before
     first, second = (json.loads((w / "reports/simulation/metrics.json").read_text()) for w in (finished, workspace))
     assert first["langevin"]["distributions"] == second["langevin"]["distributions"]

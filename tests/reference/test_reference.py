@@ -21,16 +21,16 @@ from nnpx.reference.xtb import XTB
 
 
 def xtb(method: str) -> XTB:
-    return XTB(method=method, accuracy=0.01, electronic_temperature_K=300.0, max_iterations=250, charge=0, n_processes=1)
+    return XTB(method=method, accuracy=0.01, electronic_temperature_K=300.0, max_iterations=250, charge=0)
 
 
 def lennard_jones() -> LennardJones:
-    return LennardJones(epsilon=0.0103, sigma=3.4, onset=4.5, cutoff=5.2, n_processes=1)
+    return LennardJones(epsilon=0.0103, sigma=3.4, onset=4.5, cutoff=5.2)
 
 
 def morse() -> ASE:
     parameters = {"epsilon": 1.0, "r0": 1.5, "rho0": 6.0}
-    return ASE(calculator="ase.calculators.morse.MorsePotential", parameters=parameters, level_of_theory=None, n_processes=1)
+    return ASE(calculator="ase.calculators.morse.MorsePotential", parameters=parameters, level_of_theory=None)
 
 
 def pyscf(**changed: Any) -> PySCF:
@@ -43,7 +43,6 @@ def pyscf(**changed: Any) -> PySCF:
         "grid_level": 3,
         "convergence": 1e-10,
         "max_cycles": 100,
-        "n_processes": 1,
     }
     return PySCF(**{**settings, **changed})
 
@@ -59,7 +58,7 @@ def energy(engine: Reference, atoms: Atoms) -> float:
 
 CASES = [
     pytest.param(xtb("GFN2-xTB"), molecule("H2O"), 1e-4, id="xtb"),
-    pytest.param(EMT(n_processes=1), bulk("Cu", cubic=True), 1e-6, id="emt"),
+    pytest.param(EMT(), bulk("Cu", cubic=True), 1e-6, id="emt"),
     pytest.param(lennard_jones(), bulk("Ar", "fcc", a=5.3, cubic=True), 1e-6, id="lj"),
     pytest.param(morse(), molecule("H2O"), 1e-6, id="ase"),
 ]
@@ -80,7 +79,7 @@ def test_forces_are_the_negative_slope_of_the_energy(engine: Reference, atoms: A
 @pytest.mark.parametrize(
     ("engine", "atoms", "tolerance"),
     [
-        pytest.param(EMT(n_processes=1), bulk("Cu", cubic=True), 1e-7, id="emt"),
+        pytest.param(EMT(), bulk("Cu", cubic=True), 1e-7, id="emt"),
         pytest.param(lennard_jones(), bulk("Ar", "fcc", a=5.3, cubic=True), 1e-7, id="lj"),
         pytest.param(xtb("GFN1-xTB"), bulk("Si", "diamond", a=5.4), 2e-5, id="xtb", marks=pytest.mark.slow),
     ],
@@ -100,7 +99,7 @@ def test_stress_is_the_slope_of_the_energy_against_strain(engine: Reference, ato
 
 
 def test_compressed_copper_has_negative_stress() -> None:
-    engine, atoms = EMT(n_processes=1), bulk("Cu", cubic=True)
+    engine, atoms = EMT(), bulk("Cu", cubic=True)
     atoms.set_cell(0.95 * np.asarray(atoms.cell), scale_atoms=True)
     assert np.all(engine.label(atoms).get_stress()[:3] < 0)
 
@@ -131,14 +130,14 @@ def test_isolated_hydrogen_lies_above_half_a_molecule() -> None:
 
 
 def test_cycle_that_does_not_converge_is_one_clear_error() -> None:
-    engine = XTB(method="GFN2-xTB", accuracy=1e-4, electronic_temperature_K=300.0, max_iterations=1, charge=0, n_processes=1)
+    engine = XTB(method="GFN2-xTB", accuracy=1e-4, electronic_temperature_K=300.0, max_iterations=1, charge=0)
     with pytest.raises(ReferenceEngineError, match="expected an energy and forces of H2O"):
         engine.label(molecule("H2O"))
 
 
 def test_element_that_the_engine_does_not_know_is_one_clear_error() -> None:
     with pytest.raises(ReferenceEngineError, match="expected an energy and forces of Si2"):
-        EMT(n_processes=1).label(bulk("Si"))
+        EMT().label(bulk("Si"))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +151,7 @@ def test_element_that_the_engine_does_not_know_is_one_clear_error() -> None:
 )
 def test_wrong_dotted_path_says_what_to_correct(path: str, parameters: dict[str, int], message: str, monkeypatch: Any) -> None:
     monkeypatch.setenv("NNPX_TRUSTED", "nowhere,ase,pathlib")
-    engine = ASE(calculator=path, parameters=parameters, level_of_theory=None, n_processes=None)
+    engine = ASE(calculator=path, parameters=parameters, level_of_theory=None)
     with pytest.raises(ReferenceEngineError, match=message):
         engine.calculator()
 
@@ -168,7 +167,7 @@ def test_wrong_dotted_path_says_what_to_correct(path: str, parameters: dict[str,
 def test_what_is_no_calculator_is_never_called(path: str, parameters: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NNPX_TRUSTED", "subprocess,pathlib")
-    engine = ASE(calculator=path, parameters=parameters, level_of_theory=None, n_processes=None)
+    engine = ASE(calculator=path, parameters=parameters, level_of_theory=None)
     with pytest.raises(ReferenceEngineError):
         engine.calculator()
     time.sleep(0.2)  # a process that was started would need a moment to leave its trace
@@ -178,7 +177,7 @@ def test_what_is_no_calculator_is_never_called(path: str, parameters: dict[str, 
 def test_a_calculator_that_starts_a_program_needs_the_users_trust(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     calculator, command = "ase.calculators.gamess_us.GAMESSUS", {"command": "touch TRACE #"}
-    engine = ASE(calculator=calculator, parameters=command, level_of_theory=None, n_processes=None)
+    engine = ASE(calculator=calculator, parameters=command, level_of_theory=None)
     with pytest.raises(ReferenceEngineError, match=r"expected a package that you trust, found ase.calculators.gamess_us.GAMESSUS"):
         engine.label(molecule("H2"))
     assert not list(tmp_path.iterdir())
@@ -187,8 +186,7 @@ def test_a_calculator_that_starts_a_program_needs_the_users_trust(tmp_path: Path
 def test_engines_that_are_called_by_the_same_words_are_told_apart() -> None:
     """Results kept from one are not those of the other."""
     soft, hard = (
-        ASE(calculator="ase.calculators.morse.MorsePotential", parameters={"rho0": rho0}, level_of_theory="Morse", n_processes=1)
-        for rho0 in (5.0, 6.0)
+        ASE(calculator="ase.calculators.morse.MorsePotential", parameters={"rho0": rho0}, level_of_theory="Morse") for rho0 in (5.0, 6.0)
     )
     assert soft.level_of_theory == hard.level_of_theory == "Morse"
     assert soft.identity != hard.identity
@@ -206,7 +204,6 @@ def test_missing_engine_names_the_command(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("changed", [{"n_unpaired": 0}, {"n_unpaired": 2}, {"convergence": 1e-6}, {"max_cycles": 5}], ids=str)
 def test_what_changes_a_label_changes_the_identity(changed: dict[str, Any]) -> None:
     assert pyscf(**changed).identity != pyscf().identity
-    assert pyscf(**{**changed, "n_processes": 2}).identity == pyscf(**changed).identity
 
 
 @pytest.mark.slow

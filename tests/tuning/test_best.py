@@ -52,7 +52,7 @@ def test_without_the_word_nothing_is_promoted_and_later_it_takes_no_trial(tune, 
     [
         ["descriptor=acsf_narrow", "seed=3"],
         ["descriptor=acsf_set51", "radial=set51", "experiment=behler_parrinello", "network=mlp", "network.hidden=[8]"],
-        ["md.nve.timestep_fs=0.25", "data.temperatures_K=[300.0]", "reference.n_processes=null", "name='it is mine'"],
+        ["md.nve.timestep_fs=0.25", "data.temperatures_K=[300.0]", "executor.n_processes=null", "name='it is mine'"],
         ["optimizer.learning_rate=0.1", "optimizer.learning_rate=1e-17", "++trainer.max_epochs=3"],
     ],
 )
