@@ -1,5 +1,6 @@
 """From energies to predictions: gradients in the edge vectors, the forces and stress that follow, and the spread of several."""
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -103,8 +104,12 @@ def joint_prediction(
     atomic_energies: Float[Tensor, "member atom"],
     pulls: Float[Tensor, "pull edge 3"],
     noise: Float[Tensor, "atom 2"],
+    *,
+    slope_of_spread: bool = False,
 ) -> Prediction:
     """Means over members or heads with their spread, and the noise.
+
+        ∂σ_V/∂r_i = −Σ_m (V_m − V) F_mi / ((M − 1) σ_V)
 
     Args:
         graph: the structures.
@@ -112,20 +117,34 @@ def joint_prediction(
         atomic_energies: E_i of every member, eV.
         pulls: ∂V/∂r_ij of every member, or their mean alone where no spread of the forces is asked for.
         noise: variances, eV² and (eV/Å)².
+        slope_of_spread: whether ∂σ_V/∂r is computed where there is a spread of the forces.
     """
     energies = sum_atoms_to_structures(atomic_energies.T, graph.owner, graph.n_structures)
     forces, stress = forces_and_stress(graph, edges, mean_of_members(pulls))
-    nothing = torch.full_like(energies[:, 0], torch.nan)
+    by_member = _forces(edges, pulls.transpose(0, 1)) if len(pulls) > 1 else None
+    nothing, of_no_atom = torch.full_like(energies[:, 0], torch.nan), torch.full_like(forces, torch.nan)
     return Prediction(
         energy=energies.mean(1),
         forces=forces,
         stress=stress,
         atomic_energies=mean_of_members(atomic_energies),
         energy_std=energies.std(1) if energies.shape[1] > 1 else nothing,
-        forces_std=_forces(edges, pulls.transpose(0, 1)).std(1) if len(pulls) > 1 else torch.full_like(forces, torch.nan),
+        energy_std_slope=of_no_atom if by_member is None or not slope_of_spread else _slope_of_spread(energies, by_member, graph),
+        forces_std=of_no_atom if by_member is None else by_member.std(1),
         energy_noise=sum_atoms_to_structures(noise[:, 0].double(), graph.owner, graph.n_structures).sqrt(),
         forces_noise=noise[:, 1:].sqrt().to(forces.dtype).expand_as(forces),
     )
+
+
+def _slope_of_spread(
+    energies: Float[Tensor, "structure member"], forces: Float[Tensor, "atom member 3"], graph: AtomicGraph
+) -> Float[Tensor, "atom 3"]:
+    """∂σ_V/∂r; zero where the members agree."""
+    away = energies - energies.mean(1, keepdim=True)
+    unit = away / torch.linalg.vector_norm(away, dim=1, keepdim=True).clamp_min(torch.finfo(away.dtype).tiny)
+    weights = (unit / math.sqrt(energies.shape[1] - 1)).to(forces.dtype)  # (V_m − V) / ((M − 1) σ_V)
+    slope: Tensor = (weights[graph.owner][:, :, None] * forces).sum(1)
+    return -slope
 
 
 def mean_of_members(values: Float[Tensor, "member ..."]) -> Float[Tensor, "..."]:

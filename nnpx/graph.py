@@ -108,6 +108,7 @@ class Prediction:
     stress: Float[Tensor, "structure 3 3"]  #: (1/volume) ∂V/∂strain, eV/Å³, ASE's sign; NaN without a cell
     atomic_energies: Float[Tensor, " atom"]  #: E_i, eV, float64
     energy_std: Float[Tensor, " structure"]  #: spread of the members' energies, eV
+    energy_std_slope: Float[Tensor, "atom 3"]  #: its derivative in the positions before any calibration, eV/Å
     forces_std: Float[Tensor, "atom 3"]  #: spread of the members' forces, eV/Å
     energy_noise: Float[Tensor, " structure"]  #: standard deviation of an energy label around the truth, eV
     forces_noise: Float[Tensor, "atom 3"]  #: standard deviation of a force label around the truth, eV/Å

@@ -39,6 +39,7 @@ def answer(graph: AtomicGraph) -> Prediction:
         stress=torch.full((graph.n_structures, 3, 3), torch.nan, dtype=torch.float64),
         atomic_energies=torch.zeros(graph.n_atoms, dtype=torch.float64),
         energy_std=torch.full((graph.n_structures,), torch.nan, dtype=torch.float64),
+        energy_std_slope=torch.full((graph.n_atoms, 3), torch.nan, dtype=torch.float64),
         forces_std=torch.full((graph.n_atoms, 3), torch.nan, dtype=torch.float64),
         energy_noise=torch.full((graph.n_structures,), torch.nan, dtype=torch.float64),
         forces_noise=torch.full((graph.n_atoms, 3), torch.nan, dtype=torch.float64),

@@ -136,7 +136,7 @@ class Ensemble(nn.Module):
         evaluate, blocks = partial(self._evaluate, graph, spread=spread, recorded=recorded), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
         atomic, pulls, noise = (_joined(part, 1) for part in zip(*parts, strict=True))
-        return self.calibration(joint_prediction(graph, edges, atomic, pulls, mean_of_members(noise)), graph)
+        return self.calibration(joint_prediction(graph, edges, atomic, pulls, mean_of_members(noise), slope_of_spread=True), graph)
 
     def _blocks(self, graph: AtomicGraph, edges: Edges) -> Iterable[Block]:
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""

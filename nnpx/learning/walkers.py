@@ -61,6 +61,7 @@ class Walkers:
         look_every_fs: time between two looks; rounded to whole steps.
         max_candidates: of one walker in a round.
         skin: see `nnpx.md.batched.Walkers`.
+        bias: see `nnpx.md.batched.Walkers`.
         bond_factor: see `nnpx.md.Dynamics`.
         watchdog: what is absurd.
     """
@@ -77,12 +78,13 @@ class Walkers:
         look_every_fs: Annotated[float, Gt(0)],
         max_candidates: Annotated[int, Ge(1)],
         skin: Annotated[float, Ge(0)],
+        bias: Annotated[float, Ge(0)],
         bond_factor: Annotated[float, Gt(0)],
         watchdog: Watchdog,
     ) -> None:
         self.structures, self.temperatures_K, self.n_walkers = structures, temperatures_K, n_walkers
         self.timestep_fs, self.friction_per_fs, self.max_candidates = timestep_fs, friction_per_fs, max_candidates
-        self.skin, self.bond_factor, self.watchdog = skin, bond_factor, watchdog
+        self.skin, self.bias, self.bond_factor, self.watchdog = skin, bias, bond_factor, watchdog
         self.stride = max(1, round(look_every_fs / timestep_fs))
         self.n_looks = max(1, round(1000 * round_ps / (self.stride * timestep_fs)))
 
@@ -142,6 +144,7 @@ class Walkers:
             friction_per_fs=self.friction_per_fs,
             skin=self.skin,
             record_after=RECORD_AFTER,
+            bias=self.bias,
         )
         self._first_look(ways, potential, limits)
         for look in range(1, self.n_looks + 1):

@@ -36,6 +36,8 @@ class Walkers:
         p ← p + F Δt/2;   r ← r + p Δt/2m;   p ← c p + √((1 − c²) m k T) ξ;   r ← r + p Δt/2m;   p ← p + F Δt/2
 
     with c = exp(−γ Δt): BAOAB (Leimkuhler and Matthews 2013, doi:10.1063/1.4802990), which for γ = 0 is velocity Verlet. In float64.
+    F = −∂(V − τ σ_V)/∂r: with a bias τ the members' disagreement lowers the energy, and walkers go where they disagree (van der Oord et
+    al. 2023, doi:10.1038/s41524-023-01104-6). The bias is never larger than τ times the spread of the forces.
 
     Every walker draws from its own generator and has its own list of neighbours, so it does not notice which others run beside it, apart
     from rounding: the order in which matrix products are summed depends on their size, so the forces of one structure change in their
@@ -51,6 +53,7 @@ class Walkers:
         record_after: steps that fewer than all walkers make together before they are recorded anew, which pays within a hundred steps and
             is lost where the next one stops before; 0 where runs that were killed are to go on with the same bits.
         skin: how much farther than the cutoff neighbours are listed, Å. It changes how often lists are made, not a bit of the results.
+        bias: τ; other than 0 it takes the forces of all members in every step.
 
     Raises:
         ConfigError: the skin is no length.
@@ -65,8 +68,9 @@ class Walkers:
         friction_per_fs: float,
         skin: float,
         record_after: int = 0,
+        bias: float = 0.0,
     ) -> None:
-        self.ensemble = ensemble
+        self.ensemble, self.bias = ensemble, bias
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs
         self.memory = float(np.exp(-friction_per_fs * timestep_fs))
@@ -135,10 +139,13 @@ class Walkers:
     def _evaluate(self, chosen: list[int], positions: Float[np.ndarray, "atom 3"], *, spread: bool) -> Prediction:
         structures = {f"walker {k}": self.walkers[k].atoms for k in chosen}
         recordings = self._recordings if len(chosen) == len(self.walkers) else self._of_fewer
+        spread = spread or self.bias > 0.0
         found = recordings.predict(list(structures.values()), positions, spread=spread)
         if found is None:
             found = recordings.evaluate(*self._list.graph(structures, positions), spread=spread)
         tensors = {name: tensor.detach().to("cpu", torch.float64) for name, tensor in vars(found).items()}
+        if self.bias > 0.0:
+            tensors["forces"] = tensors["forces"] + self.bias * tensors["energy_std_slope"]
         return Prediction(**tensors)
 
     def _keep(self, chosen: list[int], positions: list[np.ndarray], momenta: list[np.ndarray], prediction: Prediction, steps: int) -> None:

@@ -9,6 +9,7 @@ from nnpx.ensemble import Ensemble
 from nnpx.ensemble.deep import Deep
 from nnpx.ensemble.single import Single
 from nnpx.errors import ConfigError
+from nnpx.uncertainty import Calibration, Curve
 
 
 def test_one_member_is_that_potential():
@@ -35,6 +36,21 @@ def test_mean_and_spread_are_those_of_the_members():
             )
         torch.testing.assert_close(ensemble.energy_std, torch.stack([one.energy for one in each]).std(0))
         torch.testing.assert_close(ensemble.forces_std, torch.stack([one.forces for one in each]).std(0), rtol=1e-8, atol=1e-10)
+
+
+def test_the_slope_of_the_spread_is_that_of_finite_differences_and_is_not_calibrated():
+    structures, step = ethanols(2), 1e-6
+    graph = graph_of(structures)
+    members = [potential_for(graph, seed).eval() for seed in range(3)]
+    ensemble, calibrated = Ensemble(members), Ensemble(members, Calibration({"energy": Curve.factor(2.0)}))
+    slope = ensemble(graph).energy_std_slope
+    assert torch.equal(calibrated(graph).energy_std_slope, slope)
+    direction = torch.randn(slope.shape, generator=torch.Generator().manual_seed(1), dtype=slope.dtype)
+    ahead, behind = (ensemble(graph.with_(positions=graph.positions + sign * step * direction)).energy_std for sign in (1, -1))
+    expected = [float((slope * direction)[graph.owner == k].sum()) for k in range(2)]
+    torch.testing.assert_close((ahead - behind) / (2 * step), torch.tensor(expected, dtype=torch.float64), rtol=1e-4, atol=1e-6)
+    assert not Ensemble([members[0], members[0]])(graph).energy_std_slope.any()
+    assert ensemble(graph, spread=False).energy_std_slope.isnan().all()
 
 
 def test_forces_do_not_depend_on_whether_their_spread_is_asked_for():

@@ -28,8 +28,9 @@ def built(option: str = "energy_forces", **changed) -> Loss:
 
 
 def truth(graph: AtomicGraph) -> Prediction:
-    nothing = torch.full_like(graph.energy, torch.nan), torch.full_like(graph.forces, torch.nan)
-    return Prediction(graph.energy, graph.forces, graph.stress, torch.zeros(graph.n_atoms), *nothing, *nothing)
+    unknown, of_atoms = torch.full_like(graph.energy, torch.nan), torch.full_like(graph.forces, torch.nan)
+    widths = (unknown, of_atoms, of_atoms, unknown, of_atoms)
+    return Prediction(graph.energy, graph.forces, graph.stress, torch.zeros(graph.n_atoms), *widths)
 
 
 def off_by(graph: AtomicGraph, size: float) -> Prediction:

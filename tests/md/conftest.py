@@ -19,6 +19,7 @@ from nnpx.md.nve import NVE
 from nnpx.md.record import Joined, Record
 from nnpx.md.runner import simulate
 from nnpx.md.trajectory import Trajectory
+from nnpx.potential import Potential
 
 
 @pytest.fixture
@@ -48,8 +49,19 @@ def run(tmp_path: Path) -> Callable[..., Trajectory]:
 @pytest.fixture(scope="session")
 def repulsion() -> Ensemble:
     """Nothing but ZBL, out to 3 Å: in a cell the atoms have nowhere to go and form a crystal."""
-    wall = {"_target_": "nnpx.prior.zbl.ZBL", "reach_factor": 2.0, "power": 6}
+    return Ensemble([wall(2.0)]).requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="session")
+def repulsions() -> Ensemble:
+    """Two that reach differently far, and so never agree."""
+    return Ensemble([wall(2.0), wall(1.8)]).requires_grad_(requires_grad=False)
+
+
+def wall(reach_factor: float) -> Potential:
+    """ZBL to so many times the sum of the covalent radii."""
+    prior = {"_target_": "nnpx.prior.zbl.ZBL", "reach_factor": reach_factor, "power": 6}
     no_angles = {**CONFIG["descriptor"], "angular_radius": 1.0}
-    potential = potential_for(graph_of(carbons(2)), config={**CONFIG, "prior": wall, "descriptor": no_angles})
+    potential = potential_for(graph_of(carbons(2)), config={**CONFIG, "prior": prior, "descriptor": no_angles})
     potential.energy_scale.zero_()
-    return Ensemble([potential]).requires_grad_(requires_grad=False)
+    return potential

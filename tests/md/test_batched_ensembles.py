@@ -26,6 +26,19 @@ def test_every_replica_of_a_crystal_has_its_own_temperature(repulsion: Ensemble)
         assert replicas.var() == pytest.approx(6.0, rel=0.3)
 
 
+def test_a_bias_lowers_the_energy_by_what_the_members_disagree_about(repulsions: Ensemble) -> None:
+    """Without a bath V − τ σ_V is conserved, and V is not; with one the members disagree more than without a bias."""
+    disagreement = {}
+    for bias, friction in ((4.0, 0.0), (4.0, 0.05), (0.0, 0.05)):
+        walkers = [start_walker(carbons(1)[0], temperature_K=600.0, seed=[1, k]) for k in range(6)]
+        course = Walkers(repulsions, walkers, timestep_fs=1.0, friction_per_fs=friction, skin=0.5, bias=bias).advance(150, stride=1)
+        total = course.potential + course.kinetic
+        if not friction:
+            assert (np.ptp(total - bias * course.energy_std, axis=0) < 0.02 * np.ptp(total, axis=0)).all()
+        disagreement[bias] = course.energy_std[50:].mean()
+    assert disagreement[4.0] > 1.1 * disagreement[0.0]
+
+
 def test_free_atoms_diffuse_as_einstein_says(repulsion: Ensemble) -> None:
     """⟨r²⟩ = 6 k T/(m γ) t, after the first 1/γ."""
     far_apart = Atoms("C120", 5.0 * np.arange(360.0).reshape(120, 3), masses=[12.0] * 120)
