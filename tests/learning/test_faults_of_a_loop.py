@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ase.io import read
 from learning.engines import name_of
-from learning.loops import command, full_disk, go_on, loop
+from learning.loops import command, commits, full_disk, go_on, loop, under_versions
 
 ONE = "learning.stopping.max_rounds=1"
 
@@ -52,6 +52,27 @@ def test_a_full_disk_is_one_clear_error_and_nothing_finished_is_lost(
     before = repeated(finished)
     go_on(project, finished, rounds=1)
     assert repeated(project) == before + again
+
+
+@pytest.mark.parametrize("lock", ["index.lock", "HEAD.lock"])
+def test_a_lock_that_a_killed_git_left_is_named_and_the_same_command_goes_on_without_it(
+    lock: str, project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It may belong to a git that is alive: it is left alone."""
+    under_versions(project)
+    path = project / ".git" / lock
+    path.touch()
+    capfd.readouterr()
+    with monkeypatch.context() as patch:
+        assert command(project, patch, ONE) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path}: expected no other git at work here, found its lock: one is still running, or was killed.")
+    assert "remove the file if no git is running; then run the same command again" in line
+    assert path.exists()
+    path.unlink()
+    go_on(project, finished, rounds=1)
+    assert commits(project).count("Learn: data of round 1") == 1
+    assert repeated(project) == repeated(finished)
 
 
 #: what goes wrong with one calculation, and what is said of it
