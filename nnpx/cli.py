@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from nnpx import __version__
 from nnpx.arguments import Parser, take_trusted
 from nnpx.commands import commands, run_command
-from nnpx.errors import ConfigError, NNPXError
+from nnpx.errors import ConfigError, NNPXError, WorkspaceError
+from nnpx.files import TAKES_NOTHING
 from nnpx.verbs import run_verb, verbs
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """The command `nnpx`. Errors of the user's input are one line each and exit with 2."""
+    """The command `nnpx`. Errors of the user's input, and a disk that takes nothing more, are one line each and exit with 2."""
     # a batch system ends its jobs so: runs are closed and workers ended, as after Ctrl-C
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -32,8 +33,7 @@ def main() -> int:
         sys.stdout.flush()
         return code
     except NNPXError as error:
-        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
-        return 2
+        return _complain(error)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
@@ -41,6 +41,17 @@ def main() -> int:
         if not _is_unread():
             raise
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in TAKES_NOTHING:
+            raise
+        expected, found = "a disk that it can be written to", error.strerror or str(error)
+        do = "Free some space and run the same command again: what is finished is kept."
+        return _complain(WorkspaceError(str(error.filename or "a file"), expected=expected, found=found, do=do))
+
+
+def _complain(error: NNPXError) -> int:
+    sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+    return 2
 
 
 def _is_unread() -> bool:

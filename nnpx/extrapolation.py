@@ -5,9 +5,10 @@ environment far from all of training in the space that the last layer reads?
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -105,6 +106,24 @@ def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapol
         )
         for atom, column in zip(atoms[order].tolist(), columns[order].tolist(), strict=True)
     ]
+
+
+def worst_extrapolations(
+    ensemble: Ensemble, structures: list[Atoms], excess: Float[np.ndarray, " atom"], *, count: int
+) -> list[Extrapolation]:
+    """The most foreign features of many structures, of which only those are described again that have the most foreign atoms.
+
+    Args:
+        ensemble: see `extrapolations`.
+        structures: see `extrapolations`.
+        excess: `extrapolation` of `novelty`, for their atoms.
+        count: features that are named at most; they belong to no more atoms.
+    """
+    owner = np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures])
+    worst = np.argsort(-excess, kind="stable")[:count]
+    chosen = np.unique(owner[worst[excess[worst] > 0]]).tolist()
+    found = extrapolations(ensemble, [structures[k] for k in chosen])[:count] if chosen else []
+    return [replace(one, structure=chosen[one.structure]) for one in found]
 
 
 def _described(ensemble: Ensemble, graph: AtomicGraph) -> tuple[Float[Tensor, "atom channel"], Float[Tensor, "atom feature"]]:

@@ -1,12 +1,26 @@
 """Files that other processes read while this one writes: whole or not there, told apart by their checksums."""
 
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, final
+from typing import Any, BinaryIO, Final, final
+
+#: what a system says of a disk that takes nothing more: it is full, a quota or the largest file is reached, it may only be read
+TAKES_NOTHING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Errors of the block name the file: a system that cannot write does not say where."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextmanager
@@ -19,7 +33,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.writing")
     try:
-        with draft.open("wb") as stream:
+        with _naming(path), draft.open("wb") as stream:
             yield stream
         draft.replace(path)
     except BaseException:
@@ -42,8 +56,9 @@ def write_text(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(path)
+        with _naming(path):
+            draft.write_text(content, encoding="utf-8")
+            draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
@@ -95,7 +110,7 @@ class JsonLines:
         lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
         before = self.path.stat().st_size if self.path.is_file() else 0
         try:
-            with self.path.open("ab+") as stream:
+            with _naming(self.path), self.path.open("ab+") as stream:
                 if before:
                     stream.seek(-1, os.SEEK_END)
                     lines = lines if stream.read(1) == b"\n" else b"\n" + lines  # behind one that was cut short

@@ -16,7 +16,7 @@ from nnpx.configuration.targets import trusted_code
 from nnpx.data.reader import read
 from nnpx.derivatives import forces_and_stress
 from nnpx.descriptor.stored import TooLargeError, is_fixed, store
-from nnpx.files import md5
+from nnpx.files import md5, whole
 from nnpx.graph import AtomicGraph
 from nnpx.locks import alone
 from nnpx.neighbors import graph_from_list
@@ -120,8 +120,8 @@ def describe_structures(task: Task, prepared: Path) -> str:
     stored = _stored_with_derivatives(graphs, parts, trainer) if fixed else None
     graphs = stored or graphs
     for name, graph in graphs.items():
-        _graph_file(task, name).parent.mkdir(parents=True, exist_ok=True)
-        torch.save(graph.cast(trainer.dtype).to_dict(), _graph_file(task, name))
+        with whole(_graph_file(task, name)) as file:
+            torch.save(graph.cast(trainer.dtype).to_dict(), file)
     n_features, remark = parts.descriptor.n_features, parts.descriptor.remark
     end = f"; {remark}" if remark else ""
     if stored:

@@ -13,8 +13,9 @@ from nnpx.uncertainty.quality import FEWEST, LEVELS, both, observed_coverage, sp
 
 #: names of the quantities whose spread is judged
 _QUANTITIES: Final = {"energy_per_atom": "energy per atom", "forces": "force components"}
-#: names of the numbers of `nnpx.uncertainty.quality` that need no unit
+#: names of the numbers of `nnpx.uncertainty.quality` that are told as they are
 _NUMBERS: Final = {
+    "nll": "negative log likelihood (nats, of errors in eV/atom and eV/Å; smaller is better)",
     "miscalibration_area": "miscalibration area (0 if calibrated, 0.5 at worst)",
     "rmsce": "RMS calibration error (0 if calibrated)",
     "spearman": "rank correlation of spread and error (1 if it sorts them)",
@@ -22,6 +23,8 @@ _NUMBERS: Final = {
     "ause": "area under the sparsification error (0 if it sorts them)",
     "auroc_large_errors": "AUROC for the worst tenth of the errors (0.5 if it knows nothing)",
 }
+#: name of the continuous ranked probability score, in milli-eV
+_CRPS: Final = "continuous ranked probability score (meV/atom, meV/Å; smaller is better)"
 #: kinds of uncertainty whose size is told, in milli-eV
 _SIZES: Final = {
     "epistemic": "epistemic: spread of the members (meV/atom, meV/Å)",
@@ -38,6 +41,7 @@ def tables(found: Metrics) -> list[Table]:
     rows = [(label, *(one.get(key) for one in judged.values())) for key, label in _NUMBERS.items()]
     if not judged:
         return []
+    rows.insert(1, (_CRPS, *(1e3 * one["crps"] if "crps" in one else None for one in judged.values())))
     columns = ("", *(_QUANTITIES[name] for name in judged))
     sizes = [(label, *(1e3 * one[key] if key in one else None for one in judged.values())) for key, label in _SIZES.items()]
     apart = found.get("told_apart", {})

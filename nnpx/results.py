@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from nnpx import figures, reliability
 from nnpx.evaluation import Comparison
+from nnpx.extrapolation import Extrapolation
 from nnpx.metrics import Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
 
@@ -94,9 +95,18 @@ def detail_tables(found: Metrics) -> list[Table]:
     return [*(table for table in (element_table(found), group_table(found)) if table.rows), *reliability.tables(found)]
 
 
-def evaluation_sections(header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture]) -> list[Section]:
-    """The pages of an evaluation: what was trained, how wrong it is."""
+def range_table(foreign: Sequence[Extrapolation]) -> Table:
+    """The features that lie farthest outside what they were in training."""
+    rows = [(one.structure, one.atom, one.element, one.feature, one.value, f"{one.low:.4g} to {one.high:.4g}") for one in foreign]
+    return Table("Farthest off known ground", ("structure", "atom", "element", "feature", "value", "in training"), rows)
+
+
+def evaluation_sections(
+    header: Mapping[str, Any], errors: Mapping[str, Metrics], drawn: Sequence[Picture], foreign: Sequence[Extrapolation] = ()
+) -> list[Section]:
+    """The pages of an evaluation: what was trained, how wrong it is, where it had no ground to judge."""
     tables = [error_table(errors), *detail_tables(next(iter(errors.values()), {}))]
+    tables += [range_table(foreign)] if foreign else []
     said = "" if "test" in errors or not errors else NO_TEST_SET
     return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn, text=said)]
 

@@ -205,7 +205,11 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
         known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell
         elements = list(range(1, len(chemical_symbols)))
-        instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
+        loss = instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
+        if parts.n_heads > 1 and not loss.fits_spread:
+            expected = "a loss that fits the spread of the heads of a shallow ensemble to the errors of energies and of forces"
+            found = f"{type(loss).__name__}, with which the spread stays an accident of the initial weights"
+            raise ConfigError("loss", expected=expected, found=found, do="Choose loss=crps or loss=nll, or another ensemble.")
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

@@ -10,7 +10,8 @@ from small import CONFIG, ethanols, graph_of, potential_for
 from nnpx import artifact
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
-from nnpx.extrapolation import extrapolations, measure_mahalanobis, measure_ranges, novelty
+from nnpx.extrapolation import extrapolations, measure_mahalanobis, measure_ranges, novelty, worst_extrapolations
+from nnpx.results import error_table, evaluation_sections, range_table
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,20 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
     by_atom = novelty(ensemble, [graph_of([familiar, stretched])])["extrapolation"]
     assert by_atom[:9].max() == 0
     assert by_atom[9 + worst.atom] == by_atom.max()
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_the_worst_of_many_structures_are_the_worst_of_all_and_stand_in_a_report(ensemble, count):
+    structures = [*ethanols(3), *ethanols(3, displacement=0.4), *ethanols(2)]
+    excess = novelty(ensemble, [graph_of(structures)])["extrapolation"].numpy()
+    found = worst_extrapolations(ensemble, structures, excess, count=count)
+    expected = extrapolations(ensemble, structures)[:count]  # both atoms of a bond may be as far
+    assert [(one.structure, one.feature, one.value) for one in found] == [(one.structure, one.feature, one.value) for one in expected]
+    assert worst_extrapolations(ensemble, structures[:3], excess[:27], count=count) == []
+    (_, _, element, feature, value, _) = range_table(found).rows[0]
+    assert (element, feature, value) == (found[0].element, found[0].feature, found[0].value)
+    assert range_table(found) in evaluation_sections({}, {}, [], found)[1].tables
+    assert evaluation_sections({}, {}, [])[1].tables == [error_table({})]
 
 
 def test_the_calculator_says_it_of_every_atom(ensemble):

@@ -1,10 +1,11 @@
 """A file is whole, or what it was before."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from nnpx.files import JsonLines, to_disk, whole
+from nnpx.files import JsonLines, to_disk, whole, write_text
 
 
 def test_a_file_takes_its_place_when_it_is_written(tmp_path: Path) -> None:
@@ -41,6 +42,17 @@ def test_what_a_killed_process_left_is_written_over(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_full_disk_names_the_file_that_it_did_not_take(tmp_path: Path) -> None:
+    """/dev/full takes nothing; the system does not say which file was written."""
+    (tmp_path / ".weights.writing").symlink_to("/dev/full")
+    (tmp_path / f".text.{os.getpid()}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device.*/weights'"), whole(tmp_path / "weights") as file:
+        file.write(b"new")
+    with pytest.raises(OSError, match=r"No space left on device.*/text'"):
+        write_text(tmp_path / "text", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lines_that_do_not_reach_the_disk_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -48,7 +60,7 @@ def test_lines_that_do_not_reach_the_disk_are_not_there(tmp_path: Path, monkeypa
     lines = JsonLines(tmp_path / "journal.jsonl")
     with monkeypatch.context() as patch:
         patch.setattr("nnpx.files.os.fsync", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match=r"No space left on device.*journal\.jsonl"):
             lines.add([{"n": 1}, {"n": 2}])
     lines.add([{"n": 3}])
     assert list(lines.read()) == [{"n": 3}]

@@ -57,7 +57,12 @@ def test_what_is_left_when_the_uncertain_is_removed_has_smaller_errors_but_the_o
 
 
 def test_the_table_says_what_the_numbers_are():
-    rows = dict(row for table in reliability.tables(metrics(comparison(1.0))) for row in table.rows)
+    found = metrics(comparison(1.0))
+    rows = dict(row for table in reliability.tables(found) for row in table.rows)
+    ((name, judged),) = found["uncertainty"].items()
+    assert name == "forces"
+    assert rows["negative log likelihood (nats, of errors in eV/atom and eV/Å; smaller is better)"] == judged["nll"]
+    assert rows["continuous ranked probability score (meV/atom, meV/Å; smaller is better)"] == 1e3 * judged["crps"]
     assert rows["RMS calibration error (0 if calibrated)"] < 0.02
     assert rows["epistemic: spread of the members (meV/atom, meV/Å)"] == pytest.approx(rows["both together (meV/atom, meV/Å)"])
 

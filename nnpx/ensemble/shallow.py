@@ -15,7 +15,7 @@ class Shallow(Recruitment):
 
     Direct propagation of shallow ensembles, Kellner & Ceriotti 2024, doi:10.1088/2632-2153/ad594a. All heads h share, so nothing but the
     loss keeps them apart: train with `loss=nll` or `loss=crps`, which fit their spread to the errors. With a loss that knows the mean
-    only, the spread is an accident of the initial weights.
+    only, the spread would stay an accident of the initial weights, so that it is refused.
 
     Args:
         n_heads: M.

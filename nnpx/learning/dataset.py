@@ -1,5 +1,6 @@
 """The data of every round: three parts and their card, as `nnpx prepare` writes them, and one file of all that the loop has labelled."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from nnpx.files import read_json, whole, write_json
 
 #: the file in the project that grows with every round, and is versioned
 LEARNED: Final = Path("learn/dataset.extxyz")
+#: a lock that git could not get, in what it says in whatever language: that of its index, of HEAD or of a branch
+_LOCK: Final = re.compile(r"'([^'\n]+\.lock)'")
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -93,7 +96,7 @@ def write_version(folder: Path, project: Path, message: str) -> None:
         message: of the commit.
 
     Raises:
-        WorkspaceError: DVC or git refuses.
+        WorkspaceError: DVC or git refuses, or a git that runs or was killed holds its lock, which nobody else may take away.
     """
     structures = []
     for name, part in parts_of(folder).items():
@@ -118,6 +121,10 @@ def _call(project: Path, *command: str) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
         found, do = (done.stderr or done.stdout).strip()[-400:], "Mend what it says and run the same command again."
+        if lock := _LOCK.search(done.stderr):
+            expected, found = "no other git at work here", "its lock: one is still running, or was killed"
+            do = "Wait for it, or remove the file if no git is running; then run the same command again: it goes on."
+            raise WorkspaceError(lock[1], expected=expected, found=found, do=do)
         name = " ".join(word for word in command[:4] if word not in (sys.executable, "-m"))
         raise WorkspaceError(name, expected="a new version of the data", found=found, do=do)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final, final
 import numpy as np
 from annotated_types import Ge, Gt
 from ase import Atoms
+from jaxtyping import Float
 
 from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import Batch, Engine, Failure, Job
@@ -19,16 +20,20 @@ class LabelCheck:
         |E(R + δ u) − E(R − δ u) + 2 δ F·u| ≤ t · 2 δ |F| + E_0,   u = F/|F|
 
     Forces of the wrong sign, of another unit, or of another structure miss this by about 4 δ |F|. It costs two energies more, so that
-    only some labels of every round are examined; every label has to be finite and its forces below a bound. E_0 = 1e-4 eV allows for
-    the convergence of the engine.
+    only some labels of every round are examined. E_0 = 1e-4 eV allows for the convergence of the engine.
+
+    Every label has to be finite and its forces below a bound, and they have to sum up to nothing: shifted or turned as a whole, a
+    structure has the energy that it had. With an error ε of the force on every one of N atoms,
+
+        |Σ F| ≤ N ε,   |Σ r × F| ≤ ε Σ |r|  (without a cell; r from the centre),   ε = s + t max|F|
 
     Args:
         n_examined: labels of a round that are examined by displacement; the others share the engine with them.
         displacement: δ, Å; that of all atoms together.
         tolerance: t.
         max_force: eV/Å; a larger force is no label to learn from.
-        same_force: eV/Å; by so much, and t times the largest force, the force on an atom may differ between a label of the start and the
-            same label computed again.
+        same_force: s, eV/Å; by so much, and t times the largest force, the force on an atom may be wrong: it may differ so much between a
+            label of the start and the same label computed again, and forces may miss their sums so far.
         same_energy: eV per atom; by so much the energy may differ.
     """
 
@@ -48,7 +53,7 @@ class LabelCheck:
     def job(self, name: str, atoms: Atoms, *, examined: bool) -> "CheckedPoint":
         """The labelling of one structure."""
         step = self.displacement if examined else 0.0
-        return CheckedPoint(name, atoms, step, self.tolerance, self.max_force)
+        return CheckedPoint(name, atoms, step, self.tolerance, self.max_force, self.same_force)
 
     def difference(self, old: Atoms, new: Atoms) -> str:
         """What tells apart two labels of one structure, as far as the first has them; nothing where one engine may have given both."""
@@ -81,6 +86,7 @@ class CheckedPoint(Job):
         displacement: see `LabelCheck`; 0 for no examination.
         tolerance: see `LabelCheck`.
         max_force: see `LabelCheck`.
+        same_force: see `LabelCheck`.
     """
 
     name: str
@@ -88,6 +94,7 @@ class CheckedPoint(Job):
     displacement: float
     tolerance: float
     max_force: float
+    same_force: float
 
     @property
     def size(self) -> int:
@@ -114,6 +121,8 @@ class CheckedPoint(Job):
         strongest = float(np.linalg.norm(forces, axis=1).max())
         if strongest > self.max_force:
             return f"a force of {strongest:.3g} eV/Å, more than {self.max_force:g}"
+        if unbalanced := _unbalanced(labelled, forces, self.same_force + self.tolerance * strongest):
+            return unbalanced
         size = float(np.linalg.norm(forces))
         if not self.displacement or size == 0.0:
             return ""
@@ -127,3 +136,17 @@ class CheckedPoint(Job):
         moved = geometry(labelled, info={})
         moved.positions += shift
         return float(labels(engine.label(moved))["energy"])
+
+
+def _unbalanced(atoms: Atoms, forces: Float[np.ndarray, "atom 3"], error: float) -> str:
+    """What forces (eV/Å) miss that no structure exerts on itself, beyond an error of each of them; nothing if they do not."""
+    net = float(np.linalg.norm(forces.sum(0)))
+    if net > len(atoms) * error:
+        return f"forces whose sum is {net:.3g} eV/Å, where a structure by itself feels none"
+    if atoms.pbc.any() or np.any(np.asarray(atoms.cell)):
+        return ""
+    arms = atoms.positions - atoms.positions.mean(0)
+    torque = float(np.linalg.norm(np.cross(arms, forces).sum(0)))
+    if torque > error * float(np.linalg.norm(arms, axis=1).sum()):
+        return f"forces whose torque is {torque:.3g} eV, where a structure by itself feels none"
+    return ""

@@ -71,29 +71,33 @@ class Labeller:
     def label(self, structures: Sequence[Atoms], elements: Sequence[str]) -> Labels:
         """Labels of the structures, and the energies of isolated atoms of some elements.
 
-        Some labels are examined, evenly among the structures. Where one of them fails, the engine is not to be trusted, and all others are
-        examined as well before anything is learned from them.
+        Some labels are examined, evenly among the structures, and others in the place of those that there is no label of. Where the forces
+        of one are not the slope of its energy, the engine is not to be trusted, and all others are examined as well before anything is
+        learned from them.
 
         Raises:
             ReferenceEngineError: not one structure has a label that passes its check. Nothing of them is kept, so that the same command
                 asks an engine that was mended again.
         """
-        examined = set(self._examined(structures))
+        examined = self._examined(structures)
         jobs = self._jobs(structures, examined)
         lone = [IsolatedAtom(f"isolated {symbol}", symbol) for symbol in elements]
         batches = self._labelling.batches([*jobs, *lone])
         n_calls = sum(job.calls for job in jobs) + len(lone)
-        if any(NO_SLOPE in failure.reason for index in examined for failure in batches[index].failures):
-            again = {k: batches[k].structures[0] for k in range(len(structures)) if k not in examined and batches[k].structures}
-            jobs = [self._check.job(f"structure {k}", labelled, examined=True) for k, labelled in again.items()]
-            for k, batch in zip(again, self._labelling.batches(jobs), strict=True):
-                batches[k] = batch
-            n_calls += sum(job.calls for job in jobs)
+        wanted, labelled = len(examined), [k for k in range(len(structures)) if batches[k].structures]
+        while rest := [k for k in labelled if k not in examined]:
+            told = [batches[k] for k in examined if batches[k].structures or _is_no_slope(batches[k])]
+            more = rest if any(map(_is_no_slope, told)) else rest[: wanted - len(told)]
+            if not more:
+                break
+            n_calls += self._examine_also(more, batches)
+            examined += more
         found = self._found(batches[: len(structures)], batches[len(structures) :], n_calls)
         if structures and not found.structures:
             expected = f"a label that can be learned from for at least one of {len(structures)} structures"
             do = "If another engine labelled the data, choose it (reference=…); else look at this one and run the same command again."
-            raise self._refusal(expected, found.failures[0].reason, do)
+            reasons = [failure.reason for failure in found.failures]
+            raise self._refusal(expected, next((reason for reason in reasons if NO_SLOPE in reason), reasons[0]), do)
         return found
 
     def examine(self, structures: Sequence[Atoms]) -> Labels:
@@ -113,6 +117,13 @@ class Labeller:
                 raise self._refusal("the labels that the data have", found, do)
         return again
 
+    def _examine_also(self, which: Sequence[int], batches: list[Batch]) -> int:
+        """Examines labels that are there already, and puts what comes of it in their places; the calculations that it takes."""
+        jobs = [self._check.job(f"structure {k}", batches[k].structures[0], examined=True) for k in which]
+        for k, batch in zip(which, self._labelling.batches(jobs), strict=True):
+            batches[k] = batch
+        return sum(job.calls for job in jobs)
+
     def n_calls_of_examination(self, structures: Sequence[Atoms]) -> int:
         """Calculations that `examine` takes."""
         return sum(self._check.job("", _bare(structures[k]), examined=True).calls for k in self._examined(structures))
@@ -127,13 +138,17 @@ class Labeller:
         self._journal.remove()
         return ReferenceEngineError(self._theory, expected=expected, found=found, do=do)
 
-    def _jobs(self, structures: Sequence[Atoms], examined: set[int]) -> list[CheckedPoint]:
+    def _jobs(self, structures: Sequence[Atoms], examined: Sequence[int]) -> list[CheckedPoint]:
         return [self._check.job(f"structure {k}", atoms, examined=k in examined) for k, atoms in enumerate(structures)]
 
     def _found(self, batches: Sequence[Batch], lone: Sequence[Batch], n_calls: int) -> Labels:
         isolated = {str(atoms.symbols[0]): float(labels(atoms)["energy"]) for batch in lone for atoms in batch.structures}
         failures = [failure for batch in [*batches, *lone] for failure in batch.failures]
         return Labels([atoms for batch in batches for atoms in batch.structures], failures, isolated, n_calls)
+
+
+def _is_no_slope(batch: Batch) -> bool:
+    return any(NO_SLOPE in failure.reason for failure in batch.failures)
 
 
 def _bare(atoms: Atoms) -> Atoms:

@@ -11,7 +11,7 @@ from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
-from nnpx.files import read_json, write_json
+from nnpx.files import read_json, whole, write_json
 from nnpx.fitting import Report, describe_structures, reserved, summaries, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
@@ -85,6 +85,6 @@ def _initial_weights(warm: Path | None, folder: Path, numbers: list[int]) -> Pat
     if list(ensemble.numbers) != list(numbers):
         return None
     path = folder / "initial.weights"
-    with path.open("wb") as file:
+    with whole(path) as file:
         torch.save([member.state_dict() for member in ensemble.members], file)
     return path

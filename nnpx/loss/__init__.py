@@ -21,9 +21,11 @@ class Loss(nn.Module, ABC):
         changes_at: the values of the progress from which on it is another function of a batch, so that between them an update may be
             recorded and repeated; None, as long as a class says nothing: it may be another one in every update. A recorded batch is
             filled up by a structure that has no labels (NaN), which must not count.
+        fits_spread: whether it fits the spread of a shallow ensemble to the errors of energies and forces in the end; else one is refused.
     """
 
     changes_at: tuple[float, ...] | None = None
+    fits_spread: bool = False
 
     @abstractmethod
     def forward(self, prediction: Prediction, graph: AtomicGraph, progress: float) -> Float[Tensor, ""]:

@@ -54,6 +54,7 @@ class Scores(Loss):
             do = f"Choose ensemble=shallow or noise=heteroscedastic, or {without}."
             raise ConfigError("loss", expected="energies and forces that say how far from the truth they may be", found=found, do=do)
         self.energy_weight, self.forces_weight = energy_weight, forces_weight
+        self.fits_spread = energy_weight > 0 and forces_weight > 0
         self.unit, self.floor = forces_rms, smallest**2
 
     @abstractmethod

@@ -27,6 +27,7 @@ class TwoStage(Loss):
     def __init__(self, *, first: Loss, second: Loss, switch_at: Annotated[float, Interval(ge=0, le=1)]) -> None:
         super().__init__()
         self.first, self.second, self.switch_at = first, second, switch_at
+        self.fits_spread = second.fits_spread
         if first.changes_at is not None and second.changes_at is not None:
             self.changes_at = (*first.changes_at, switch_at, *second.changes_at)
 

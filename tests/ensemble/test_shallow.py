@@ -114,6 +114,12 @@ def test_a_loss_that_needs_a_spread_is_refused_without_one_before_anything_runs(
         check_choices("label", compose([f"loss={option}"]), Path.cwd())
 
 
+@pytest.mark.parametrize("option", ["energy_forces", "huber", "two_stage", "nll loss.forces_weight=0", "crps loss.energy_weight=0"])
+def test_a_loss_that_does_not_fit_the_spread_of_energies_and_forces_is_refused(option):
+    with pytest.raises(ConfigError, match=r"loss: expected a loss that fits the spread .* Choose loss=crps or loss=nll"):
+        check_choices("label", compose(["ensemble=shallow", *f"loss={option}".split()]), Path.cwd())
+
+
 def test_it_is_one_potential_of_the_seed_of_the_experiment():
     assert Shallow(n_heads=3).seeds(7) == [7]
     assert build_parts({**CONFIG, "ensemble": SHALLOW}, numbers=NUMBERS, seed=7).n_heads == N_HEADS

@@ -1,5 +1,6 @@
 """Reference engines that count, and that fail in every way an engine can."""
 
+import faulthandler
 import hashlib
 import os
 import signal
@@ -15,6 +16,8 @@ from ase.calculators.calculator import Calculator, all_changes
 COUNT = "NNPX_TEST_CALLS"
 #: a file; as long as it exists no calculation succeeds
 OUTAGE = "NNPX_TEST_OUTAGE"
+#: a fault, a colon, and the name of the structure that it strikes, as it stands in the file that counts; every one without a name
+FAULT = "NNPX_TEST_FAULT"
 
 
 class Counted(Calculator):
@@ -31,7 +34,7 @@ class Counted(Calculator):
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
-        name = hashlib.sha256(self.atoms.positions.tobytes()).hexdigest()[:16]
+        name = name_of(self.atoms)
         if COUNT in os.environ:
             with Path(os.environ[COUNT]).open("a") as file:
                 file.write(name + "\n")
@@ -42,22 +45,38 @@ class Counted(Calculator):
         energy, forces = bare.get_potential_energy(), bare.get_forces()
         self.results = {"energy": energy, "forces": forces}
         if self.fault and self.atoms.positions[0, 0] > self.beyond:
-            self._fail(energy, forces)
+            self._fail(self.fault, energy, forces)
+        fault, _, struck = os.environ.get(FAULT, "").partition(":")
+        if fault and struck in ("", name):
+            self._fail(fault, energy, forces)
 
-    def _fail(self, energy: float, forces: np.ndarray) -> None:
-        if self.fault == "slow":
+    def _fail(self, fault: str, energy: float, forces: np.ndarray) -> None:
+        if fault == "slow":
             time.sleep(0.6)
-        elif self.fault == "hang":
+        elif fault == "hang":
             time.sleep(600)
-        elif self.fault == "crash":
+        elif fault == "crash":
+            faulthandler.disable()
             os.kill(os.getpid(), signal.SIGSEGV)
-        elif self.fault == "raise":
+        elif fault == "raise":
             raise RuntimeError("the cycle did not converge")
-        elif self.fault == "odd":
+        elif fault == "odd":
             raise LookupError("something that no engine should raise")
-        elif self.fault == "nan":
-            self.results["energy"] = float("nan")
-        elif self.fault == "sign":
-            self.results["forces"] = -forces
-        elif self.fault == "unit":
-            self.results["forces"] = forces * 1.88973
+        self.results.update(_wrong(fault, forces))
+
+
+def _wrong(fault: str, forces: np.ndarray) -> dict[str, Any]:
+    """What an engine says that gives an answer, but a wrong one; turned forces are given in axes of its own."""
+    answers = {
+        "nan": {"energy": float("nan")},
+        "sign": {"forces": -forces},
+        "unit": {"forces": forces * 1.88973},
+        "turned": {"forces": forces[:, [1, 2, 0]]},
+        "drift": {"forces": forces + 2.0},
+    }
+    return answers.get(fault, {})
+
+
+def name_of(atoms: Any) -> str:
+    """By which a structure is known in the file that counts."""
+    return hashlib.sha256(atoms.positions.tobytes()).hexdigest()[:16]

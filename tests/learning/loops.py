@@ -1,17 +1,22 @@
 """A loop so small that it takes seconds: six copper atoms, effective medium theory, two members of a few weights."""
 
+import errno
+import multiprocessing
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from ase.cluster import Octahedron
 from ase.io import write
 from omegaconf import DictConfig
 from rich.console import Console
 
+from nnpx import cli
 from nnpx.config import compose, validate
 from nnpx.learning.rounds import Loop
 from nnpx.learning.view import View
@@ -63,6 +68,15 @@ def starts(folder: Path, n: int = 14) -> None:
     write(folder / "start.extxyz", structures)
 
 
+def set_up(patch: pytest.MonkeyPatch, folder: Path | None = None) -> None:
+    """Engines of the tests are trusted, counted where there is a folder, and asked by workers that are forked, which is quicker."""
+    forking = multiprocessing.get_context("fork")
+    patch.setattr("nnpx.executor.processes.multiprocessing.get_context", lambda method: forking)
+    patch.setenv("NNPX_TRUSTED", "learning")
+    if folder is not None:
+        patch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
+
+
 def loop(folder: Path, *overrides: str) -> Loop:
     composed = config(*overrides)
     one = Loop(composed, folder, View(Console(quiet=True)))
@@ -70,6 +84,20 @@ def loop(folder: Path, *overrides: str) -> Loop:
         run_verb("prepare", composed, folder, alone=False)
     one.claim()
     return one
+
+
+def command(folder: Path, patch: pytest.MonkeyPatch, *overrides: str) -> int:
+    """The exit code of `nnpx learn` in the folder."""
+    patch.chdir(folder)
+    patch.setattr(sys, "argv", ["nnpx", "learn", *TINY, *overrides])
+    return cli.main()
+
+
+def go_on(project: Path, finished: Path, *, rounds: int) -> None:
+    """The same command again; what it chose and labelled is what an undisturbed loop did."""
+    loop(project, f"learning.stopping.max_rounds={rounds}").run(lambda rows: None)
+    undisturbed = {name: text for name, text in chosen(finished).items() if int(name.split("_")[1][:2]) <= rounds}
+    assert chosen(project) == undisturbed
 
 
 def chosen(folder: Path) -> dict[str, str]:
@@ -125,3 +153,27 @@ def after(count: int, original: Callable[..., object]) -> Callable[..., object]:
 def commits(project: Path) -> str:
     """What the commits say, the newest first."""
     return subprocess.run(["git", "log", "--format=%s"], cwd=project, check=True, capture_output=True, text=True).stdout
+
+
+def full_disk(patch: pytest.MonkeyPatch, name: str, count: int) -> None:
+    """The disk is full when a file is written for the last of so many times; its end is missing. The system does not say where."""
+    times, to_disk, write_text = [], os.fsync, Path.write_text
+
+    def strike(path: Path) -> bool:
+        times.extend([path] if name in path.name else [])
+        return name in path.name and len(times) >= count
+
+    def sync(descriptor: int) -> None:
+        if strike(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            os.truncate(descriptor, os.fstat(descriptor).st_size - 5)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        to_disk(descriptor)
+
+    def write(path: Path, content: str, encoding: str) -> int:
+        if strike(path):
+            write_text(path, content[: len(content) // 2], encoding=encoding)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_text(path, content, encoding=encoding)
+
+    patch.setattr(os, "fsync", sync)
+    patch.setattr(Path, "write_text", write)

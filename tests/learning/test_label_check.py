@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.cluster import Octahedron
+from learning.engines import name_of
 
 from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import labels
@@ -77,10 +78,36 @@ def test_where_one_examined_label_is_wrong_all_are_examined(tmp_path: Path) -> N
     assert [failure.name for failure in found.failures] == ["structure 1", "structure 2", "structure 3"]
 
 
+@pytest.mark.parametrize("fault", ["raise", "crash"])
+def test_where_an_examined_structure_has_no_label_another_is_examined(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Structures 0 and 3 of four are examined; for 0 there is no label, and the engine errs for 1."""
+    structures = [copper(seed, shift=5.0 * (seed == 1)) for seed in range(4)]
+    monkeypatch.setenv("NNPX_TEST_FAULT", f"{fault}:{name_of(structures[0])}")
+    found = labeller(faulty("sign", beyond=3.0), tmp_path).label(structures, [])
+    assert [failure.name for failure in found.failures] == ["structure 0", "structure 1"]
+    assert found.n_calls == 3 + 1 + 1 + 3 + 2 + 2  # where a slope is wrong, that of 2 is examined as well
+
+
 def test_forces_beyond_the_bound_are_no_label(tmp_path: Path) -> None:
     strict = LabelCheck(n_examined=0, displacement=0.01, tolerance=0.05, max_force=1e-6, same_force=0.02, same_energy=0.001)
     (failure,) = strict.job("copper", copper(0), examined=False).run(EMT()).failures
     assert "more than 1e-06" in failure.reason
+
+
+@pytest.mark.parametrize(("fault", "reason"), [("turned", "torque"), ("drift", "sum")])
+def test_forces_that_no_structure_exerts_on_itself_are_no_label_though_it_is_not_examined(fault: str, reason: str) -> None:
+    (failure,) = CHECK.job("copper", copper(0), examined=False).run(faulty(fault)).failures
+    assert reason in failure.reason
+
+
+def test_a_crystal_may_be_turned_by_its_images_but_not_moved() -> None:
+    """A cell has a torque of its own: forces of which the half belongs to images."""
+    crystal = bulk("Cu", cubic=True)
+    crystal.rattle(0.1, seed=1)
+    right = CHECK.job("copper", crystal, examined=False)
+    assert np.linalg.norm(np.cross(crystal.positions, EMT().label(crystal).get_forces()).sum(0)) > 1.0
+    assert right.run(faulty("")).failures == []
+    assert "sum" in right.run(faulty("drift")).failures[0].reason
 
 
 @pytest.mark.parametrize(

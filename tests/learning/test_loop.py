@@ -3,17 +3,16 @@
 import contextlib
 import io
 import json
-import multiprocessing
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.io import read
-from learning.loops import after, chosen, commits, config, die, killed, loop, starts, under_versions
+from learning.loops import after, chosen, commits, config, die, go_on, killed, loop, set_up, under_versions
 
 from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import write
@@ -29,54 +28,16 @@ from nnpx.verbs import run_verb
 PHASES = ["walkers", "selected", "labels", "data", "version", "potential", "report"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
-    """Workers that are forked: a spawned one loads its libraries anew, which takes longer than these loops (test_label_check spawns)."""
-    forking = multiprocessing.get_context("fork")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nnpx.executor.processes.multiprocessing.get_context", lambda method: forking)
-        yield
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A project whose loop has its first potential, but has not walked; no test changes it."""
-    folder = tmp_path_factory.mktemp("begun")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NNPX_TRUSTED", "learning")
-        patch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
-        starts(folder)
-        loop(folder, "learning.stopping.max_rounds=1")._begin()
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def finished(begun: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The same after two rounds that nothing disturbed."""
-    folder = tmp_path_factory.mktemp("finished") / "project"
-    shutil.copytree(begun, folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NNPX_TRUSTED", "learning")
-        patch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
-        loop(folder).run(lambda rows: None)
-        yield folder
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines of the tests are trusted, and workers are forked: a spawned one loads its libraries anew (test_label_check spawns)."""
+    set_up(monkeypatch)
 
 
 @pytest.fixture
-def project(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy to be spoiled."""
-    folder = tmp_path / "project"
-    shutil.copytree(begun, folder)
-    monkeypatch.setenv("NNPX_TRUSTED", "learning")
-    monkeypatch.setenv("NNPX_TEST_CALLS", str(folder / "count"))
-    return folder
-
-
-def go_on(project: Path, finished: Path, *, rounds: int) -> None:
-    """The same command again; what it chose and labelled is what an undisturbed loop did."""
-    loop(project, f"learning.stopping.max_rounds={rounds}").run(lambda rows: None)
-    undisturbed = {name: text for name, text in chosen(finished).items() if int(name.split("_")[1][:2]) <= rounds}
-    assert chosen(project) == undisturbed
+def project(spoiled: Path) -> Path:
+    """A loop that has its first potential, but has not walked."""
+    return spoiled
 
 
 def test_rounds_choose_from_the_candidates_and_learn_what_they_chose(finished: Path) -> None:
@@ -202,17 +163,6 @@ def test_a_file_that_was_lost_is_made_again(project: Path, finished: Path) -> No
     (project / "learn/round_01/selected.extxyz").unlink()
     loop(project).run(lambda rows: None)
     assert chosen(project) == chosen(finished)
-
-
-def test_a_full_disk_leaves_a_journal_that_can_be_continued(project: Path, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("nnpx.files.os.fsync", full)
-        with pytest.raises(OSError, match="No space"):
-            loop(project).run(lambda rows: None)
-    go_on(project, finished, rounds=1)
 
 
 @pytest.mark.slow
