@@ -79,10 +79,11 @@ def test_the_beginning_is_left_out_of_averages() -> None:
 
 
 def test_the_error_of_a_mean_is_that_of_independent_replicas() -> None:
-    """Two standard errors cover the truth as often as Student's t says, of eight replicas 0.92; of one replica nothing is known."""
+    """Of eight that scatter by 1, on average 1/√8; of one replica nothing is known."""
     random = np.random.default_rng(1)
     found = [over_replicas(random.normal(size=8)) for _ in range(1000)]
-    assert np.mean([abs(one.value) < 2.0 * one.error for one in found]) == pytest.approx(0.914, abs=0.03)
+    assert np.mean([one.error**2 for one in found]) == pytest.approx(1 / 8, rel=0.06)
+    assert np.std([one.value for one in found]) == pytest.approx(np.sqrt(1 / 8), rel=0.06)
     assert np.isnan(over_replicas(np.ones(1)).error)
 
 

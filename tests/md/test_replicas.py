@@ -18,6 +18,7 @@ from nnpx.md.replica_course import ReplicaCourse
 from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Fates, Replicas, follow
 from nnpx.md.stability import stability, survival
+from nnpx.md.walker import start_walker
 
 
 class Killed(Exception):  # noqa: N818  it is none of the errors that the code knows
@@ -137,12 +138,15 @@ def test_every_temperature_has_its_own_canonical_ensemble(repulsion: Ensemble, t
 
 
 def test_a_temperature_beside_others_changes_no_number_of_the_first(repulsion: Ensemble, tmp_path: Path) -> None:
-    """Replica k draws from [seed, k], whatever stands behind it."""
-    alone, beside = (
-        go(repulsion, tmp_path / str(len(levels)), made(temperatures_K=levels, n_replicas=2, duration_ps=0.04))
-        for levels in ([600.0], [600.0, 300.0])
-    )
+    """Replica k of all draws from [seed, k], whatever stands behind it."""
+    short = {"n_replicas": 2, "duration_ps": 0.016}
+    alone = go(repulsion, tmp_path / "alone", made(**short))
+    beside = go(repulsion, tmp_path / "beside", made(temperatures_K=[600.0, 300.0], **short))
     np.testing.assert_allclose(alone.course.total, beside.course.total[:, :2], rtol=0, atol=1e-10)
+    at_once = made(temperatures_K=[600.0, 300.0], n_replicas=2, friction_per_fs=0.0, timestep_fs=0.01, duration_ps=1e-5, look_every_fs=0.01)
+    begun = [start_walker(carbons(1)[0], temperature_K=at, seed=[1, k]) for k, at in enumerate((600.0, 600.0, 300.0, 300.0))]
+    kinetic = [walker.atoms.get_kinetic_energy() for walker in begun]
+    np.testing.assert_allclose(go(repulsion, tmp_path / "at_once", at_once).course.kinetic[0], kinetic, rtol=0.01)
 
 
 def test_without_friction_every_replica_conserves_its_energy(repulsion: Ensemble, tmp_path: Path) -> None:
