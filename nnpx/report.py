@@ -146,6 +146,19 @@ def text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
+def with_error(value: float | None, error: float | None, digits: int) -> Cell:
+    """A number with its standard error, where that is known.
+
+    Args:
+        value: empty where there is none.
+        error: written with one significant digit.
+        digits: significant ones of the number.
+    """
+    if value is None:
+        return None
+    return f"{value:.{digits}g}" if error is None else f"{value:.{digits}g} ± {error:.1g}"
+
+
 def _section(number: int, section: Section) -> str:
     parts = [f'<section id="section-{number}">', f"<h2>{html.escape(section.title)}</h2>"]
     if section.text:

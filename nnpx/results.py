@@ -14,7 +14,8 @@ from nnpx import figures, reliability
 from nnpx.evaluation import Comparison
 from nnpx.extrapolation import Extrapolation
 from nnpx.metrics import Metrics
-from nnpx.report import Cell, Picture, Section, Table, picture, text
+from nnpx.replica_tables import replica_tables
+from nnpx.report import Cell, Picture, Section, Table, picture, text, with_error
 
 #: the figures of an evaluation in the order of a report
 ORDER: Final = (
@@ -197,28 +198,9 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
     said = "Runs: mean temperature; drift of the conserved energy in meV/atom/ps, its σ and the spread of the members in meV/atom"
     return [
         *([Table(said, columns, rows)] if rows else []),
-        *(table for name, run in simulation.items() if "replicas" in run for table in _stability(name, run)),
+        *(table for name, run in simulation.items() if "replicas" in run for table in replica_tables(name, run)),
         *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
-
-
-def _stability(name: str, run: Mapping[str, Any]) -> list[Table]:
-    """How many replicas were stopped, what stability time follows, and what the watchdog said: of every kind of alarm the first."""
-    time, error = run["stability_time_ps"], run["stability_time_error_ps"]
-    rows: list[Sequence[Cell]] = [
-        ("replicas", run["replicas"]),
-        ("stopped by the watchdog", run["stopped"]),
-        ("stability time (ps)", None if time is None else f"{time:.3g} ± {error:.2g}"),
-        ("longer with 95 % confidence than (ps)", run["stability_time_at_least_ps"]),
-        ("ns/day of all replicas", run["ns_per_day"]),
-        ("wall (s)", run["wall_s"]),
-    ]
-    kinds: dict[str, list[Mapping[str, Any]]] = {}
-    for alarm in sorted(run["alarms"].values(), key=lambda alarm: float(alarm["time_ps"])):
-        kinds.setdefault(alarm["alarm"].partition(": expected ")[2].partition(", found ")[0], []).append(alarm)
-    first = [(len(alike), alike[0]["time_ps"], alike[0]["alarm"].partition(". Add structures")[0]) for alike in kinds.values()]
-    alarms = [Table(f"{name}: alarms, the first of every kind", ("replicas", "time (ps)", "why"), first)] if first else []
-    return [Table(f"{name}: stability", ("", ""), rows), *alarms]
 
 
 def _distributions(name: str, found: Mapping[str, Any]) -> Table:
@@ -236,10 +218,7 @@ def _distributions(name: str, found: Mapping[str, Any]) -> Table:
 
 
 def _drift(run: Mapping[str, Any]) -> Cell:
-    value, error = run.get("drift_meV_per_atom_per_ps"), run.get("drift_error_meV_per_atom_per_ps")
-    if value is None:
-        return None
-    return f"{value:.2g}" if error is None else f"{value:.2g} ± {error:.1g}"
+    return with_error(run.get("drift_meV_per_atom_per_ps"), run.get("drift_error_meV_per_atom_per_ps"), 2)
 
 
 def label_table(labels: Mapping[str, Any]) -> Table:

@@ -35,11 +35,22 @@ def canonical_test(trajectory: Trajectory, temperature_K: float) -> CanonicalTes
         trajectory: of a dynamics with a heat bath.
         temperature_K: of the bath.
     """
-    apart = max(1, int(np.ceil(_APART * correlation_length(trajectory.kinetic))))
-    samples = trajectory.kinetic[::apart] / (temperature_K * units.K)
-    if len(samples) < _FEWEST or trajectory.degrees_of_freedom == 0:
+    return pooled_canonical_test(trajectory.kinetic[:, None], trajectory.degrees_of_freedom, temperature_K)
+
+
+def pooled_canonical_test(kinetic: Float[np.ndarray, "sample run"], degrees_of_freedom: int, temperature_K: float) -> CanonicalTest:
+    """The same of independent runs at one temperature together.
+
+    Args:
+        kinetic: energies at equal times, eV.
+        degrees_of_freedom: f of each run.
+        temperature_K: of the baths.
+    """
+    apart = max(1, int(np.ceil(_APART * np.mean([correlation_length(one) for one in kinetic.T]))))
+    samples = kinetic[::apart].ravel() / (temperature_K * units.K)
+    if len(samples) < _FEWEST or degrees_of_freedom == 0:
         return CanonicalTest(float("nan"), len(samples))
-    found = kstest(samples, "gamma", args=(0.5 * trajectory.degrees_of_freedom,))
+    found = kstest(samples, "gamma", args=(0.5 * degrees_of_freedom,))
     return CanonicalTest(float(found.pvalue), len(samples))
 
 

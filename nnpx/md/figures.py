@@ -4,7 +4,6 @@ import math
 
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -13,8 +12,6 @@ from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
 from nnpx.md.observables import Distribution, conservation
 from nnpx.md.pairs import RadialDistribution
-from nnpx.md.stability import Stability
-from nnpx.md.stability import survival as kaplan_meier
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import PER_CM, Spectrum
 
@@ -84,23 +81,6 @@ def vibrations(found: Spectrum, reference: Spectrum | None) -> Figure:
         panel.legend()
         above = panel.secondary_xaxis("top", functions=(_in_terahertz, _per_cm))
         above.set_xlabel("frequency (THz)")
-    return figure
-
-
-def survival(time_ps: Float[np.ndarray, " replica"], stopped: Bool[np.ndarray, " replica"], estimate: Stability) -> Figure:
-    """The share of replicas within bounds against time, over the exponential of the stability time."""
-    figure, (panel,) = _panels(1, "time (ps)")
-    times, shares = kaplan_meier(time_ps, stopped)
-    with mpl.rc_context(STYLE):
-        panel.step(times, 100.0 * shares, where="post", color=_POTENTIAL, linewidth=1.2)
-        if estimate.stopped:
-            grid = np.linspace(0.0, times[-1], 200)
-            panel.plot(grid, 100.0 * np.exp(-grid / estimate.time_ps), color=INK, linewidth=1.0, linestyle="--")
-        known = f"τ = {estimate.time_ps:.3g} ± {estimate.error_ps:.2g} ps (dashed)" if estimate.stopped else "no alarm"
-        said = f"{estimate.stopped} of {estimate.replicas} stopped; {known}; τ > {estimate.at_least_ps:.3g} ps with 95 %"
-        panel.set_title(said, loc="left")
-        panel.set_ylabel("replicas within bounds (%)")
-        panel.set_ylim(-3.0, 103.0)
     return figure
 
 

@@ -61,7 +61,7 @@ class Record:
     """
 
     def __init__(self, folder: Path, n_atoms: int, joined: Joined | None) -> None:
-        self._frames, self._samples = _Growing(folder / "frames.extxyz"), _Growing(folder / "samples.f64")
+        self._frames, self._samples = Growing(folder / "frames.extxyz"), Growing(folder / "samples.f64")
         self._files = (self._frames, self._samples)
         self._state, self._joined = folder / "state.npz", joined
         self._type = sample_type(n_atoms)
@@ -114,7 +114,8 @@ class Record:
         return all(file.cut(length) == checksum for file, length, checksum in kept)
 
 
-class _Growing:
+@final
+class Growing:
     """A file that is appended to, and the checksum of all that it holds."""
 
     def __init__(self, path: Path) -> None:

@@ -6,7 +6,7 @@ from ase.build import molecule
 from md_systems import sampled
 
 from nnpx import units
-from nnpx.md.canonical import canonical_test, correlation_length
+from nnpx.md.canonical import canonical_test, correlation_length, pooled_canonical_test
 from nnpx.md.trajectory import Trajectory
 
 TEMPERATURE_K = 300.0
@@ -34,6 +34,22 @@ def test_a_canonical_trajectory_fails_as_often_as_the_p_value_says(memory: float
     p = np.array([canonical_test(trajectory(bath(random, 1000, memory)), TEMPERATURE_K).p_value for _ in range(100)])
     assert (p < 0.05).mean() <= 0.12
     assert (p < 0.5).mean() == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.95])
+def test_independent_runs_are_tested_together(memory: float) -> None:
+    """As often below a p-value as it says, and none of them alone is long enough to find 5 % out that twenty do."""
+    random = np.random.default_rng(4)
+    p, off, alone = [], [], []
+    for _ in range(60):
+        kinetic = np.array([bath(random, 200, memory) for _ in range(20)]).T * TEMPERATURE_K * units.K
+        p.append(pooled_canonical_test(kinetic, 27, TEMPERATURE_K).p_value)
+        off.append(pooled_canonical_test(1.1 * kinetic, 27, TEMPERATURE_K).p_value)
+        alone.append(pooled_canonical_test(1.1 * kinetic[:, :1], 27, TEMPERATURE_K).p_value)
+    assert (np.array(p) < 0.05).mean() <= 0.15
+    assert (np.array(p) < 0.5).mean() == pytest.approx(0.5, abs=0.25)
+    assert (np.array(off) < 0.05).mean() > 0.6
+    assert (np.nan_to_num(alone, nan=1.0) < 0.05).mean() < (np.array(off) < 0.05).mean()
 
 
 def test_another_temperature_and_narrowed_fluctuations_are_found_out() -> None:

@@ -175,17 +175,22 @@ def test_a_molecule_without_a_cell_has_no_pressure(workspace: Path) -> None:
 def test_replicas_that_explode_are_counted_and_the_others_go_on(workspace: Path) -> None:
     replicas = [
         "md=replicas",
-        "md.n_replicas=6",
+        "md.temperatures_K=[500,800]",
+        "md.n_replicas=3",
         "md.duration_ps=0.1",
         "md.watchdog.max_bond_change=0.15",
         "md.watchdog.max_isolation=null",
+        "md.averaged_after_ps=0.05",
     ]
     run(compose([*WEAK, *replicas]), workspace)
     found = json.loads((workspace / "reports/simulation/metrics.json").read_text())["replicas"]
     assert found["replicas"] == 6
-    assert 0 < found["stopped"] == len(found["alarms"])
-    followed = 0.1 * (6 - found["stopped"]) + sum(alarm["time_ps"] for alarm in found["alarms"].values())
-    assert found["stability_time_ps"] == pytest.approx(followed / found["stopped"])
+    assert 0 < found["stopped"] == sum(one["stopped"] for one in found["by_temperature"].values())
+    for one in found["by_temperature"].values():
+        assert one["stopped"] == len(one["alarms"])
+        if one["stopped"]:
+            followed = 0.1 * (3 - one["stopped"]) + sum(alarm["time_ps"] for alarm in one["alarms"].values())
+            assert one["stability_time_ps"] == pytest.approx(followed / one["stopped"])
     frames = read(workspace / "reports/simulation/trajectory.extxyz", ":")
     assert sum(bool(frame.info["stopped"]) for frame in frames) == found["stopped"]
     assert "bond stretched" in (workspace / "reports/simulation/report.html").read_text()
