@@ -14,6 +14,7 @@ from nnpx import figures, reliability
 from nnpx.evaluation import Comparison
 from nnpx.metrics import Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
+from nnpx.tracking.records import leaves
 
 #: the figures of an evaluation in the order of a report
 ORDER: Final = (
@@ -246,21 +247,12 @@ def label_table(labels: Mapping[str, Any]) -> Table:
 
 def metric_names(parts: Mapping[str, Metrics]) -> dict[str, float]:
     """Errors under the names they have in MLflow: `test/forces_mae`, `test/forces_by_element_H_rmse`."""
-    flat: dict[str, float] = {}
-    for part, found in parts.items():
-        for key, value in _leaves(found):
-            flat[f"{part}/{key}"] = value
-    return flat
-
-
-def _leaves(found: Mapping[str, Any]) -> list[tuple[str, float]]:
-    leaves: list[tuple[str, float]] = []
-    for key, value in found.items():
-        if isinstance(value, Mapping):
-            leaves.extend((f"{key}_{rest}", number) for rest, number in _leaves(value))
-        elif key not in ("count", "structures", "atoms"):
-            leaves.append((key, float(value)))
-    return leaves
+    return {
+        f"{part}/{'_'.join(path)}": float(value)
+        for part, found in parts.items()
+        for path, value in leaves(found)
+        if isinstance(value, float | int) and path[-1] not in ("count", "structures", "atoms")
+    }
 
 
 def _milli(one: Mapping[str, float] | None) -> float | None:

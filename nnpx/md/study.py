@@ -29,6 +29,7 @@ from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.md.walker import refuse_constraints
 from nnpx.reference import Reference
 from nnpx.tracking import Run
+from nnpx.tracking.records import flat_numbers
 
 #: where states and the reference engine's trajectories are kept
 FOLDER: Final = Path(".nnpx/simulate")
@@ -128,8 +129,7 @@ class Study:
 
     def log(self, run: Run) -> None:
         """Remember the numbers, and the course of temperature, energy and spread at a few hundred times."""
-        numbers = {key: value for key, value in self.metrics().items() if isinstance(value, float | int)}
-        run.log_metrics({f"simulate/{self.name}/{key}": value for key, value in numbers.items()}, step=0)
+        run.log_metrics(flat_numbers({"simulate": {self.name: self.metrics()}}), step=0)
         one = self.trajectory
         for k in range(0, len(one.time_ps), max(1, len(one.time_ps) // _LOGGED)):
             values = {"temperature_K": one.temperature_K[k], "total_energy": one.total[k], "energy_std": one.energy_std[k]}
