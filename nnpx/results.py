@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from nnpx import figures, reliability
 from nnpx.evaluation import Comparison
+from nnpx.md.tables import distribution_table
 from nnpx.metrics import Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
 from nnpx.tracking.records import leaves
@@ -189,7 +190,7 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
     return [
         *([Table(said, columns, rows)] if rows else []),
         *(table for name, run in simulation.items() if "replicas" in run for table in _stability(name, run)),
-        *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
+        *(distribution_table(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
 
 
@@ -210,20 +211,6 @@ def _stability(name: str, run: Mapping[str, Any]) -> list[Table]:
     first = [(len(alike), alike[0]["time_ps"], alike[0]["alarm"].partition(". Add structures")[0]) for alike in kinds.values()]
     alarms = [Table(f"{name}: alarms, the first of every kind", ("replicas", "time (ps)", "why"), first)] if first else []
     return [Table(f"{name}: stability", ("", ""), rows), *alarms]
-
-
-def _distributions(name: str, found: Mapping[str, Any]) -> Table:
-    rows: list[Sequence[Cell]] = [
-        (
-            f"{kind} ({one['unit']})",
-            f"{one['mean']:.4g} ± {one['spread']:.2g}",
-            f"{one['reference_mean']:.4g} ± {one['reference_spread']:.2g}",
-            one["overlap"],
-        )
-        for kind, one in found.items()
-        if one.get("reference_mean") is not None
-    ]
-    return Table(f"{name}: bonds and angles", ("", "potential", "reference", "overlap"), rows)
 
 
 def _drift(run: Mapping[str, Any]) -> Cell:

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from nnpx import figures
+from nnpx.md.tables import with_error
 from nnpx.report import Picture, Section, Table, as_markdown, as_rich, page, picture, text, write_page
 from nnpx.results import facts, final_table, metric_names, simulation_tables
 
@@ -153,6 +154,25 @@ def test_the_tables_of_a_simulation_fit_a_terminal_of_80_columns() -> None:
     assert "12,346" in told
     assert "…" not in told
     assert len([line for line in told.splitlines() if line.startswith("│")]) == 1
+
+
+def test_a_mean_has_its_standard_error_and_the_width_stands_apart() -> None:
+    one = {"unit": "°", "mean": 109.5267, "mean_error": 0.1234, "spread": 3.41, "overlap": 0.97}
+    one |= {"reference_mean": 109.4, "reference_mean_error": 0.0061, "reference_spread": 3.52}
+    (_, table) = simulation_tables({"langevin": {"distributions": {"C-C-H": one}}})
+    assert "mean ± standard error" in table.caption
+    assert [tuple(row) for row in table.rows] == [("C-C-H (°)", "109.53 ± 0.12", "3.4", "109.4000 ± 0.0061", "3.5", 0.97)]
+    console = Console(width=80, file=io.StringIO())
+    console.print(as_rich(table))
+    assert "109.4000 ± 0.0061" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "told"),
+    [(1234.5, 12.3, "1,234 ± 12"), (0.0, 2.5e-9, "0 ± 2.5e-09"), (1.5, 0.0, "1.5 ± 0"), (1.5, None, "1.5"), (None, None, None)],
+)
+def test_a_number_is_written_to_the_second_digit_of_its_error(value: float | None, error: float | None, told: str | None) -> None:
+    assert with_error(value, error) == told
 
 
 def test_no_column_of_a_terminal_table_is_cut() -> None:

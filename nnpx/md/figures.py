@@ -105,7 +105,7 @@ def survival(time_ps: Float[np.ndarray, " replica"], stopped: Bool[np.ndarray, "
 
 
 def distributions(found: list[Distribution]) -> Figure:
-    """Every bond length and angle as a histogram, over that of the reference."""
+    """Every bond length and angle as a histogram with its standard error as a band, over that of the reference."""
     columns = min(3, max(1, len(found)))
     rows = max(1, math.ceil(len(found) / columns))
     figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.4), layout="constrained")
@@ -113,8 +113,8 @@ def distributions(found: list[Distribution]) -> Figure:
         panels = [figure.add_subplot(rows, columns, k + 1) for k in range(len(found))]
         for panel, one in zip(panels, found, strict=True):
             if np.isfinite(one.reference).all():
-                panel.stairs(one.reference, one.edges, fill=True, color=_REFERENCE, alpha=0.35, label="reference")
-            panel.stairs(one.density, one.edges, color=_POTENTIAL, linewidth=1.2, label="potential")
+                _steps(panel, one.edges, one.reference, one.reference_error, color=_REFERENCE, label="reference")
+            _steps(panel, one.edges, one.density, one.density_error, color=_POTENTIAL, label="potential")
             panel.set_xlabel(f"{one.kind} ({one.unit})")
             panel.set_yticks([])
             panel.spines["left"].set_visible(False)
@@ -140,6 +140,14 @@ def distances(found: list[RadialDistribution], reference: list[RadialDistributio
             panel.set_xlabel(f"{one.pair} (Å)")
         figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+def _steps(panel: Axes, edges: np.ndarray, density: np.ndarray, error: np.ndarray, *, color: str, label: str) -> None:
+    """A histogram within a band of one standard error, where that is known."""
+    if np.isfinite(error).all():
+        low, high = np.maximum(density - error, 0.0), density + error
+        panel.stairs(high, edges, baseline=low, fill=True, color=color, alpha=0.35, linewidth=0.0)
+    panel.stairs(density, edges, color=color, linewidth=1.2, label=label)
 
 
 def _in_terahertz(wave: ArrayLike) -> ArrayLike:

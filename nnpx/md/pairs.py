@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from nnpx.md.observables import Estimate
+from nnpx.md.observables import Estimate, standard_error
 from nnpx.md.trajectory import Trajectory
 from nnpx.neighbor_search import pairs_within
 
@@ -63,9 +63,8 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
         norm = _n_ordered(start, one, two) * density
         if of_pair.any():
             blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(_BLOCKS, len(of_pair)))])
-            error = blocks.std(0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.full(len(norm), np.nan)
             name = f"{chemical_symbols[one]}-{chemical_symbols[two]}"
-            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, error))
+            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, standard_error(blocks)))
     return found
 
 
@@ -86,7 +85,7 @@ def diffusion(trajectory: Trajectory) -> dict[str, Estimate]:
     for number in sorted({int(number) for number in trajectory.start.numbers}):
         own = places[:, trajectory.start.numbers == number]
         slopes = [_slope(own[k * length : (k + 1) * length], lags, trajectory.time_ps) for k in range(_BLOCKS)] if len(lags) > 1 else []
-        value, error = (np.mean(slopes), np.std(slopes, ddof=1) / np.sqrt(_BLOCKS)) if slopes else (np.nan, np.nan)
+        value, error = (np.mean(slopes), standard_error(np.array(slopes))) if slopes else (np.nan, np.nan)
         found[chemical_symbols[number]] = Estimate(float(value) / 6.0, float(error) / 6.0)
     return found
 

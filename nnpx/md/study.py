@@ -233,8 +233,10 @@ def _comparison(found: list[Distribution]) -> Metrics:
     return {
         one.kind: {
             "unit": one.unit,
-            "mean": one.mean,
-            "reference_mean": one.reference_mean,
+            "mean": one.mean.value,
+            "mean_error": one.mean.error,
+            "reference_mean": one.reference_mean.value,
+            "reference_mean_error": one.reference_mean.error,
             "spread": one.spread,
             "reference_spread": one.reference_spread,
             "distance": one.distance,

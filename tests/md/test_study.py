@@ -40,7 +40,7 @@ def test_every_number_reaches_the_tracker_under_a_name_of_its_own(tmp_path: Path
     kept, found = track.store.client.get_run(run.id).data.metrics, one.metrics()
     for kind in ("value", "error"):
         assert kept[f"simulate/langevin/diffusion/H/{kind}"] == found["diffusion"]["H"][kind] > 0
-    for kind in ("mean", "reference_mean", "spread", "overlap"):
+    for kind in ("mean", "mean_error", "reference_mean", "reference_mean_error", "spread", "overlap"):
         assert kept[f"simulate/langevin/distributions/H-H/{kind}"] == found["distributions"]["H-H"][kind]
     assert kept["simulate/langevin/distributions/H-H/mean"] == pytest.approx(LENGTH, abs=0.01)
     assert kept["simulate/langevin/temperature_K"] == pytest.approx(30.0, rel=0.1)
