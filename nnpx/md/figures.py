@@ -1,6 +1,7 @@
 """Pictures of a trajectory: energies and their drift, temperature and spread, distributions of bonds and angles."""
 
 import math
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
+from nnpx.md.angles import AngularDistribution
 from nnpx.md.observables import Distribution, conservation
 from nnpx.md.pairs import RadialDistribution
 from nnpx.md.stability import Stability
@@ -19,6 +21,8 @@ from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import PER_CM, Spectrum
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
+#: abscissa, ordinate and its standard error
+Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def energy(trajectory: Trajectory) -> Figure:
@@ -125,20 +129,30 @@ def distributions(found: list[Distribution]) -> Figure:
 
 def distances(found: list[RadialDistribution], reference: list[RadialDistribution]) -> Figure:
     """Every pair of elements: g(r) or h(r) with its error as a band, over that of the reference."""
+    ours, theirs = ({f"{one.pair} (Å)": (one.distance, one.value, one.error) for one in side} for side in (found, reference))
+    return _bands(ours, theirs)
+
+
+def angles(found: list[AngularDistribution], reference: list[AngularDistribution]) -> Figure:
+    """Every triple of elements: the density of its angles with its error as a band, over that of the reference."""
+    ours, theirs = ({f"{one.triple} (°)": (one.angle, one.value, one.error) for one in side} for side in (found, reference))
+    return _bands(ours, theirs)
+
+
+def _bands(found: Mapping[str, Curve], reference: Mapping[str, Curve]) -> Figure:
+    """Curves by the label of their abscissa, each within a band of one standard error, over that of the reference."""
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)
-    known = {one.pair: one for one in reference}
     figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.4), layout="constrained")
     with mpl.rc_context(STYLE):
-        for k, one in enumerate(found):
+        for k, (label, (at, value, error)) in enumerate(found.items()):
             panel = figure.add_subplot(rows, columns, k + 1)
-            if one.pair in known:
-                other = known[one.pair]
-                panel.fill_between(other.distance, other.value, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
-            panel.fill_between(one.distance, one.value - one.error, one.value + one.error, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
-            panel.plot(one.distance, one.value, color=_POTENTIAL, linewidth=1.0, label="potential")
-            panel.set_xlabel(f"{one.pair} (Å)")
-        figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+            if label in reference:
+                panel.fill_between(*reference[label][:2], color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
+            panel.fill_between(at, value - error, value + error, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
+            panel.plot(at, value, color=_POTENTIAL, linewidth=1.0, label="potential")
+            panel.set_xlabel(label)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 

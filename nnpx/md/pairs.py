@@ -45,8 +45,8 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
 
     with n_ab(r) the pairs in the bin of width Δr; in a cell up to half its smallest height.
     """
-    start, step = trajectory.start, max(1, len(trajectory.positions) // _FRAMES)
-    frames, cells = trajectory.positions[::step], trajectory.cell[::step]
+    start, structures = trajectory.start, trajectory.structures(_FRAMES)
+    frames, cells = np.array([atoms.positions for atoms in structures]), np.array([atoms.cell.array for atoms in structures])
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
         return []
@@ -54,7 +54,7 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     edges = np.arange(0.0, reach, _BIN)
     elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
     pairs = list(combinations_with_replacement(elements, 2))
-    counts = np.array([_histograms(start, *at, edges, pairs) for at in zip(frames, cells, strict=True)], dtype=float)
+    counts = np.array([_histograms(atoms, edges, pairs) for atoms in structures], dtype=float)
     if is_periodic:  # as many as there would be in the volume of the start
         counts *= (np.abs(np.linalg.det(cells)) / start.get_volume())[:, None, None]
     density = 4.0 / 3.0 * np.pi * np.diff(edges**3) / start.get_volume() if is_periodic else np.full(len(edges) - 1, _BIN)
@@ -96,13 +96,10 @@ def _slope(places: Float[np.ndarray, "frame atom 3"], lags: np.ndarray, time_ps:
     return float(np.polyfit(lags * (time_ps[1] - time_ps[0]), squares, 1)[0])
 
 
-def _histograms(
-    start: Atoms, frame: Float[np.ndarray, "atom 3"], cell: Float[np.ndarray, "3 3"], edges: np.ndarray, pairs: list[tuple[int, int]]
-) -> np.ndarray:
+def _histograms(atoms: Atoms, edges: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
     """Ordered pairs in every bin, by pair of elements."""
-    atoms = Atoms(start.numbers, frame, cell=cell, pbc=start.pbc)
     i, j, _, distance = pairs_within(atoms, float(edges[-1]))
-    ends = start.numbers[i], start.numbers[j]
+    ends = atoms.numbers[i], atoms.numbers[j]
     return np.array([np.histogram(distance[(ends[0] == one) & (ends[1] == two)], edges)[0] for one, two in pairs])
 
 

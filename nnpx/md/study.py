@@ -14,6 +14,7 @@ from nnpx import units
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
 from nnpx.md import Dynamics, Simulation, figures
+from nnpx.md.angles import AngularDistribution, angular_distributions
 from nnpx.md.beside import Beside
 from nnpx.md.canonical import canonical_test
 from nnpx.md.identity import identity
@@ -56,6 +57,12 @@ class Study:
     def radial_distributions(self) -> tuple[list[RadialDistribution], list[RadialDistribution]]:
         """Distances between elements, of the potential and of the reference; empty where there is none."""
         return radial_distributions(self.trajectory), radial_distributions(self.reference) if self.reference is not None else []
+
+    def angular_distributions(self) -> tuple[list[AngularDistribution], list[AngularDistribution]]:
+        """Angles between neighbours, whoever they are at the time, of the potential and of the reference."""
+        factor = self.dynamics.bond_factor
+        of_reference = angular_distributions(self.reference, factor) if self.reference is not None else []
+        return angular_distributions(self.trajectory, factor), of_reference
 
     def spectra(self) -> tuple[Spectrum | None, Spectrum | None]:
         """Vibrations of the potential and of the reference; None where there is none or it is too short."""
@@ -120,6 +127,10 @@ class Study:
         if radial:
             caption = f"{self.name}: distances between elements, with standard errors, of the potential{beside}."
             drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
+        angular, of_reference = self.angular_distributions()
+        if angular:
+            caption = f"{self.name}: angles between the neighbours of the time, with standard errors, of the potential{beside}."
+            drawn[f"{self.name}_angles"] = (figures.angles(angular, of_reference), caption)
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
             caption = f"{self.name}: spectrum of velocities less those of the whole, with standard errors, of the potential{beside}. "
