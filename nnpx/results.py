@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from nnpx import figures, reliability
 from nnpx.evaluation import Comparison
-from nnpx.md.tables import distribution_table
+from nnpx.md.tables import distribution_table, observable_table
 from nnpx.metrics import Metrics
 from nnpx.report import Cell, Picture, Section, Table, picture, text
 from nnpx.tracking.records import leaves
@@ -190,6 +190,7 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
     return [
         *([Table(said, columns, rows)] if rows else []),
         *(table for name, run in simulation.items() if "replicas" in run for table in _stability(name, run)),
+        *(table for name, run in simulation.items() if (table := observable_table(name, run)).rows),
         *(distribution_table(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
 

@@ -3,28 +3,27 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 
-from nnpx import units
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
 from nnpx.md import Dynamics, Simulation, figures
 from nnpx.md.angles import AngularDistribution, angular_distributions
 from nnpx.md.beside import Beside
-from nnpx.md.canonical import canonical_test
 from nnpx.md.identity import identity
 from nnpx.md.labelled_by import first_structure, is_foreign
-from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
-from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
+from nnpx.md.observables import Distribution, distributions
+from nnpx.md.pairs import RadialDistribution, radial_distributions
 from nnpx.md.record import Joined, Record
 from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
+from nnpx.md.summary import Metrics, summary
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.md.walker import refuse_constraints
@@ -36,8 +35,6 @@ from nnpx.tracking.records import flat_numbers
 FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
-#: a metric: a number, or None where there is nothing to measure
-Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,45 +67,7 @@ class Study:
 
     def metrics(self) -> Metrics:
         """The numbers; what could not be measured is None."""
-        one = self.trajectory
-        temperature = mean(one.temperature_K)
-        per_atom = 1.0 / len(one.start) / units.meV
-        found: Metrics = {
-            "temperature_K": temperature.value,
-            "temperature_error_K": temperature.error,
-            "spread_meV_per_atom": float(one.energy_std.mean()) * per_atom,
-            "steps": one.steps,
-            "wall_s": one.wall_s,
-            "ns_per_day": one.ns_per_day,
-        }
-        if self.dynamics.conserved:
-            energy = conservation(one)
-            found |= {
-                "conserved": self.dynamics.conserved,
-                "drift_meV_per_atom_per_ps": energy.drift.value,
-                "drift_error_meV_per_atom_per_ps": energy.drift.error,
-                "sigma_total_meV_per_atom": energy.fluctuation,
-            }
-        if self.dynamics.has_bath:
-            canonical = canonical_test(one, self.dynamics.temperature_K)
-            found |= {"canonical_p_value": canonical.p_value, "canonical_samples": canonical.samples}
-        if self.dynamics.moves_cell:
-            of_cell = {"pressure": (one.pressure / units.GPa, "GPa"), "volume": (np.linalg.det(one.cell), "A3")}
-            for quantity, (series, unit) in of_cell.items():
-                estimate = mean(series)
-                found |= {f"{quantity}_{unit}": estimate.value, f"{quantity}_error_{unit}": estimate.error}
-        if one.start.pbc.all():
-            found["diffusion"] = {symbol: {"unit": "Å²/ps", **vars(estimate)} for symbol, estimate in diffusion(one).items()}
-        if self.reference is not None:
-            found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
-            if len(one.start) > 1 and not one.start.pbc.any():
-                found["distance_distribution_mae"] = distance_distribution_error(one, self.reference)
-        of_ours, of_theirs = self.spectra()
-        if of_ours is not None:
-            found["vibration_peak_per_cm"] = of_ours.peak_per_cm
-        if of_theirs is not None:
-            found["reference_vibration_peak_per_cm"] = of_theirs.peak_per_cm
-        return _without_nan(found)
+        return summary(self.dynamics, self.trajectory, self.reference)
 
     def pictures(self) -> dict[str, tuple[Figure, str]]:
         """The figures and their captions by name."""
@@ -237,30 +196,3 @@ def _check(name: str, dynamics: Dynamics, start: Atoms) -> None:
             "Choose md=nose_hoover or md=langevin, or name a crystal or a liquid.",
         )
         raise ConfigError(f"md.structure ({name})", expected=expected, found=found, do=do)
-
-
-def _comparison(found: list[Distribution]) -> Metrics:
-    """The numbers of every distribution, by elements."""
-    return {
-        one.kind: {
-            "unit": one.unit,
-            "mean": one.mean.value,
-            "mean_error": one.mean.error,
-            "reference_mean": one.reference_mean.value,
-            "reference_mean_error": one.reference_mean.error,
-            "spread": one.spread,
-            "reference_spread": one.reference_spread,
-            "distance": one.distance,
-            "noise": one.noise,
-            "overlap": one.overlap,
-        }
-        for one in found
-    }
-
-
-def _without_nan(metrics: Metrics) -> Metrics:
-    """NaN is no JSON."""
-    return {
-        key: _without_nan(value) if isinstance(value, dict) else None if isinstance(value, float) and not np.isfinite(value) else value
-        for key, value in metrics.items()
-    }

@@ -8,6 +8,19 @@ from nnpx.report import Cell, Table
 
 #: most decimals of a number with its error; what needs more is written with a power of ten
 _MOST_DECIMALS: Final = 6
+#: what begins the keys of the potential, and of the reference engine
+_WHOSE: Final = ("", "reference_")
+#: name, keys of value and standard error, unit
+_ROWS: Final = (
+    ("temperature", "temperature_K", "temperature_error_K", "K"),
+    ("pressure", "pressure_GPa", "pressure_error_GPa", "GPa"),
+    ("volume", "volume_A3", "volume_error_A3", "Å³"),
+    ("drift of what is conserved", "drift_meV_per_atom_per_ps", "drift_error_meV_per_atom_per_ps", "meV/atom/ps"),
+    ("p of canonical kinetic energies", "canonical_p_value", "", ""),
+    ("decorrelated samples for p", "canonical_samples", "", ""),
+    ("highest peak of vibrations", "vibration_peak_per_cm", "", "cm⁻¹"),
+    ("∫ |h(r) − h_ref(r)| dr, 0 … 2", "distance_distribution_mae", "", ""),
+)
 
 
 def distribution_table(name: str, found: Mapping[str, Any]) -> Table:
@@ -28,9 +41,22 @@ def distribution_table(name: str, found: Mapping[str, Any]) -> Table:
     return Table(said, ("", "potential", "σ", "reference", "σ", "overlap"), rows)
 
 
-def with_error(value: float | None, error: float | None) -> str | None:
+def observable_table(name: str, run: Mapping[str, Any]) -> Table:
+    """What was measured, with standard errors where there are; diffusion by element."""
+    quantities = [(label, [(run, f"{whose}{value}", f"{whose}{error}") for whose in _WHOSE], unit) for label, value, error, unit in _ROWS]
+    for symbol in run.get("diffusion", {}):
+        sides = [(run.get(f"{whose}diffusion", {}).get(symbol, {}), "value", "error") for whose in _WHOSE]
+        quantities.append((f"diffusion of {symbol}", sides, "Å²/ps"))
+    rows: list[Sequence[Cell]] = [
+        (label, *(with_error(numbers.get(value), numbers.get(error)) for numbers, value, error in sides), unit)
+        for label, sides, unit in quantities
+    ]
+    return Table(f"{name}: observables ± standard errors", ("", "potential", "reference", "unit"), [row for row in rows if row[1]])
+
+
+def with_error(value: float | int | None, error: float | int | None) -> str | None:
     """Such as `109.53 ± 0.12`: to the second digit of the standard error; None where there is no value."""
     if value is None or error is None:
-        return None if value is None else f"{value:.4g}"
+        return None if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
     decimals = max(0, 1 - math.floor(math.log10(error))) if error > 0.0 else _MOST_DECIMALS + 1
     return f"{value:.4g} ± {error:.2g}" if decimals > _MOST_DECIMALS else f"{value:,.{decimals}f} ± {error:,.{decimals}f}"

@@ -11,6 +11,7 @@ from tracking.stores import tracker
 
 from nnpx.md.langevin import Langevin
 from nnpx.md.study import Study
+from nnpx.md.tables import observable_table
 from nnpx.md.trajectory import Trajectory
 
 LENGTH = 0.75
@@ -45,3 +46,14 @@ def test_every_number_reaches_the_tracker_under_a_name_of_its_own(tmp_path: Path
     assert kept["simulate/langevin/distributions/H-H/mean"] == pytest.approx(LENGTH, abs=0.01)
     assert kept["simulate/langevin/temperature_K"] == pytest.approx(30.0, rel=0.1)
     assert not any("unit" in name for name in kept)
+
+
+def test_the_reference_engine_is_measured_as_the_potential_is() -> None:
+    """The numbers of a trajectory are the same whoever made it, and the report states both."""
+    found, swapped = study().metrics(), study(trajectory=gas(1), reference=gas(0)).metrics()
+    for key in ("temperature_K", "temperature_error_K", "canonical_p_value", "diffusion"):
+        assert found[f"reference_{key}"] == swapped[key] != found[key] == swapped[f"reference_{key}"]
+    assert not any(key.startswith("reference_") for key in study(reference=None).metrics())
+    rows = {row[0]: row for row in observable_table("langevin", found).rows}
+    assert rows["temperature"][1] != rows["temperature"][2]
+    assert all(rows[label][1] and rows[label][2] for label in ("temperature", "diffusion of H", "highest peak of vibrations"))
