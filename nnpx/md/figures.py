@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
 from nnpx.md.angles import AngularDistribution
+from nnpx.md.canonical import canonical_density, canonical_test
 from nnpx.md.observables import Distribution, conservation
 from nnpx.md.pairs import RadialDistribution
 from nnpx.md.stability import Stability
@@ -21,12 +22,14 @@ from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import PER_CM, Spectrum
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
+#: bins of the histogram of the temperature
+_BINS = 40
 #: abscissa, ordinate and its standard error
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def energy(trajectory: Trajectory) -> Figure:
-    """Potential and total energy against time, and on its own scale what is conserved with the fitted drift."""
+def energy(trajectory: Trajectory, reference: Trajectory | None = None) -> Figure:
+    """Potential and total energy against time, and on its own scale what is conserved with the fitted drift, over that of the reference."""
     figure, (above, below) = _panels(2, "time (ps)")
     per_atom = 1.0 / len(trajectory.start) / units.meV
     time = trajectory.time_ps
@@ -37,6 +40,10 @@ def energy(trajectory: Trajectory) -> Figure:
         above.set_ylabel("energy (meV/atom)")
         total = trajectory.conserved * per_atom
         drift = conservation(trajectory).drift
+        if reference is not None:
+            other = reference.conserved * per_atom
+            below.plot(reference.time_ps, other - other.mean(), color=_REFERENCE, linewidth=0.8, alpha=0.6, label="reference")
+            below.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
         below.plot(time, total - total.mean(), color=_POTENTIAL, linewidth=0.8)
         below.plot(time, drift.value * (time - time.mean()), color=INK, linewidth=1.0, linestyle="--")
         below.set_ylabel("E − ⟨E⟩ (meV/atom)")
@@ -44,20 +51,45 @@ def energy(trajectory: Trajectory) -> Figure:
     return figure
 
 
-def temperature(trajectory: Trajectory, target_K: float) -> Figure:
-    """Temperature against time, and the ensemble's spread of the energy where there is an ensemble."""
+def temperature(trajectory: Trajectory, target_K: float, reference: Trajectory | None = None) -> Figure:
+    """Temperature against time, over that of the reference, and the ensemble's spread of the energy where there is an ensemble."""
     has_spread = bool(np.isfinite(trajectory.energy_std).any())
     figure, panels = _panels(2 if has_spread else 1, "time (ps)")
     with mpl.rc_context(STYLE):
-        panels[0].plot(trajectory.time_ps, trajectory.temperature_K, color=_POTENTIAL, linewidth=0.8)
+        if reference is not None:
+            panels[0].plot(reference.time_ps, reference.temperature_K, color=_REFERENCE, linewidth=0.8, alpha=0.6, label="reference")
+        panels[0].plot(trajectory.time_ps, trajectory.temperature_K, color=_POTENTIAL, linewidth=0.8, label="potential")
         panels[0].axhline(target_K, color=INK, linewidth=1.0, linestyle="--")
         panels[0].set_ylabel("temperature (K)")
         panels[0].set_title(f"{target_K:g} K (dashed)", loc="left")
+        if reference is not None:
+            panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         if has_spread:
             spread = trajectory.energy_std / len(trajectory.start) / units.meV
             panels[1].plot(trajectory.time_ps, spread, color=_POTENTIAL, linewidth=0.8)
             panels[1].set_ylabel("spread of V (meV/atom)")
             panels[1].set_ylim(bottom=0.0)
+    return figure
+
+
+def canonical(trajectory: Trajectory, target_K: float, reference: Trajectory | None = None) -> Figure:
+    """Histogram of the temperature, over that of the reference, and the density that the canonical ensemble has for as many atoms."""
+    figure, (panel,) = _panels(1, "temperature (K)")
+    sides = {"reference": reference, "potential": trajectory}
+    sampled = {label: one.temperature_K for label, one in sides.items() if one is not None}
+    every = np.concatenate([*sampled.values()])
+    edges = np.linspace(every.min(), every.max() + 1e-9, _BINS + 1)
+    with mpl.rc_context(STYLE):
+        for label, values in sampled.items():
+            color = _POTENTIAL if label == "potential" else _REFERENCE
+            panel.stairs(np.histogram(values, edges, density=True)[0], edges, fill=True, color=color, alpha=0.35, label=label)
+        grid = np.linspace(edges[0], edges[-1], 200)
+        panel.plot(grid, canonical_density(grid, target_K, trajectory.degrees_of_freedom), color=INK, label="canonical", linestyle="--")
+        found = canonical_test(trajectory, target_K)
+        known = f"p = {found.p_value:.2g} of" if np.isfinite(found.p_value) else "no p of"
+        panel.set_title(f"{known} {found.samples} decorrelated samples", loc="left")
+        panel.set_ylabel("density (1/K)")
+        panel.legend()
     return figure
 
 

@@ -72,10 +72,17 @@ class Study:
     def pictures(self) -> dict[str, tuple[Figure, str]]:
         """The figures and their captions by name."""
         caption = f"{self.name}: temperature, and spread of the members where there are several."
-        drawn = {f"{self.name}_temperature": (figures.temperature(self.trajectory, self.dynamics.temperature_K), caption)}
+        drawn_temperature = figures.temperature(self.trajectory, self.dynamics.temperature_K, self.reference)
+        drawn = {f"{self.name}_temperature": (drawn_temperature, caption)}
+        if self.dynamics.has_bath and self.trajectory.degrees_of_freedom:
+            caption = f"{self.name}: how often a temperature occurs, and what the canonical ensemble expects."
+            drawn[f"{self.name}_canonical"] = (
+                figures.canonical(self.trajectory, self.dynamics.temperature_K, self.reference),
+                caption,
+            )
         if self.dynamics.conserved:
             caption = f"{self.name}: potential and total energy; below, the {self.dynamics.conserved} alone with its drift."
-            drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory), caption)
+            drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory, self.reference), caption)
         if self.dynamics.moves_cell:
             drawn[f"{self.name}_cell"] = (figures.cell(self.trajectory), f"{self.name}: pressure, and volume of the cell.")
         beside = " and of the reference engine in the same dynamics" if self.reference else ""

@@ -9,6 +9,7 @@ from ase import Atoms
 from md_systems import sampled, settings
 from tracking.stores import tracker
 
+from nnpx.figures import svg
 from nnpx.md.langevin import Langevin
 from nnpx.md.study import Study
 from nnpx.md.tables import observable_table
@@ -57,3 +58,11 @@ def test_the_reference_engine_is_measured_as_the_potential_is() -> None:
     rows = {row[0]: row for row in observable_table("langevin", found).rows}
     assert rows["temperature"][1] != rows["temperature"][2]
     assert all(rows[label][1] and rows[label][2] for label in ("temperature", "diffusion of H", "highest peak of vibrations"))
+
+
+def test_figures_show_the_reference_engine_and_what_the_ensemble_expects() -> None:
+    drawn = {name: svg(figure) for name, (figure, _) in study().pictures().items()}
+    assert "p = " in drawn["langevin_canonical"]
+    for name in ("temperature", "canonical", "distances", "distributions"):
+        assert "reference" in drawn[f"langevin_{name}"]
+    assert "reference" not in svg(study(reference=None).pictures()["langevin_temperature"][0])
