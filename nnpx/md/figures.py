@@ -15,7 +15,7 @@ from nnpx.figures import COLORS, INK, STYLE
 from nnpx.md.angles import AngularDistribution
 from nnpx.md.canonical import canonical_density, canonical_test
 from nnpx.md.observables import Distribution, conservation
-from nnpx.md.pairs import RadialDistribution
+from nnpx.md.pairs import Displacement, RadialDistribution
 from nnpx.md.stability import Stability
 from nnpx.md.stability import survival as kaplan_meier
 from nnpx.md.trajectory import Trajectory
@@ -169,6 +169,17 @@ def angles(found: list[AngularDistribution], reference: list[AngularDistribution
     """Every triple of elements: the density of its angles with its error as a band, over that of the reference."""
     ours, theirs = ({f"{one.triple} (°)": (one.angle, one.value, one.error) for one in side} for side in (found, reference))
     return _bands(ours, theirs)
+
+
+def displacements(found: list[Displacement], reference: list[Displacement]) -> Figure:
+    """Every element: the mean squared displacement with its error as a band and the line of its diffusion, over that of the reference."""
+    ours, theirs = ({f"lag of {one.symbol} (ps)": (one.lag_ps, one.square, one.error) for one in side} for side in (found, reference))
+    figure = _bands(ours, theirs)
+    for panel, one in zip(figure.axes, found, strict=True):
+        panel.plot(one.lag_ps, one.offset + one.line.value * one.lag_ps, color=INK, linewidth=1.0, linestyle="--")
+        panel.set_title(f"D = {one.line.value / 6.0:.2g} ± {one.line.error / 6.0:.1g} Å²/ps", loc="left")
+        panel.set_ylabel("⟨Δr²⟩ (Å²)")
+    return figure
 
 
 def _bands(found: Mapping[str, Curve], reference: Mapping[str, Curve]) -> Figure:

@@ -18,7 +18,7 @@ from nnpx.md.beside import Beside
 from nnpx.md.identity import identity
 from nnpx.md.labelled_by import first_structure, is_foreign
 from nnpx.md.observables import Distribution, distributions
-from nnpx.md.pairs import RadialDistribution, radial_distributions
+from nnpx.md.pairs import RadialDistribution, displacements, radial_distributions
 from nnpx.md.record import Joined, Record
 from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Replicas, follow
@@ -97,6 +97,11 @@ class Study:
         if angular:
             caption = f"{self.name}: angles between the neighbours of the time, with standard errors, of the potential{beside}."
             drawn[f"{self.name}_angles"] = (figures.angles(angular, of_reference), caption)
+        wandered = displacements(self.trajectory) if self.trajectory.start.pbc.all() else []
+        if any(len(one.lag_ps) for one in wandered):
+            caption = f"{self.name}: squared displacements, with errors, of the potential{beside}; diffusion from the slope (dashed)."
+            of_engine = displacements(self.reference) if self.reference is not None else []
+            drawn[f"{self.name}_displacements"] = (figures.displacements(wandered, of_engine), caption)
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
             caption = f"{self.name}: spectrum of velocities less those of the whole, with standard errors, of the potential{beside}. "
