@@ -5,7 +5,7 @@ A noun of conf/ is the package of the same name, and a file of conf/<noun>/ name
 structures      graph, neighbors (neighbor_search, cell_lists), skin (lists that last), reduce, derivatives, units
 a potential     potential, assembly (built from a configuration), artifact (its file), calculator (for ASE), extrapolation; speed/
 training        statistics, fitting (one member), members (several), following, outcome (what it came to)
-measuring       evaluation, metrics, reliability, curves; figures, results, replica_tables and report make pages of them
+measuring       evaluation, metrics, reliability, curves; figures, results and report make pages of them
 configuration   config, with configuration/ behind it; wiring, trusted, choices
 command line    cli, verbs (what pipelines/ holds), upstream (what has to run before), arguments, flags, help, completion, commands/
 runs            lineage, provenance, runs, registry; comparison/, inspection/, reproduction/, sweep/, tuning/

@@ -15,6 +15,8 @@ from nnpx.files import md5, read_json
 Cell = str | float | int | None
 #: the key in a metrics.json that tells the checksum of the potential with which it was measured
 POTENTIAL: Final = "potential_md5"
+#: most decimals of a number with its error; what needs more is written with a power of ten
+_MOST_DECIMALS: Final = 6
 
 STYLE: Final = """
 :root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --soft: #59636e; --line: #d9dee3; --card: #f6f8fa; --accent: #0060a0; }
@@ -146,17 +148,12 @@ def text(cell: Cell) -> str:
     return f"{cell:,}" if isinstance(cell, int) else cell
 
 
-def with_error(value: float | None, error: float | None, digits: int) -> Cell:
-    """A number with its standard error, where that is known.
-
-    Args:
-        value: empty where there is none.
-        error: written with one significant digit.
-        digits: significant ones of the number.
-    """
-    if value is None:
-        return None
-    return f"{value:.{digits}g}" if error is None else f"{value:.{digits}g} ± {error:.1g}"
+def with_error(value: float | int | None, error: float | int | None) -> str | None:
+    """A number with its standard error, to the second digit of that, such as `109.53 ± 0.12`; nothing where there is none."""
+    if value is None or error is None:
+        return None if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    decimals = max(0, 1 - math.floor(math.log10(error))) if error > 0.0 else _MOST_DECIMALS + 1
+    return f"{value:.4g} ± {error:.2g}" if decimals > _MOST_DECIMALS else f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
 
 
 def _section(number: int, section: Section) -> str:

@@ -13,9 +13,11 @@ from omegaconf import OmegaConf
 from nnpx import figures, reliability
 from nnpx.evaluation import Comparison
 from nnpx.extrapolation import Extrapolation
+from nnpx.md.replica_tables import replica_tables
+from nnpx.md.tables import distribution_table, observable_table
 from nnpx.metrics import Metrics
-from nnpx.replica_tables import replica_tables
 from nnpx.report import Cell, Picture, Section, Table, picture, text, with_error
+from nnpx.tracking.records import leaves
 
 #: the figures of an evaluation in the order of a report
 ORDER: Final = (
@@ -199,26 +201,13 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
     return [
         *([Table(said, columns, rows)] if rows else []),
         *(table for name, run in simulation.items() if "replicas" in run for table in replica_tables(name, run)),
-        *(_distributions(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
+        *(table for name, run in simulation.items() if (table := observable_table(name, run)).rows),
+        *(distribution_table(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]
-
-
-def _distributions(name: str, found: Mapping[str, Any]) -> Table:
-    rows: list[Sequence[Cell]] = [
-        (
-            f"{kind} ({one['unit']})",
-            f"{one['mean']:.4g} ± {one['spread']:.2g}",
-            f"{one['reference_mean']:.4g} ± {one['reference_spread']:.2g}",
-            one["overlap"],
-        )
-        for kind, one in found.items()
-        if one.get("reference_mean") is not None
-    ]
-    return Table(f"{name}: bonds and angles", ("", "potential", "reference", "overlap"), rows)
 
 
 def _drift(run: Mapping[str, Any]) -> Cell:
-    return with_error(run.get("drift_meV_per_atom_per_ps"), run.get("drift_error_meV_per_atom_per_ps"), 2)
+    return with_error(run.get("drift_meV_per_atom_per_ps"), run.get("drift_error_meV_per_atom_per_ps"))
 
 
 def label_table(labels: Mapping[str, Any]) -> Table:
@@ -235,21 +224,12 @@ def label_table(labels: Mapping[str, Any]) -> Table:
 
 def metric_names(parts: Mapping[str, Metrics]) -> dict[str, float]:
     """Errors under the names they have in MLflow: `test/forces_mae`, `test/forces_by_element_H_rmse`."""
-    flat: dict[str, float] = {}
-    for part, found in parts.items():
-        for key, value in _leaves(found):
-            flat[f"{part}/{key}"] = value
-    return flat
-
-
-def _leaves(found: Mapping[str, Any]) -> list[tuple[str, float]]:
-    leaves: list[tuple[str, float]] = []
-    for key, value in found.items():
-        if isinstance(value, Mapping):
-            leaves.extend((f"{key}_{rest}", number) for rest, number in _leaves(value))
-        elif key not in ("count", "structures", "atoms"):
-            leaves.append((key, float(value)))
-    return leaves
+    return {
+        f"{part}/{'_'.join(path)}": float(value)
+        for part, found in parts.items()
+        for path, value in leaves(found)
+        if isinstance(value, float | int) and path[-1] not in ("count", "structures", "atoms")
+    }
 
 
 def _milli(one: Mapping[str, float] | None) -> float | None:

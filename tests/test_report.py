@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nnpx import figures
-from nnpx.report import Picture, Section, Table, as_markdown, as_rich, page, picture, text, write_page
+from nnpx.report import Picture, Section, Table, as_markdown, as_rich, page, picture, text, with_error, write_page
 from nnpx.results import facts, final_table, metric_names, simulation_tables
 
 
@@ -152,7 +152,42 @@ def test_the_tables_of_a_simulation_fit_a_terminal_of_80_columns() -> None:
     assert "-0.0086 ± 0.007" in told
     assert "12,346" in told
     assert "…" not in told
-    assert len([line for line in told.splitlines() if line.startswith("│")]) == 1
+    assert len([line for line in told.splitlines() if line.startswith("│") and "nose_hoover" in line]) == 1
+
+
+def test_a_mean_has_its_standard_error_and_the_width_stands_apart() -> None:
+    one = {"unit": "°", "mean": 109.5267, "mean_error": 0.1234, "spread": 3.41, "overlap": 0.97}
+    one |= {"reference_mean": 109.4, "reference_mean_error": 0.0061, "reference_spread": 3.52}
+    (_, table) = simulation_tables({"langevin": {"distributions": {"C-C-H": one}}})
+    assert "mean ± standard error" in table.caption
+    assert [tuple(row) for row in table.rows] == [("C-C-H (°)", "109.53 ± 0.12", "3.4", "109.4000 ± 0.0061", "3.5", 0.97)]
+    console = Console(width=80, file=io.StringIO())
+    console.print(as_rich(table))
+    assert "109.4000 ± 0.0061" in console.file.getvalue()
+
+
+def test_observables_stand_beside_those_of_the_reference_where_there_are() -> None:
+    run = {"temperature_K": 301.21, "temperature_error_K": 2.13, "canonical_p_value": 0.4321, "canonical_samples": 1234}
+    run |= {"volume_A3": 1000.0, "volume_error_A3": 10.0, "reference_volume_A3": 990.0, "reference_volume_error_A3": 20.0}
+    run |= {"vibration_peak_per_cm": None, "diffusion": {"O": {"unit": "Å²/ps", "value": 0.231, "error": 0.012}}}
+    run |= {"reference_diffusion": {"O": {"unit": "Å²/ps", "value": 0.25, "error": None}}, "distance_distribution_mae": 0.0512}
+    (_, table) = simulation_tables({"npt": run})
+    assert [tuple(row) for row in table.rows] == [
+        ("temperature", "301.2 ± 2.1", None, "K"),
+        ("volume", "1,000 ± 10", "990 ± 20", "Å³"),
+        ("p of canonical kinetic energies", "0.4321", None, ""),
+        ("decorrelated samples for p", "1,234", None, ""),
+        ("∫ |h(r) − h_ref(r)| dr, 0 … 2", "0.0512", None, ""),
+        ("diffusion of O", "0.231 ± 0.012", "0.25", "Å²/ps"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "told"),
+    [(1234.5, 12.3, "1,234 ± 12"), (0.0, 2.5e-9, "0 ± 2.5e-09"), (1.5, 0.0, "1.5 ± 0"), (1.5, None, "1.5"), (None, None, None)],
+)
+def test_a_number_is_written_to_the_second_digit_of_its_error(value: float | None, error: float | None, told: str | None) -> None:
+    assert with_error(value, error) == told
 
 
 def test_no_column_of_a_terminal_table_is_cut() -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import kstest
+from scipy.stats import gamma, kstest
 
 from nnpx import units
 from nnpx.md.trajectory import Trajectory
@@ -52,6 +52,12 @@ def pooled_canonical_test(kinetic: Float[np.ndarray, "sample run"], degrees_of_f
         return CanonicalTest(float("nan"), len(samples))
     found = kstest(samples, "gamma", args=(0.5 * degrees_of_freedom,))
     return CanonicalTest(float(found.pvalue), len(samples))
+
+
+def canonical_density(temperature: Float[np.ndarray, " value"], target_K: float, degrees_of_freedom: int) -> Float[np.ndarray, " value"]:
+    """Of the temperature of an instant, 1/K: T f/(2 T₀) follows the Γ distribution with f/2 degrees, whose width is T₀ √(2/f)."""
+    shape = 0.5 * degrees_of_freedom
+    return np.asarray(gamma.pdf(temperature, shape, scale=target_K / shape))
 
 
 def correlation_length(series: Float[np.ndarray, " sample"]) -> float:

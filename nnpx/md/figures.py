@@ -1,6 +1,7 @@
 """Pictures of a trajectory: energies and their drift, temperature and spread, distributions of bonds and angles."""
 
 import math
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -10,16 +11,22 @@ from numpy.typing import ArrayLike
 
 from nnpx import units
 from nnpx.figures import COLORS, INK, STYLE
+from nnpx.md.angles import AngularDistribution
+from nnpx.md.canonical import canonical_density, canonical_test
 from nnpx.md.observables import Distribution, conservation
-from nnpx.md.pairs import RadialDistribution
+from nnpx.md.pairs import Displacement, RadialDistribution
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import PER_CM, Spectrum
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
+#: bins of the histogram of the temperature
+_BINS = 40
+#: abscissa, ordinate and its standard error
+Curve = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def energy(trajectory: Trajectory) -> Figure:
-    """Potential and total energy against time, and on its own scale what is conserved with the fitted drift."""
+def energy(trajectory: Trajectory, reference: Trajectory | None = None) -> Figure:
+    """Potential and total energy against time, and on its own scale what is conserved with the fitted drift, over that of the reference."""
     figure, (above, below) = _panels(2, "time (ps)")
     per_atom = 1.0 / len(trajectory.start) / units.meV
     time = trajectory.time_ps
@@ -30,6 +37,10 @@ def energy(trajectory: Trajectory) -> Figure:
         above.set_ylabel("energy (meV/atom)")
         total = trajectory.conserved * per_atom
         drift = conservation(trajectory).drift
+        if reference is not None:
+            other = reference.conserved * per_atom
+            below.plot(reference.time_ps, other - other.mean(), color=_REFERENCE, linewidth=0.8, alpha=0.6, label="reference")
+            below.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0))
         below.plot(time, total - total.mean(), color=_POTENTIAL, linewidth=0.8)
         below.plot(time, drift.value * (time - time.mean()), color=INK, linewidth=1.0, linestyle="--")
         below.set_ylabel("E − ⟨E⟩ (meV/atom)")
@@ -37,20 +48,45 @@ def energy(trajectory: Trajectory) -> Figure:
     return figure
 
 
-def temperature(trajectory: Trajectory, target_K: float) -> Figure:
-    """Temperature against time, and the ensemble's spread of the energy where there is an ensemble."""
+def temperature(trajectory: Trajectory, target_K: float, reference: Trajectory | None = None) -> Figure:
+    """Temperature against time, over that of the reference, and the ensemble's spread of the energy where there is an ensemble."""
     has_spread = bool(np.isfinite(trajectory.energy_std).any())
     figure, panels = _panels(2 if has_spread else 1, "time (ps)")
     with mpl.rc_context(STYLE):
-        panels[0].plot(trajectory.time_ps, trajectory.temperature_K, color=_POTENTIAL, linewidth=0.8)
+        if reference is not None:
+            panels[0].plot(reference.time_ps, reference.temperature_K, color=_REFERENCE, linewidth=0.8, alpha=0.6, label="reference")
+        panels[0].plot(trajectory.time_ps, trajectory.temperature_K, color=_POTENTIAL, linewidth=0.8, label="potential")
         panels[0].axhline(target_K, color=INK, linewidth=1.0, linestyle="--")
         panels[0].set_ylabel("temperature (K)")
         panels[0].set_title(f"{target_K:g} K (dashed)", loc="left")
+        if reference is not None:
+            panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
         if has_spread:
             spread = trajectory.energy_std / len(trajectory.start) / units.meV
             panels[1].plot(trajectory.time_ps, spread, color=_POTENTIAL, linewidth=0.8)
             panels[1].set_ylabel("spread of V (meV/atom)")
             panels[1].set_ylim(bottom=0.0)
+    return figure
+
+
+def canonical(trajectory: Trajectory, target_K: float, reference: Trajectory | None = None) -> Figure:
+    """Histogram of the temperature, over that of the reference, and the density that the canonical ensemble has for as many atoms."""
+    figure, (panel,) = _panels(1, "temperature (K)")
+    sides = {"reference": reference, "potential": trajectory}
+    sampled = {label: one.temperature_K for label, one in sides.items() if one is not None}
+    every = np.concatenate([*sampled.values()])
+    edges = np.linspace(every.min(), every.max() + 1e-9, _BINS + 1)
+    with mpl.rc_context(STYLE):
+        for label, values in sampled.items():
+            color = _POTENTIAL if label == "potential" else _REFERENCE
+            panel.stairs(np.histogram(values, edges, density=True)[0], edges, fill=True, color=color, alpha=0.35, label=label)
+        grid = np.linspace(edges[0], edges[-1], 200)
+        panel.plot(grid, canonical_density(grid, target_K, trajectory.degrees_of_freedom), color=INK, label="canonical", linestyle="--")
+        found = canonical_test(trajectory, target_K)
+        known = f"p = {found.p_value:.2g} of" if np.isfinite(found.p_value) else "no p of"
+        panel.set_title(f"{known} {found.samples} decorrelated samples", loc="left")
+        panel.set_ylabel("density (1/K)")
+        panel.legend()
     return figure
 
 
@@ -85,7 +121,7 @@ def vibrations(found: Spectrum, reference: Spectrum | None) -> Figure:
 
 
 def distributions(found: list[Distribution]) -> Figure:
-    """Every bond length and angle as a histogram, over that of the reference."""
+    """Every bond length and angle as a histogram with its standard error as a band, over that of the reference."""
     columns = min(3, max(1, len(found)))
     rows = max(1, math.ceil(len(found) / columns))
     figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.4), layout="constrained")
@@ -93,8 +129,8 @@ def distributions(found: list[Distribution]) -> Figure:
         panels = [figure.add_subplot(rows, columns, k + 1) for k in range(len(found))]
         for panel, one in zip(panels, found, strict=True):
             if np.isfinite(one.reference).all():
-                panel.stairs(one.reference, one.edges, fill=True, color=_REFERENCE, alpha=0.35, label="reference")
-            panel.stairs(one.density, one.edges, color=_POTENTIAL, linewidth=1.2, label="potential")
+                _steps(panel, one.edges, one.reference, one.reference_error, color=_REFERENCE, label="reference")
+            _steps(panel, one.edges, one.density, one.density_error, color=_POTENTIAL, label="potential")
             panel.set_xlabel(f"{one.kind} ({one.unit})")
             panel.set_yticks([])
             panel.spines["left"].set_visible(False)
@@ -105,21 +141,50 @@ def distributions(found: list[Distribution]) -> Figure:
 
 def distances(found: list[RadialDistribution], reference: list[RadialDistribution]) -> Figure:
     """Every pair of elements: g(r) or h(r) with its error as a band, over that of the reference."""
+    ours, theirs = ({f"{one.pair} (Å)": (one.distance, one.value, one.error) for one in side} for side in (found, reference))
+    return _bands(ours, theirs)
+
+
+def angles(found: list[AngularDistribution], reference: list[AngularDistribution]) -> Figure:
+    """Every triple of elements: the density of its angles with its error as a band, over that of the reference."""
+    ours, theirs = ({f"{one.triple} (°)": (one.angle, one.value, one.error) for one in side} for side in (found, reference))
+    return _bands(ours, theirs)
+
+
+def displacements(found: list[Displacement], reference: list[Displacement]) -> Figure:
+    """Every element: the mean squared displacement with its error as a band and the line of its diffusion, over that of the reference."""
+    ours, theirs = ({f"lag of {one.symbol} (ps)": (one.lag_ps, one.square, one.error) for one in side} for side in (found, reference))
+    figure = _bands(ours, theirs)
+    for panel, one in zip(figure.axes, found, strict=True):
+        panel.plot(one.lag_ps, one.offset + one.line.value * one.lag_ps, color=INK, linewidth=1.0, linestyle="--")
+        panel.set_title(f"D = {one.line.value / 6.0:.2g} ± {one.line.error / 6.0:.1g} Å²/ps", loc="left")
+        panel.set_ylabel("⟨Δr²⟩ (Å²)")
+    return figure
+
+
+def _bands(found: Mapping[str, Curve], reference: Mapping[str, Curve]) -> Figure:
+    """Curves by the label of their abscissa, each within a band of one standard error, over that of the reference."""
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)
-    known = {one.pair: one for one in reference}
     figure = Figure(figsize=(2.7 * columns, 2.0 * rows + 0.4), layout="constrained")
     with mpl.rc_context(STYLE):
-        for k, one in enumerate(found):
+        for k, (label, (at, value, error)) in enumerate(found.items()):
             panel = figure.add_subplot(rows, columns, k + 1)
-            if one.pair in known:
-                other = known[one.pair]
-                panel.fill_between(other.distance, other.value, color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
-            panel.fill_between(one.distance, one.value - one.error, one.value + one.error, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
-            panel.plot(one.distance, one.value, color=_POTENTIAL, linewidth=1.0, label="potential")
-            panel.set_xlabel(f"{one.pair} (Å)")
-        figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=2)
+            if label in reference:
+                panel.fill_between(*reference[label][:2], color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
+            panel.fill_between(at, value - error, value + error, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
+            panel.plot(at, value, color=_POTENTIAL, linewidth=1.0, label="potential")
+            panel.set_xlabel(label)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+def _steps(panel: Axes, edges: np.ndarray, density: np.ndarray, error: np.ndarray, *, color: str, label: str) -> None:
+    """A histogram within a band of one standard error, where that is known."""
+    if np.isfinite(error).all():
+        low, high = np.maximum(density - error, 0.0), density + error
+        panel.stairs(high, edges, baseline=low, fill=True, color=color, alpha=0.35, linewidth=0.0)
+    panel.stairs(density, edges, color=color, linewidth=1.2, label=label)
 
 
 def _in_terahertz(wave: ArrayLike) -> ArrayLike:

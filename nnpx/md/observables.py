@@ -44,10 +44,12 @@ class Distribution:
     unit: str  #: Å or °
     edges: Float[np.ndarray, " edge_of_bin"]  #: of the bins
     density: Float[np.ndarray, " bin"]  #: normalised to 1, per unit
-    reference: Float[np.ndarray, " bin"]  #: the same of the reference; NaN without one
-    mean: float  #: unit
+    density_error: Float[np.ndarray, " bin"]  #: standard error
+    reference: Float[np.ndarray, " bin"]  #: the density of the reference; NaN without one
+    reference_error: Float[np.ndarray, " bin"]  #: standard error
+    mean: Estimate  #: unit
     spread: float  #: standard deviation, unit
-    reference_mean: float
+    reference_mean: Estimate
     reference_spread: float
     distance: float  #: Wasserstein distance between the two, unit
     noise: float  #: Wasserstein distance that two perfect runs as long as the reference would show; unit
@@ -56,9 +58,15 @@ class Distribution:
 
 def mean(series: Float[np.ndarray, " sample"]) -> Estimate:
     """Mean with the standard error from the scatter of block means (Flyvbjerg and Petersen 1989, doi:10.1063/1.457480)."""
-    blocks = [block.mean() for block in np.array_split(series, min(_BLOCKS, len(series)))]
-    error = np.std(blocks, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else float("nan")
-    return Estimate(float(series.mean()), float(error))
+    blocks = np.array([block.mean() for block in np.array_split(series, min(_BLOCKS, len(series)))])
+    return Estimate(float(series.mean()), float(standard_error(blocks)))
+
+
+def standard_error(blocks: Float[np.ndarray, "block ..."]) -> Float[np.ndarray, "..."]:
+    """Of the mean of blocks of a trajectory, from their scatter; NaN of a single one."""
+    if len(blocks) < 2:
+        return np.full(blocks.shape[1:], np.nan)
+    return np.asarray(blocks.std(0, ddof=1) / np.sqrt(len(blocks)))
 
 
 def slope(time: Float[np.ndarray, " sample"], series: Float[np.ndarray, " sample"]) -> Estimate:
@@ -130,8 +138,8 @@ def _compare(
     # Rice's rule: twice the cube root of the number of samples
     bins = min(_MAX_BINS, math.ceil(2.0 * len(values) ** (1 / 3)))
     edges = np.linspace(both.min(), both.max() + 1e-9, bins + 1)
-    density = np.histogram(values, edges, density=True)[0]
-    expected = np.histogram(others, edges, density=True)[0] if known else np.full(bins, np.nan)
+    density, density_error = _density(samples, edges)
+    expected, reference_error = _density(reference, edges) if known else np.full((2, bins), np.nan)
     half = len(reference) // 2
     nan = float("nan")
     return Distribution(
@@ -139,13 +147,22 @@ def _compare(
         unit=unit,
         edges=edges,
         density=density,
+        density_error=density_error,
         reference=expected,
-        mean=float(values.mean()),
+        reference_error=reference_error,
+        mean=mean(samples.mean(1)),
         spread=float(values.std()),
-        reference_mean=float(others.mean()),
+        reference_mean=mean(reference.mean(1)),
         reference_spread=float(others.std()),
         distance=float(wasserstein_distance(values, others)) if known else nan,
         # halves have half as many samples, and a distance that is √2 times as large
         noise=float(wasserstein_distance(reference[:half].ravel(), reference[half:].ravel()) / np.sqrt(2.0)) if known and half else nan,
         overlap=float((np.minimum(density, expected) * np.diff(edges)).sum()),
     )
+
+
+def _density(samples: Float[np.ndarray, "sample coordinate"], edges: Float[np.ndarray, " edge_of_bin"]) -> tuple[np.ndarray, np.ndarray]:
+    """Histogram, and its standard error from the scatter of those of blocks of the trajectory."""
+    blocks = np.array_split(samples, min(_BLOCKS, len(samples)))
+    scatter = standard_error(np.array([np.histogram(block, edges, density=True)[0] for block in blocks]))
+    return np.histogram(samples, edges, density=True)[0], scatter

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from jaxtyping import Float
 
-from nnpx.md.observables import Estimate
+from nnpx.md.observables import Estimate, standard_error
 from nnpx.md.trajectory import Trajectory
 from nnpx.neighbor_search import pairs_within
 
@@ -38,6 +38,18 @@ class RadialDistribution:
     error: Float[np.ndarray, " bin"]  #: standard error
 
 
+@dataclass(frozen=True)
+class Displacement:
+    """How far an element has wandered after a time, and the line whose slope is six times its coefficient of diffusion."""
+
+    symbol: str
+    lag_ps: Float[np.ndarray, " lag"]  #: those of the fit; none where the trajectory is too short
+    square: Float[np.ndarray, " lag"]  #: ⟨|r(t + τ) − r(t)|²⟩, Å²
+    error: Float[np.ndarray, " lag"]  #: standard error, Å²
+    line: Estimate  #: slope, Å²/ps
+    offset: float  #: of the line, Å²
+
+
 def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     """Of every pair of elements, in a cell or in a molecule; a slab or a wire has none.
 
@@ -45,8 +57,8 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
 
     with n_ab(r) the pairs in the bin of width Δr; in a cell up to half its smallest height.
     """
-    start, step = trajectory.start, max(1, len(trajectory.positions) // _FRAMES)
-    frames, cells = trajectory.positions[::step], trajectory.cell[::step]
+    start, structures = trajectory.start, trajectory.structures(_FRAMES)
+    frames, cells = np.array([atoms.positions for atoms in structures]), np.array([atoms.cell.array for atoms in structures])
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
         return []
@@ -54,7 +66,7 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     edges = np.arange(0.0, reach, _BIN)
     elements = sorted({int(number) for number in start.numbers}, key=lambda number: chemical_symbols[number])
     pairs = list(combinations_with_replacement(elements, 2))
-    counts = np.array([_histograms(start, *at, edges, pairs) for at in zip(frames, cells, strict=True)], dtype=float)
+    counts = np.array([_histograms(atoms, edges, pairs) for atoms in structures], dtype=float)
     if is_periodic:  # as many as there would be in the volume of the start
         counts *= (np.abs(np.linalg.det(cells)) / start.get_volume())[:, None, None]
     density = 4.0 / 3.0 * np.pi * np.diff(edges**3) / start.get_volume() if is_periodic else np.full(len(edges) - 1, _BIN)
@@ -63,9 +75,8 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
         norm = _n_ordered(start, one, two) * density
         if of_pair.any():
             blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(_BLOCKS, len(of_pair)))])
-            error = blocks.std(0, ddof=1) / np.sqrt(len(blocks)) if len(blocks) > 1 else np.full(len(norm), np.nan)
             name = f"{chemical_symbols[one]}-{chemical_symbols[two]}"
-            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, error))
+            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, standard_error(blocks)))
     return found
 
 
@@ -76,34 +87,40 @@ def diffusion(trajectory: Trajectory) -> dict[str, Estimate]:
 
     In a solid it is zero within its error. The size of the cell lowers it by 2.837 kT/(6πηL) (Yeh and Hummer 2004, doi:10.1021/jp0477147).
     """
+    return {one.symbol: Estimate(one.line.value / 6.0, one.line.error / 6.0) for one in displacements(trajectory)}
+
+
+def displacements(trajectory: Trajectory) -> list[Displacement]:
+    """Squared displacements of every element relative to the centre of mass, up to half a block of a fifth of the trajectory."""
     masses = trajectory.start.get_masses()
     centre = np.einsum("a,fai->fi", masses, trajectory.positions) / masses.sum()
     places = trajectory.positions - centre[:, None]
     length = len(places) // _BLOCKS
     lags = np.unique(np.linspace(_LAGS[0] * length, _LAGS[1] * length, 20).astype(int))
     lags = lags[lags > 0]
-    found = {}
+    found = []
     for number in sorted({int(number) for number in trajectory.start.numbers}):
-        own = places[:, trajectory.start.numbers == number]
-        slopes = [_slope(own[k * length : (k + 1) * length], lags, trajectory.time_ps) for k in range(_BLOCKS)] if len(lags) > 1 else []
-        value, error = (np.mean(slopes), np.std(slopes, ddof=1) / np.sqrt(_BLOCKS)) if slopes else (np.nan, np.nan)
-        found[chemical_symbols[number]] = Estimate(float(value) / 6.0, float(error) / 6.0)
+        own, symbol = places[:, trajectory.start.numbers == number], chemical_symbols[number]
+        if len(lags) < 2:
+            found.append(Displacement(symbol, np.zeros(0), np.zeros(0), np.zeros(0), Estimate(np.nan, np.nan), np.nan))
+            continue
+        blocks = np.array([_squares(own[k * length : (k + 1) * length], lags) for k in range(_BLOCKS)])
+        time = lags * float(trajectory.time_ps[1] - trajectory.time_ps[0])
+        slopes, offsets = np.polyfit(time, blocks.T, 1)
+        line = Estimate(float(slopes.mean()), float(standard_error(slopes)))
+        found.append(Displacement(symbol, time, blocks.mean(0), standard_error(blocks), line, float(offsets.mean())))
     return found
 
 
-def _slope(places: Float[np.ndarray, "frame atom 3"], lags: np.ndarray, time_ps: Float[np.ndarray, " sample"]) -> float:
-    """Of the mean squared displacement against the lag, Å²/ps."""
-    squares = [((places[lag:] - places[:-lag]) ** 2).sum(-1).mean() for lag in lags]
-    return float(np.polyfit(lags * (time_ps[1] - time_ps[0]), squares, 1)[0])
+def _squares(places: Float[np.ndarray, "frame atom 3"], lags: np.ndarray) -> Float[np.ndarray, " lag"]:
+    """Mean squared displacement after every lag, Å²."""
+    return np.array([((places[lag:] - places[:-lag]) ** 2).sum(-1).mean() for lag in lags])
 
 
-def _histograms(
-    start: Atoms, frame: Float[np.ndarray, "atom 3"], cell: Float[np.ndarray, "3 3"], edges: np.ndarray, pairs: list[tuple[int, int]]
-) -> np.ndarray:
+def _histograms(atoms: Atoms, edges: np.ndarray, pairs: list[tuple[int, int]]) -> np.ndarray:
     """Ordered pairs in every bin, by pair of elements."""
-    atoms = Atoms(start.numbers, frame, cell=cell, pbc=start.pbc)
     i, j, _, distance = pairs_within(atoms, float(edges[-1]))
-    ends = start.numbers[i], start.numbers[j]
+    ends = atoms.numbers[i], atoms.numbers[j]
     return np.array([np.histogram(distance[(ends[0] == one) & (ends[1] == two)], edges)[0] for one, two in pairs])
 
 

@@ -3,39 +3,38 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from matplotlib.figure import Figure
 
-from nnpx import units
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError
 from nnpx.md import Dynamics, Simulation, figures
+from nnpx.md.angles import AngularDistribution, angular_distributions
 from nnpx.md.beside import Beside
-from nnpx.md.canonical import canonical_test
 from nnpx.md.identity import identity
 from nnpx.md.labelled_by import first_structure, is_foreign
-from nnpx.md.observables import Distribution, conservation, distance_distribution_error, distributions, mean
-from nnpx.md.pairs import RadialDistribution, diffusion, radial_distributions
+from nnpx.md.observables import Distribution, distributions
+from nnpx.md.pairs import RadialDistribution, displacements, radial_distributions
 from nnpx.md.record import Joined, Record
 from nnpx.md.replica_study import ReplicaStudy
 from nnpx.md.replicas import Replicas, follow
 from nnpx.md.runner import Progress, simulate
+from nnpx.md.summary import Metrics, summary
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import Spectrum, spectrum
 from nnpx.md.walker import refuse_constraints
 from nnpx.reference import Reference
 from nnpx.tracking import Run
+from nnpx.tracking.records import flat_numbers
 
 #: where states and the reference engine's trajectories are kept
 FOLDER: Final = Path(".nnpx/simulate")
 #: times at which a tracker is told the course of a trajectory; the trajectory itself is a file
 _LOGGED: Final = 200
-#: a metric: a number, or None where there is nothing to measure
-Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,59 +55,34 @@ class Study:
         """Distances between elements, of the potential and of the reference; empty where there is none."""
         return radial_distributions(self.trajectory), radial_distributions(self.reference) if self.reference is not None else []
 
+    def angular_distributions(self) -> tuple[list[AngularDistribution], list[AngularDistribution]]:
+        """Angles between neighbours, whoever they are at the time, of the potential and of the reference."""
+        factor = self.dynamics.bond_factor
+        of_reference = angular_distributions(self.reference, factor) if self.reference is not None else []
+        return angular_distributions(self.trajectory, factor), of_reference
+
     def spectra(self) -> tuple[Spectrum | None, Spectrum | None]:
         """Vibrations of the potential and of the reference; None where there is none or it is too short."""
         return spectrum(self.trajectory), spectrum(self.reference) if self.reference is not None else None
 
     def metrics(self) -> Metrics:
         """The numbers; what could not be measured is None."""
-        one = self.trajectory
-        temperature = mean(one.temperature_K)
-        per_atom = 1.0 / len(one.start) / units.meV
-        found: Metrics = {
-            "temperature_K": temperature.value,
-            "temperature_error_K": temperature.error,
-            "spread_meV_per_atom": float(one.energy_std.mean()) * per_atom,
-            "steps": one.steps,
-            "wall_s": one.wall_s,
-            "ns_per_day": one.ns_per_day,
-        }
-        if self.dynamics.conserved:
-            energy = conservation(one)
-            found |= {
-                "conserved": self.dynamics.conserved,
-                "drift_meV_per_atom_per_ps": energy.drift.value,
-                "drift_error_meV_per_atom_per_ps": energy.drift.error,
-                "sigma_total_meV_per_atom": energy.fluctuation,
-            }
-        if self.dynamics.has_bath:
-            canonical = canonical_test(one, self.dynamics.temperature_K)
-            found |= {"canonical_p_value": canonical.p_value, "canonical_samples": canonical.samples}
-        if self.dynamics.moves_cell:
-            of_cell = {"pressure": (one.pressure / units.GPa, "GPa"), "volume": (np.linalg.det(one.cell), "A3")}
-            for quantity, (series, unit) in of_cell.items():
-                estimate = mean(series)
-                found |= {f"{quantity}_{unit}": estimate.value, f"{quantity}_error_{unit}": estimate.error}
-        if one.start.pbc.all():
-            found["diffusion"] = {symbol: {"unit": "Å²/ps", **vars(estimate)} for symbol, estimate in diffusion(one).items()}
-        if self.reference is not None:
-            found |= {"reference_wall_s": self.reference.wall_s, "distributions": _comparison(self.distributions())}
-            if len(one.start) > 1 and not one.start.pbc.any():
-                found["distance_distribution_mae"] = distance_distribution_error(one, self.reference)
-        of_ours, of_theirs = self.spectra()
-        if of_ours is not None:
-            found["vibration_peak_per_cm"] = of_ours.peak_per_cm
-        if of_theirs is not None:
-            found["reference_vibration_peak_per_cm"] = of_theirs.peak_per_cm
-        return _without_nan(found)
+        return summary(self.dynamics, self.trajectory, self.reference)
 
     def pictures(self) -> dict[str, tuple[Figure, str]]:
         """The figures and their captions by name."""
         caption = f"{self.name}: temperature, and spread of the members where there are several."
-        drawn = {f"{self.name}_temperature": (figures.temperature(self.trajectory, self.dynamics.temperature_K), caption)}
+        drawn_temperature = figures.temperature(self.trajectory, self.dynamics.temperature_K, self.reference)
+        drawn = {f"{self.name}_temperature": (drawn_temperature, caption)}
+        if self.dynamics.has_bath and self.trajectory.degrees_of_freedom:
+            caption = f"{self.name}: how often a temperature occurs, and what the canonical ensemble expects."
+            drawn[f"{self.name}_canonical"] = (
+                figures.canonical(self.trajectory, self.dynamics.temperature_K, self.reference),
+                caption,
+            )
         if self.dynamics.conserved:
             caption = f"{self.name}: potential and total energy; below, the {self.dynamics.conserved} alone with its drift."
-            drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory), caption)
+            drawn[f"{self.name}_energy"] = (figures.energy(self.trajectory, self.reference), caption)
         if self.dynamics.moves_cell:
             drawn[f"{self.name}_cell"] = (figures.cell(self.trajectory), f"{self.name}: pressure, and volume of the cell.")
         beside = " and of the reference engine in the same dynamics" if self.reference else ""
@@ -119,6 +93,15 @@ class Study:
         if radial:
             caption = f"{self.name}: distances between elements, with standard errors, of the potential{beside}."
             drawn[f"{self.name}_distances"] = (figures.distances(radial, reference), caption)
+        angular, of_reference = self.angular_distributions()
+        if angular:
+            caption = f"{self.name}: angles between the neighbours of the time, with standard errors, of the potential{beside}."
+            drawn[f"{self.name}_angles"] = (figures.angles(angular, of_reference), caption)
+        wandered = displacements(self.trajectory) if self.trajectory.start.pbc.all() else []
+        if any(len(one.lag_ps) for one in wandered):
+            caption = f"{self.name}: squared displacements, with errors, of the potential{beside}; diffusion from the slope (dashed)."
+            of_engine = displacements(self.reference) if self.reference is not None else []
+            drawn[f"{self.name}_displacements"] = (figures.displacements(wandered, of_engine), caption)
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
             caption = f"{self.name}: spectrum of velocities less those of the whole, with standard errors, of the potential{beside}. "
@@ -128,8 +111,7 @@ class Study:
 
     def log(self, run: Run) -> None:
         """Remember the numbers, and the course of temperature, energy and spread at a few hundred times."""
-        numbers = {key: value for key, value in self.metrics().items() if isinstance(value, float | int)}
-        run.log_metrics({f"simulate/{self.name}/{key}": value for key, value in numbers.items()}, step=0)
+        run.log_metrics(flat_numbers({"simulate": {self.name: self.metrics()}}), step=0)
         one = self.trajectory
         for k in range(0, len(one.time_ps), max(1, len(one.time_ps) // _LOGGED)):
             values = {"temperature_K": one.temperature_K[k], "total_energy": one.total[k], "energy_std": one.energy_std[k]}
@@ -226,28 +208,3 @@ def _check(name: str, dynamics: Dynamics, start: Atoms) -> None:
             "Choose md=nose_hoover or md=langevin, or name a crystal or a liquid.",
         )
         raise ConfigError(f"md.structure ({name})", expected=expected, found=found, do=do)
-
-
-def _comparison(found: list[Distribution]) -> Metrics:
-    """The numbers of every distribution, by elements."""
-    return {
-        one.kind: {
-            "unit": one.unit,
-            "mean": one.mean,
-            "reference_mean": one.reference_mean,
-            "spread": one.spread,
-            "reference_spread": one.reference_spread,
-            "distance": one.distance,
-            "noise": one.noise,
-            "overlap": one.overlap,
-        }
-        for one in found
-    }
-
-
-def _without_nan(metrics: Metrics) -> Metrics:
-    """NaN is no JSON."""
-    return {
-        key: _without_nan(value) if isinstance(value, dict) else None if isinstance(value, float) and not np.isfinite(value) else value
-        for key, value in metrics.items()
-    }

@@ -46,6 +46,12 @@ class Trajectory:
         """Temperature at each sample."""
         return np.array([temperature_K(float(energy), self.degrees_of_freedom) for energy in self.kinetic])
 
+    def structures(self, most: int) -> list[Atoms]:
+        """Samples at equal times: at least as many as are asked for, where there are, and less than twice as many."""
+        step = max(1, len(self.positions) // most)
+        chosen = zip(self.positions[::step], self.cell[::step], strict=True)
+        return [Atoms(self.start.numbers, frame, cell=cell, pbc=self.start.pbc) for frame, cell in chosen]
+
     def write(self, path: Path) -> None:
         """All numbers in one file (npz), which is whole or not there."""
         start = {"numbers": self.start.numbers, "masses": self.start.get_masses(), "pbc": self.start.pbc}

@@ -9,6 +9,7 @@ from scipy.constants import speed_of_light
 from scipy.signal.windows import hann
 
 from nnpx.md.momenta import THINNEST, angular_velocity
+from nnpx.md.observables import standard_error
 from nnpx.md.trajectory import Trajectory
 
 #: blocks into which a trajectory is cut; their scatter is the error
@@ -62,7 +63,7 @@ def spectrum(trajectory: Trajectory) -> Spectrum | None:
     power = np.abs(np.fft.rfft(moved * hann(length, sym=False)[:, None], axis=1)) ** 2 @ weights
     total = power.mean(0).sum() * (frequency[1] - frequency[0])
     blocks = power / total if total else power
-    return Spectrum(frequency, blocks.mean(0), blocks.std(0, ddof=1) / np.sqrt(_BLOCKS))
+    return Spectrum(frequency, blocks.mean(0), standard_error(blocks))
 
 
 def internal_velocities(trajectory: Trajectory) -> Float[np.ndarray, "sample atom 3"]:

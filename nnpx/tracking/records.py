@@ -22,17 +22,31 @@ def param_batches(values: Mapping[str, object]) -> Iterator[dict[str, str]]:
         yield dict(pairs[first : first + PARAMS_PER_BATCH])
 
 
-def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+def flatten(values: Mapping[str, object]) -> dict[str, str]:
     """Nested settings as dotted names and text; lists as JSON, characters that MLflow does not take as underscores."""
     flat: dict[str, str] = {}
-    for key, value in values.items():
-        name = re.sub(r"[^\w\-./: ]", "_", f"{prefix}{key}")
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
-            flat[name] = text if len(text) <= PARAM_LENGTH else text[: PARAM_LENGTH - 1] + "…"
+    for path, value in leaves(values):
+        text = value if isinstance(value, str) else json.dumps(value, default=_plain, ensure_ascii=False)
+        flat[_valid(".".join(path))] = text if len(text) <= PARAM_LENGTH else text[: PARAM_LENGTH - 1] + "…"
     return flat
+
+
+def flat_numbers(values: Mapping[str, object]) -> dict[str, float]:
+    """Nested metrics under names such as `diffusion/O/value`, without what is no number."""
+    return {_valid("/".join(path)): float(value) for path, value in leaves(values) if isinstance(value, float | int)}
+
+
+def leaves(values: Mapping[str, object]) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Every value that is no mapping with keys, after the keys that lead to it."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from (((str(key), *path), leaf) for path, leaf in leaves(value))
+        else:
+            yield (str(key),), value
+
+
+def _valid(name: str) -> str:
+    return re.sub(r"[^\w\-./: ]", "_", name)
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,7 @@ from ase.build import molecule
 from md_systems import sampled
 
 from nnpx import units
-from nnpx.md.canonical import canonical_test, correlation_length, pooled_canonical_test
+from nnpx.md.canonical import canonical_density, canonical_test, correlation_length, pooled_canonical_test
 from nnpx.md.trajectory import Trajectory
 
 TEMPERATURE_K = 300.0
@@ -76,3 +76,11 @@ def test_correlation_length_of_a_process_that_forgets_exponentially(memory: floa
         series[k] = memory * series[k - 1] + random.standard_normal()
     assert correlation_length(series) == pytest.approx((1 + memory) / (1 - memory), rel=0.15)
     assert correlation_length(np.ones(10)) == 1.0
+
+
+def test_the_expected_density_of_the_temperature_is_that_of_the_canonical_ensemble() -> None:
+    """Its integral is 1, its mean T₀ and its width T₀ √(2/f)."""
+    grid = np.linspace(0.01, 3000.0, 30001)
+    density = canonical_density(grid, 300.0, 24)
+    moments = [float((density * (grid - 300.0) ** k).sum() * (grid[1] - grid[0])) for k in range(3)]
+    assert moments == pytest.approx([1.0, 0.0, 300.0**2 * 2 / 24], rel=1e-3, abs=1e-2)

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 from md_systems import sampled
+from scipy.signal import lfilter
 from scipy.stats import norm
 
 from nnpx import units
@@ -109,7 +110,7 @@ def test_distance_between_two_gaussians_is_that_of_their_means() -> None:
     assert (found.kind, found.unit) == ("H-H", "Å")
     assert found.distance == pytest.approx(0.03, abs=0.002)
     assert found.noise < 0.002
-    assert found.mean == pytest.approx(0.75, abs=0.001)
+    assert found.mean.value == pytest.approx(0.75, abs=0.001)
     assert found.reference_spread == pytest.approx(0.02, rel=0.05)
     assert found.overlap == pytest.approx(2 * norm.cdf(-0.75), abs=0.03)
     error = distance_distribution_error(stretched(0.75), stretched(0.78))
@@ -129,10 +130,38 @@ def test_noise_is_the_distance_that_two_perfect_runs_show_in_the_mean() -> None:
     assert np.mean([one.noise for one in found]) == pytest.approx(np.mean([one.distance for one in found]), rel=0.12)
 
 
+def test_errors_of_a_correlated_bond_length_cover_the_truth() -> None:
+    """Of the mean and of every bin, where those of independent samples would be six times too small; the width is no error."""
+    random = np.random.default_rng(6)
+    length, dimer = 0.95, Atoms("H2", [[0, 0, 0], [0, 0, 0.75]])
+
+    def correlated() -> Trajectory:
+        """An Ornstein–Uhlenbeck process of width 0.02 Å, whose memory is e^(−t/20)."""
+        noise = random.standard_normal(4000)
+        series = lfilter([np.sqrt(1.0 - length**2)], [1.0, -length], noise, zi=[length * random.standard_normal()])[0]
+        positions = np.zeros((4000, 2, 3))
+        positions[:, 1, 2] = 0.75 + 0.02 * series
+        return trajectory(dimer, positions)
+
+    found = [distributions(correlated(), correlated(), 1.25)[0] for _ in range(100)]
+    for estimates in ([one.mean for one in found], [one.reference_mean for one in found]):
+        assert 0.85 < np.mean([abs(one.value - 0.75) < 2.26 * one.error for one in estimates]) <= 1.0
+    for one in found:
+        assert one.spread == pytest.approx(0.02, rel=0.2)
+        assert one.mean.error < 0.25 * one.spread
+    inside = []
+    for one in found:
+        exact = np.diff(norm.cdf(one.edges, 0.75, 0.02)) / np.diff(one.edges)
+        core = np.abs(one.edges[:-1] - 0.75) < 0.02
+        for density, error in ((one.density, one.density_error), (one.reference, one.reference_error)):
+            inside.append(np.abs(density - exact)[core] < 2.26 * error[core])
+    assert 0.85 < np.concatenate(inside).mean() <= 1.0
+
+
 def test_without_a_reference_there_is_nothing_to_compare(ethanol: Atoms) -> None:
     found = distributions(trajectory(ethanol, np.repeat(ethanol.positions[None], 5, 0)), None, 1.25)
     assert len(found) == 9
-    assert all(np.isnan([one.distance, one.noise, one.overlap, one.reference_mean]).all() for one in found)
+    assert all(np.isnan([one.distance, one.noise, one.overlap, one.reference_mean.value]).all() for one in found)
 
 
 def test_figures_are_the_same_bytes_for_the_same_numbers(ethanol: Atoms) -> None:

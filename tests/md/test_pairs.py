@@ -8,7 +8,7 @@ from md_systems import sampled
 
 from nnpx.figures import svg
 from nnpx.md import figures
-from nnpx.md.pairs import diffusion, radial_distributions
+from nnpx.md.pairs import diffusion, displacements, radial_distributions
 
 
 def test_an_ideal_gas_has_no_structure_whatever_its_cell() -> None:
@@ -85,6 +85,17 @@ def test_a_random_walk_diffuses_with_its_coefficient() -> None:
         # the centre of mass of 80 atoms takes some of the motion away, and lends that of the other element
         assert found[symbol].value == pytest.approx(expected, abs=4 * found[symbol].error + 0.05 * expected)
         assert found[symbol].error < 0.15 * expected
+
+
+def test_squared_displacements_of_a_random_walk_lie_on_the_line_of_their_diffusion() -> None:
+    """⟨Δr²⟩ = 6 D τ without an offset; the figure states D."""
+    steps = 0.05 * np.random.default_rng(5).standard_normal((2000, 400, 3))
+    gas = Atoms("O400", np.zeros((400, 3)), cell=[10.0] * 3, pbc=True)
+    (found,) = displacements(sampled(gas, steps.cumsum(0)))
+    assert found.square == pytest.approx(3 * 0.05**2 * found.lag_ps / 0.01, rel=0.03)
+    assert abs(found.offset) < 0.02 * found.square[-1]
+    assert found.line.value == pytest.approx(3 * 0.05**2 / 0.01, rel=0.05)
+    assert f"D = {found.line.value / 6.0:.2g} ±" in svg(figures.displacements([found], [found]))
 
 
 def test_a_solid_does_not_diffuse_and_a_short_trajectory_says_nothing() -> None:

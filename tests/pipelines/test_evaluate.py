@@ -178,7 +178,8 @@ def test_the_evaluation_is_added_to_the_run_that_trained(workspace: Path, monkey
 def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     simulation = workspace / "reports" / "simulation"
     (simulation / "figures").mkdir(parents=True)
-    kinds = {"C-H": {"unit": "Å", "mean": 1.1, "reference_mean": 1.09, "spread": 0.03, "reference_spread": 0.03, "overlap": 0.97}}
+    one = {"unit": "Å", "mean": 1.1, "mean_error": 0.03, "reference_mean": 1.09, "spread": 0.03, "reference_spread": 0.03, "overlap": 0.97}
+    kinds = {"C-H": one}
     run = {"nve": {"temperature_K": 300.2, "drift_meV_per_atom_per_ps": 0.00042, "wall_s": 3.5, "distributions": kinds}}
     (simulation / "metrics.json").write_text(json.dumps({**run, "potential_md5": md5(workspace / "models" / "potential.nnpx")}))
     shutil.copy(workspace / "reports/evaluation/figures/parity_energy.svg", simulation / "figures" / "energy.svg")
@@ -186,7 +187,7 @@ def test_the_report_joins_evaluation_and_simulation(workspace: Path, capsys: pyt
     page = (workspace / "reports" / "report.html").read_text()
     assert page.count("<figure>") == len(list((workspace / "reports").glob("*/figures/*.svg")))
     assert "0.00042" in page
-    assert "1.1 ± 0.03" in page
+    assert "1.100 ± 0.030" in page
     printed = capsys.readouterr().out
     assert "drift" in printed
     assert "12.5" in printed

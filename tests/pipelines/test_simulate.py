@@ -95,10 +95,10 @@ def test_a_simulation_leaves_its_trajectory(finished: Path) -> None:
 def test_a_simulation_leaves_pictures_and_a_page(finished: Path) -> None:
     folder = finished / "reports" / "simulation"
     drawn = {path.stem for path in folder.glob("figures/*.svg")}
-    of_each = {"temperature", "distributions", "distances"}
-    assert drawn == {"nve_energy", *(f"{run}_{kind}" for run in ("nve", "langevin") for kind in of_each)}
+    of_each = {"temperature", "distributions", "distances", "angles"}
+    assert drawn == {"nve_energy", "langevin_canonical", *(f"{run}_{kind}" for run in ("nve", "langevin") for kind in of_each)}
     page = (folder / "report.html").read_text()
-    assert page.count("<figure>") == 7
+    assert page.count("<figure>") == 10
     assert "meV/atom/ps" in page
 
 

@@ -30,7 +30,7 @@ def _averages(name: str, levels: Mapping[str, Any]) -> list[Table]:
     known = {level: one for level, one in levels.items() if "temperature_K" in one}
     rows: list[Sequence[Cell]] = []
     for level, one in known.items():
-        mean = with_error(one["temperature_K"], one["temperature_error_K"], 4)
+        mean = with_error(one["temperature_K"], one["temperature_error_K"])
         ensemble = (one["canonical_p_value"],) if "canonical_p_value" in one else (*_drifts(one), one["sigma_total_meV_per_atom"])
         rows.append((level, one["replicas"] - one["stopped"], mean, one["spread_meV_per_atom"], *ensemble))
     in_baths = any("canonical_p_value" in one for one in known.values())
@@ -42,8 +42,7 @@ def _averages(name: str, levels: Mapping[str, Any]) -> list[Table]:
 def _drifts(one: Mapping[str, Any]) -> tuple[Cell, Cell]:
     """The mean, and that of the replica that drifts most."""
     mean, largest = (
-        with_error(one[f"{which}drift_meV_per_atom_per_ps"], one[f"{which}drift_error_meV_per_atom_per_ps"], 2)
-        for which in ("", "largest_")
+        with_error(one[f"{which}drift_meV_per_atom_per_ps"], one[f"{which}drift_error_meV_per_atom_per_ps"]) for which in ("", "largest_")
     )
     return mean, largest
 
