@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from nnpx.ensemble import Ensemble
 from nnpx.errors import DataError
-from nnpx.files import md5
+from nnpx.files import md5, whole
 from nnpx.graph import AtomicGraph, Prediction, in_quadrature
 from nnpx.uncertainty import Calibration, Uncertainty
 from nnpx.uncertainty.quality import FEWEST
@@ -128,6 +128,12 @@ def batches(graph: AtomicGraph, ensemble: Ensemble) -> Iterator[AtomicGraph]:
 def predict(potential: Callable[[AtomicGraph], Prediction], pieces: Iterable[AtomicGraph]) -> Prediction:
     """The predictions for all pieces, joined; nothing of the computation stays in memory."""
     return Prediction.joined([potential(piece).detached().cpu() for piece in pieces])
+
+
+def save_arrays(path: Path, compared: Mapping[str, Comparison]) -> None:
+    """Labels and predictions of every part in one file: `test_energy` and so on."""
+    with whole(path) as file:
+        np.savez(file, **{f"{part}_{key}": array for part, one in compared.items() for key, array in one.arrays().items()})  # type: ignore[arg-type]  # it takes any names
 
 
 def compare(

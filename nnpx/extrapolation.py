@@ -4,9 +4,9 @@ Two questions, for which one member is enough: does a feature of the descriptor 
 environment far from all of training in the space that the last layer reads?
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
+
+#: features that a report names
+NAMED: Final = 10
 
 
 @final
@@ -109,16 +112,19 @@ def extrapolations(ensemble: Ensemble, structures: list[Atoms]) -> list[Extrapol
 
 
 def worst_extrapolations(
-    ensemble: Ensemble, structures: list[Atoms], excess: Float[np.ndarray, " atom"], *, count: int
+    ensemble: Ensemble, structures: list[Atoms], known: Mapping[str, Float[np.ndarray, " atom"]], *, count: int = NAMED
 ) -> list[Extrapolation]:
     """The most foreign features of many structures, of which only those are described again that have the most foreign atoms.
 
     Args:
         ensemble: see `extrapolations`.
         structures: see `extrapolations`.
-        excess: `extrapolation` of `novelty`, for their atoms.
+        known: what `novelty` says of their atoms; of the file of an older potential nothing.
         count: features that are named at most; they belong to no more atoms.
     """
+    excess = known.get("extrapolation")
+    if excess is None:
+        return []
     owner = np.repeat(np.arange(len(structures)), [len(atoms) for atoms in structures])
     worst = np.argsort(-excess, kind="stable")[:count]
     chosen = np.unique(owner[worst[excess[worst] > 0]]).tolist()

@@ -2,9 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Final
 
-import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
@@ -14,14 +12,11 @@ from nnpx.config import instantiate
 from nnpx.curves import write_tables
 from nnpx.data.reader import read
 from nnpx.ensemble import Ensemble
-from nnpx.evaluation import Comparison, batches, check_same_data, compare, partition, predict
-from nnpx.extrapolation import Extrapolation, novelty, worst_extrapolations
+from nnpx.evaluation import Comparison, batches, check_same_data, compare, partition, predict, save_arrays
+from nnpx.extrapolation import novelty, worst_extrapolations
 from nnpx.metrics import UNITS, measured
 from nnpx.neighbors import graph_from_list
 from nnpx.report import POTENTIAL, as_rich, write_page
-
-#: features out of range that the report names
-_NAMED: Final = 10
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -39,12 +34,11 @@ def main(config: DictConfig, workspace: Path) -> None:
     errors = measured(compared)
     curves = [member["curve"] for member in training.get("members", [])]
     write_tables(out / "curves", compared[parts[0]], curves)
-    with files.whole(out / "predictions.npz") as file:
-        np.savez(file, **{f"{part}_{key}": array for part, one in compared.items() for key, array in one.arrays().items()})
+    save_arrays(out / "predictions.npz", compared)
     drawn = results.save_pictures(out / "figures", results.pictures(compared[parts[0]], curves))
     found = {**errors, "units": UNITS, "wall_s": round(time.perf_counter() - started, 2), POTENTIAL: files.md5(potential)}
     files.write_json(out / "metrics.json", found)
-    foreign = _foreign(ensemble, prepared / f"{parts[0]}.extxyz", compared[parts[0]])
+    foreign = worst_extrapolations(ensemble, read(prepared / f"{parts[0]}.extxyz"), compared[parts[0]].novelty)
     sections = results.evaluation_sections(header, errors, drawn, foreign)
     write_page(out / "report.html", f"Evaluation of {config.name}", [*sections, results.background(header)])
     tracker = instantiate(config.tracking, workspace=workspace)
@@ -54,12 +48,6 @@ def main(config: DictConfig, workspace: Path) -> None:
         for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:
             run.log_file(path, path.parent.relative_to(out.parent).as_posix())
     console.print(as_rich(results.error_table(errors)))
-
-
-def _foreign(ensemble: Ensemble, path: Path, compared: Comparison) -> list[Extrapolation]:
-    """What lies farthest outside the ranges of training; nothing from the file of an older potential."""
-    excess = compared.novelty.get("extrapolation")
-    return [] if excess is None else worst_extrapolations(ensemble, read(path), excess, count=_NAMED)
 
 
 def _compare(ensemble: Ensemble, path: Path) -> Comparison:

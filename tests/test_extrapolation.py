@@ -60,11 +60,12 @@ def test_a_stretched_bond_is_named_at_the_atoms_that_it_joins(ensemble):
 @pytest.mark.parametrize("count", [1, 10])
 def test_the_worst_of_many_structures_are_the_worst_of_all_and_stand_in_a_report(ensemble, count):
     structures = [*ethanols(3), *ethanols(3, displacement=0.4), *ethanols(2)]
-    excess = novelty(ensemble, [graph_of(structures)])["extrapolation"].numpy()
-    found = worst_extrapolations(ensemble, structures, excess, count=count)
+    known = {name: values.numpy() for name, values in novelty(ensemble, [graph_of(structures)]).items()}
+    found = worst_extrapolations(ensemble, structures, known, count=count)
     expected = extrapolations(ensemble, structures)[:count]  # both atoms of a bond may be as far
     assert [(one.structure, one.feature, one.value) for one in found] == [(one.structure, one.feature, one.value) for one in expected]
-    assert worst_extrapolations(ensemble, structures[:3], excess[:27], count=count) == []
+    of_the_first = {name: values[:27] for name, values in known.items()}
+    assert worst_extrapolations(ensemble, structures[:3], of_the_first, count=count) == worst_extrapolations(ensemble, structures, {}) == []
     (_, _, element, feature, value, _) = range_table(found).rows[0]
     assert (element, feature, value) == (found[0].element, found[0].feature, found[0].value)
     assert range_table(found) in evaluation_sections({}, {}, [], found)[1].tables

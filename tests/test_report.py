@@ -131,7 +131,7 @@ def test_the_outcome_names_errors_drift_and_times_that_exist() -> None:
     rows = final_table(evaluation, simulation, {}).rows
     assert [tuple(row) for row in rows] == [
         ("forces, MAE", "25.0", "meV/Å"),
-        ("drift of the total energy, nve", "0.0005 ± 0.0001", "meV/atom/ps"),
+        ("drift of the total energy, nve", "0.00050 ± 0.00010", "meV/atom/ps"),
         ("time, evaluation", "2.00", "s"),
         ("time, simulation", "30.0", "s"),
     ]

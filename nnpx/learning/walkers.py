@@ -148,21 +148,18 @@ class Walkers:
         )
         self._first_look(ways, potential, limits)
         for look in range(1, self.n_looks + 1):
-            moving = [k for k, way in enumerate(ways) if not way.fate]
-            spreads = self._advance(batch, moving)
-            known = [k for k, spread in spreads.items() if np.isfinite(spread)]
-            far = dict(zip(known, _distances(potential, [ways[k] for k in known]), strict=True))
-            for k in moving:
-                ways[k].walked_fs += self.stride * self.timestep_fs
-                self._judge(ways[k], Look(spreads[k], far[k], ways[k].walker.forces) if k in far else Look(), limits)
+            moving = {k: way for k, way in enumerate(ways) if not way.fate}
+            seen = self._looks(batch, moving)
+            for k, way in moving.items():
+                way.walked_fs += self.stride * self.timestep_fs
+                self._judge(way, seen.get(k, Look()), limits)
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
         for way, start in zip(ways, starts, strict=True):
             way.fate = way.fate or ARRIVED
             way.cannot_begin = way.walker.step == 0 and not way.frames
             if way.fate in (LOST, FOREIGN, ABSURD):
                 self._go_back(way, start)
-        random = np.random.default_rng((*seed, 3))
-        write_ways(ways, here, limits=limits, random=random, n_drawn=n_drawn)
+        write_ways(ways, here, limits=limits, random=np.random.default_rng((*seed, 3)), n_drawn=n_drawn)
 
     @property
     def names(self) -> list[str]:
@@ -191,6 +188,12 @@ class Walkers:
         ends = np.cumsum([len(way.walker.atoms) for way in waiting])[:-1]
         for way, *look in zip(waiting, spreads.tolist(), _distances(potential, waiting), np.split(forces, ends), strict=True):
             self._judge(way, Look(*look), limits)
+
+    def _looks(self, batch: Batch, moving: Mapping[int, Way]) -> dict[int, Look]:
+        """What is seen at the next look of the walkers that the potential could follow there."""
+        spreads = {k: spread for k, spread in self._advance(batch, list(moving)).items() if np.isfinite(spread)}
+        far = _distances(batch.ensemble, [moving[k] for k in spreads])
+        return {k: Look(spread, far_off, moving[k].walker.forces) for (k, spread), far_off in zip(spreads.items(), far, strict=True)}
 
     def _advance(self, batch: Batch, moving: Sequence[int]) -> dict[int, float]:
         """The walkers that the potential could follow to the next look, with the largest spread of their forces."""

@@ -1,6 +1,7 @@
 """What is said about replicas whose ways are made up."""
 
 import io
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -99,13 +100,13 @@ def test_drift_and_fluctuation_are_those_of_the_total_energy() -> None:
     assert found.fluctuation == pytest.approx(0.1, rel=0.05)
 
 
-@pytest.mark.parametrize(("friction_per_fs", "said"), [(0.01, "canonical"), (0.0, "0.5 ±")])
+@pytest.mark.parametrize(("friction_per_fs", "said"), [(0.01, "canonical"), (0.0, r"0\.(49|50)\d+ ±")])
 def test_the_tables_say_it_by_temperature_and_fit_a_terminal_of_80_columns(friction_per_fs: float, said: str) -> None:
     console = Console(width=80, file=io.StringIO())
     for table in simulation_tables({"replicas": study(friction_per_fs, drift=0.5).metrics()}):
         console.print(as_rich(table))
     told = console.file.getvalue()
-    assert said in told
+    assert re.search(said, told)
     assert "…" not in told
     assert "of 900K-2: expected no bond" in told
     assert len([line for line in told.splitlines() if line.startswith("│ 900K")]) == 2
