@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.cluster import Octahedron
+from learning.engines import copper
 
 from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import labels
@@ -32,14 +32,6 @@ SHELL = "bash -c '{work}'"
 def trust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNPX_TRUSTED", "learning")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-
-
-def copper(seed: int, shift: float = 0.0) -> Atoms:
-    """Six displaced atoms; the first lies near `shift` in x."""
-    atoms = Octahedron("Cu", 2)
-    atoms.positions += 0.1 * np.random.default_rng(seed).standard_normal((len(atoms), 3))
-    atoms.positions[:, 0] += shift - atoms.positions[0, 0]
-    return atoms
 
 
 def tasks(structures: Sequence[Atoms], allowed_s: float = 60.0) -> list[Task]:

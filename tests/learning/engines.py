@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from ase import Atoms
 from ase.calculators import emt
 from ase.calculators.calculator import Calculator, all_changes
+from ase.cluster import Octahedron
 
 #: the file that gets one line per calculation
 COUNT = "NNPX_TEST_CALLS"
@@ -80,3 +82,11 @@ def _wrong(fault: str, forces: np.ndarray) -> dict[str, Any]:
 def name_of(atoms: Any) -> str:
     """By which a structure is known in the file that counts."""
     return hashlib.sha256(atoms.positions.tobytes()).hexdigest()[:16]
+
+
+def copper(seed: int, shift: float = 0.0) -> Atoms:
+    """Six displaced atoms; the first lies near `shift` in x."""
+    atoms = Octahedron("Cu", 2)
+    atoms.positions += 0.1 * np.random.default_rng(seed).standard_normal((len(atoms), 3))
+    atoms.positions[:, 0] += shift - atoms.positions[0, 0]
+    return atoms

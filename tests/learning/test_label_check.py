@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ase import Atoms
 from ase.build import bulk, molecule
-from ase.cluster import Octahedron
-from learning.engines import name_of
+from learning.engines import copper, name_of
 
 from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import labels
@@ -26,14 +24,6 @@ CHECK = LabelCheck(n_examined=2, displacement=0.01, tolerance=0.05, max_force=50
 @pytest.fixture(autouse=True)
 def trust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNPX_TRUSTED", "learning")
-
-
-def copper(seed: int, shift: float = 0.0) -> Atoms:
-    """Six displaced atoms; the first lies near `shift` in x."""
-    atoms = Octahedron("Cu", 2)
-    atoms.positions += 0.1 * np.random.default_rng(seed).standard_normal((len(atoms), 3))
-    atoms.positions[:, 0] += shift - atoms.positions[0, 0]
-    return atoms
 
 
 def faulty(fault: str, beyond: float = -1e9) -> ASE:
