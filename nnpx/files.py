@@ -14,13 +14,19 @@ TAKES_NOTHING: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Errors of the block name the file: a system that cannot write does not say where."""
+def naming(path: Path) -> Iterator[None]:
+    """Errors of the block name the file: a system that cannot write does not say where, and torch does not say why."""
     try:
         yield
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+    except RuntimeError as error:
+        if not isinstance(error.__context__, OSError):
+            raise
+        cause = error.__context__
+        cause.filename = cause.filename or str(path)
+        raise cause from None
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.writing")
     try:
-        with _naming(path), draft.open("wb") as stream:
+        with naming(path), draft.open("wb") as stream:
             yield stream
         draft.replace(path)
     except BaseException:
@@ -56,7 +62,7 @@ def write_text(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with _naming(path):
+        with naming(path):
             draft.write_text(content, encoding="utf-8")
             draft.replace(path)
     except OSError:
@@ -110,7 +116,7 @@ class JsonLines:
         lines = "".join(json.dumps(entry) + "\n" for entry in entries).encode()
         before = self.path.stat().st_size if self.path.is_file() else 0
         try:
-            with _naming(self.path), self.path.open("ab+") as stream:
+            with naming(self.path), self.path.open("ab+") as stream:
                 if before:
                     stream.seek(-1, os.SEEK_END)
                     lines = lines if stream.read(1) == b"\n" else b"\n" + lines  # behind one that was cut short

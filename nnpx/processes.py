@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isfinite
 from typing import Final
 
@@ -63,6 +63,19 @@ def end_pool(pool: ProcessPoolExecutor) -> None:
         worker.join()
 
 
+def begin_group() -> None:
+    """From now on programs that this process starts can be ended with it, by `end_group`."""
+    os.setsid()
+
+
+def end_group(pid: int) -> None:
+    """Ends a process that has begun a group, and all that it has started; what has ended already stays so."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
 def _follow(sentinel: int) -> None:
     multiprocessing.connection.wait([sentinel])
+    if os.getpgrp() == os.getpid():
+        end_group(os.getpid())
     os._exit(1)

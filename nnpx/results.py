@@ -200,7 +200,7 @@ def simulation_tables(simulation: Mapping[str, Any]) -> list[Table]:
     said = "Runs: mean temperature; drift of the conserved energy in meV/atom/ps, its σ and the spread of the members in meV/atom"
     return [
         *([Table(said, columns, rows)] if rows else []),
-        *(table for name, run in simulation.items() if "replicas" in run for table in replica_tables(name, run)),
+        *(table for name, run in simulation.items() if "by_temperature" in run for table in replica_tables(name, run)),
         *(table for name, run in simulation.items() if (table := observable_table(name, run)).rows),
         *(distribution_table(name, run["distributions"]) for name, run in simulation.items() if run.get("distributions")),
     ]

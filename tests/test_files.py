@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from nnpx.files import JsonLines, to_disk, whole, write_text
 
@@ -48,6 +49,9 @@ def test_a_full_disk_names_the_file_that_it_did_not_take(tmp_path: Path) -> None
     (tmp_path / f".text.{os.getpid()}").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left on device.*/weights'"), whole(tmp_path / "weights") as file:
         file.write(b"new")
+    (tmp_path / ".weights.writing").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device.*/weights'"), whole(tmp_path / "weights") as file:
+        torch.save(torch.ones(10000), file)
     with pytest.raises(OSError, match=r"No space left on device.*/text'"):
         write_text(tmp_path / "text", "new")
     assert list(tmp_path.iterdir()) == []

@@ -35,6 +35,10 @@ class Engine(Protocol):
         """Method and version, in words."""
 
     @property
+    def identity(self) -> str:
+        """Changes with whatever changes a label."""
+
+    @property
     def failures(self) -> tuple[type[Exception], ...]:
         """What the calculator raises when one structure fails."""
 

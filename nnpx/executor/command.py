@@ -10,8 +10,10 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Final, final
+from uuid import uuid4
 
 from annotated_types import Ge
 
@@ -19,6 +21,8 @@ from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.jobs import Batch, Engine
 from nnpx.errors import ConfigError
 from nnpx.executor import Executor, Task
+from nnpx.files import naming
+from nnpx.processes import end_group
 from nnpx.trusted import ENVIRONMENT
 
 #: what stands for the work in the command
@@ -27,6 +31,8 @@ WORK: Final = "{work}"
 _LOOK_S: Final = 0.1
 #: s; a file that another machine wrote may take so long to be seen
 _ARRIVAL_S: Final = 20.0
+#: s; a command that is to end has so long to do it by itself
+_GRACE_S: Final = 5.0
 
 
 @final
@@ -52,21 +58,28 @@ class Command(Executor):
         """Key and batch of every task, as they come.
 
         Raises:
-            ConfigError: the command cannot be called, or ends before the work began.
+            ConfigError: the command cannot be called, or a call ended before its work began. No other is made then, and those that are made
+                already are waited for first.
         """
-        queue, running = list(reversed(tasks)), list[_Call]()
+        queue, running, refused = list(reversed(tasks)), list[_Call](), list[ConfigError]()
         folder.mkdir(parents=True, exist_ok=True)
         try:
             while queue or running:
                 while queue and len(running) < self.n_at_once:
                     running.append(_Call(queue.pop(), folder.resolve(), engine, self.words))
-                ended = [call for call in running if call.has_ended()]
-                for call in ended:
+                for call in [call for call in running if call.has_ended()]:
                     running.remove(call)
-                    yield call.task.key, call.outcome()
-                    call.tidy()
-                if not ended:
-                    time.sleep(_LOOK_S)
+                    if (batch := call.outcome()) is not None:
+                        yield call.task.key, batch
+                        call.files.remove("*")
+                    else:
+                        refused.append(call.refusal())
+                        queue.clear()
+                        call.files.remove(f"{call.files.call}.*")  # an earlier call may still be in the queue
+                    call.end()
+                time.sleep(_LOOK_S)
+            if refused:
+                raise refused[0]
         finally:
             for call in running:
                 call.end()
@@ -78,11 +91,10 @@ class _Call:
     """A call of the command for one task; none where its answer is there already."""
 
     def __init__(self, task: Task, folder: Path, engine: Engine, words: Sequence[str]) -> None:
-        self.task, self.files = task, Files(folder / task.key)
+        self.task, self.files = task, Files.of_call(task, engine, folder)
         self._process: subprocess.Popen[bytes] | None = None
         if self.files.answer() is not None:
             return
-        self.files.begun.unlink(missing_ok=True)
         self.files.write(task, engine)
         work = shlex.join([sys.executable, "-m", "nnpx.executor.work", str(self.files.task)])
         called = [word.replace(WORK, work) for word in words]
@@ -96,75 +108,100 @@ class _Call:
     def has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def outcome(self) -> Batch:
-        """The answer; a failure where the work began and gave none."""
-        deadline = time.monotonic() + (_ARRIVAL_S if self._process is not None and self._process.returncode == 0 else 0.0)
+    def outcome(self) -> Batch | None:
+        """The answer; a failure where the work of this call began and gave none; nothing where it did not begin."""
+        deadline = time.monotonic() + (_ARRIVAL_S if self._code == 0 else 0.0)
         while (answer := self.files.answer()) is None and time.monotonic() < deadline:
             time.sleep(_LOOK_S)
-        if answer is not None:
+        if answer is not None or not self.files.begun.is_file():
             return answer
-        code = self._process.returncode if self._process is not None else 0
-        told = " ".join(self.files.said.read_text(errors="replace").split())[-300:] or "nothing"
-        if not self.files.begun.is_file():
-            found = f"exit code {code} before any work began; it said: {told}"
-            do = "Let it run {work} and wait for the end (sbatch --wait, qsub -sync y, bsub -K), and run the same command again."
-            raise ConfigError("executor.command", expected="a command that runs the work", found=found, do=do)
-        return self.task.failed(f"the work ended without an answer, or took more than {self.task.allowed_s:g} s (exit code {code}): {told}")
+        said = f"the work ended without an answer, or took more than {self.task.allowed_s:g} s"
+        return self.task.failed(f"{said} (exit code {self._code}): {self._told()}")
 
-    def tidy(self) -> None:
-        self.files.remove()
+    def refusal(self) -> ConfigError:
+        """Why there is no work."""
+        found = f"exit code {self._code} before any work began; it said: {self._told()}"
+        do = "Let it run {work} and wait for the end (sbatch --wait, qsub -sync y, bsub -K), and run the same command again."
+        return ConfigError("executor.command", expected="a command that runs the work", found=found, do=do)
 
     def end(self) -> None:
         """Whatever the command has started on this machine; what waits in a queue stays there, and its answer is found later."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is None:
+            return
+        if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_GRACE_S)
+        end_group(self._process.pid)
+        self._process.wait()
+
+    @property
+    def _code(self) -> int:
+        return self._process.returncode if self._process is not None else 0
+
+    def _told(self) -> str:
+        return " ".join(self.files.said.read_text(errors="replace").split())[-300:] or "nothing"
 
 
 @final
 @dataclass(frozen=True)
 class Files:
-    """What lies in the folder for one task: `KEY.task`, `KEY.begun`, `KEY.answer` and `KEY.said`."""
+    """What lies in the folder for one call: `NAME.CALL.task`, `.begun` and `.said`, and for all calls of the same task `NAME.answer`.
 
-    stem: Path
+    The name is that of the task with this engine; a call that is still in the queue of somebody who was killed has another one.
+    """
+
+    name: Path
+    call: str
+
+    @classmethod
+    def of_call(cls, task: Task, engine: Engine, folder: Path) -> "Files":
+        """Those of a new call."""
+        return cls(folder / sha256(f"{engine.identity} {task.key}".encode()).hexdigest(), uuid4().hex[:8])
+
+    @classmethod
+    def of_task(cls, path: Path) -> "Files":
+        """Those that a file of a task belongs to."""
+        name, call, _ = path.name.split(".")
+        return cls(path.with_name(name), call)
 
     @property
     def task(self) -> Path:
         """What is to be done."""
-        return self.stem.with_suffix(".task")
+        return self.name.with_suffix(f".{self.call}.task")
 
     @property
     def begun(self) -> Path:
         """There when the work has begun."""
-        return self.stem.with_suffix(".begun")
+        return self.name.with_suffix(f".{self.call}.begun")
 
     @property
     def said(self) -> Path:
         """The output of the command."""
-        return self.stem.with_suffix(".said")
+        return self.name.with_suffix(f".{self.call}.said")
 
     def write(self, task: Task, engine: Engine) -> None:
         """Write what the work reads: where this process finds its modules, and the packages that it trusts, then the task."""
-        with self.task.open("wb") as stream:
+        with naming(self.task), self.task.open("wb") as stream:
             pickle.dump((sys.path, os.environ.get(ENVIRONMENT, "")), stream)
             pickle.dump((task, engine), stream)
 
     def answer(self) -> Batch | None:
         """What came of the task; nothing while there is no answer."""
-        return self._answers.read().get(self.stem.name)
+        return self._answers.read().get(self.name.name)
 
     def write_answer(self, batch: Batch) -> None:
         """Add what came of the task."""
-        self._answers.add(self.stem.name, batch)
+        self._answers.add(self.name.name, batch)
 
-    def remove(self) -> None:
-        """All of them."""
-        for path in (self.task, self.begun, self.said, self._answers.path):
+    def remove(self, which: str) -> None:
+        """Those of this task that match."""
+        for path in self.name.parent.glob(f"{self.name.name}.{which}"):
             path.unlink(missing_ok=True)
 
     @property
     def _answers(self) -> FinishedJobs:
-        return FinishedJobs(path=self.stem.with_suffix(".answer"))
+        return FinishedJobs(path=self.name.with_suffix(".answer"))
 
 
 def _words(command: str) -> list[str]:

@@ -16,7 +16,7 @@ from annotated_types import Gt
 
 from nnpx.data.jobs import Batch, Engine
 from nnpx.executor import Executor, Task
-from nnpx.processes import ONE_THREAD, count_cores, end_with_parent, environment
+from nnpx.processes import ONE_THREAD, begin_group, count_cores, end_group, end_with_parent, environment
 
 #: s; a worker has so long to load its libraries: the clock of its first task starts when it is ready
 _START_S: Final = 60.0
@@ -76,9 +76,7 @@ class _Crew:
     def end(self) -> None:
         """No process outlives the tasks, whatever it is at."""
         for process, line in [*self._idle, *((worker.process, worker.line) for worker in self._busy)]:
-            process.kill()
-            process.join()
-            line.close()
+            _end(process, line)
 
     def _begin(self, task: Task) -> None:
         process, line, patience = (*self._idle.pop(), 0.0) if self._idle else (*self._hire(), _START_S)
@@ -106,9 +104,7 @@ class _Crew:
         except (EOFError, OSError):
             worker.process.join()
             found = worker.task.failed(f"the process of the reference engine died (exit code {worker.process.exitcode})")
-        worker.process.kill()
-        worker.process.join()
-        worker.line.close()
+        _end(worker.process, worker.line)
         return found
 
     def _hire(self) -> tuple[BaseProcess, Connection]:
@@ -121,8 +117,18 @@ class _Crew:
         return process, ours
 
 
+def _end(process: BaseProcess, line: Connection) -> None:
+    """With the programs that the engine has started."""
+    if process.pid is not None:
+        end_group(process.pid)
+    process.kill()  # where it has not begun a group yet
+    process.join()
+    line.close()
+
+
 def _work(engine: Engine, line: Connection) -> None:
     """Ready, then tasks in and batches out, until the other end is closed."""
+    begin_group()
     end_with_parent()
     line.send(None)
     while True:

@@ -12,7 +12,7 @@ from nnpx.trusted import ENVIRONMENT
 
 def main(path: Path) -> None:
     """One task; nothing where it is answered already, by the work of a command that was killed and called again."""
-    files = Files(path.with_suffix(""))
+    files = Files.of_task(path)
     if files.answer() is not None:
         return
     files.begun.touch()

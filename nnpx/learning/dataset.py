@@ -121,12 +121,19 @@ def _call(project: Path, *command: str) -> None:
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     if done.returncode:
         found, do = (done.stderr or done.stdout).strip()[-400:], "Mend what it says and run the same command again."
-        if lock := _LOCK.search(done.stderr):
+        found = found or f"exit code {done.returncode}"
+        if (lock := _LOCK.search(done.stderr)) and _is_of_git(project, lock[1]):
             expected, found = "no other git at work here", "its lock: one is still running, or was killed"
             do = "Wait for it, or remove the file if no git is running; then run the same command again: it goes on."
             raise WorkspaceError(lock[1], expected=expected, found=found, do=do)
         name = " ".join(word for word in command[:4] if word not in (sys.executable, "-m"))
         raise WorkspaceError(name, expected="a new version of the data", found=found, do=do)
+
+
+def _is_of_git(project: Path, lock: str) -> bool:
+    """Whether a lock lies where git keeps its own: hooks complain of other files that end so."""
+    asked = subprocess.run(("git", "rev-parse", "--absolute-git-dir"), cwd=project, capture_output=True, text=True, check=False)
+    return not asked.returncode and (project / lock).resolve().is_relative_to(Path(asked.stdout.strip()).resolve())
 
 
 def _succeeds(project: Path, *command: str) -> bool:

@@ -23,13 +23,13 @@ def of_structures(ensemble: Ensemble, graph: AtomicGraph) -> tuple[Float[np.ndar
 
 
 def distances(ensemble: Ensemble, structures: Sequence[Atoms]) -> Float[np.ndarray, " structure"]:
-    """max_i d_i of each structure, d_i the Mahalanobis distance of an atom from training; 0 where nothing tells.
+    """max_i d_i of each structure, d_i the Mahalanobis distance of an atom from training.
 
-    Infinite for an element whose training environments do not differ from each other.
+    An atom of an element whose training environments do not differ from each other tells nothing, and counts as 0.
     """
     graph = graph_from_list(structures, numbers=ensemble.numbers, cutoff=ensemble.cutoff_radius, where="the walkers")
     found = novelty(ensemble, batches(graph, ensemble)).get("mahalanobis", torch.zeros(len(graph.species)))
-    return _largest(found.numpy(), graph.owner.cpu().numpy(), graph.n_structures)
+    return _largest(found.nan_to_num(posinf=0.0).numpy(), graph.owner.cpu().numpy(), graph.n_structures)
 
 
 def compared(ensemble: Ensemble, structures: Sequence[Atoms]) -> Comparison:

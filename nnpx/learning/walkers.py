@@ -212,7 +212,7 @@ class Walkers:
             way.fate = ABSURD
         elif uncertainty > limits.upper:
             way.fate = LOST
-        elif limits.farthest < look.distance < np.inf:
+        elif look.distance > limits.farthest:
             way.fate = FOREIGN
         way.level = min(uncertainty / limits.upper, LEVEL_AT_MOST) if np.isfinite(uncertainty) else LEVEL_AT_MOST
         way.uncertainty.append(max(way.level * limits.upper, limits.upper if way.fate in (FOREIGN, ABSURD) else 0.0))

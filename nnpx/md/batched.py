@@ -11,7 +11,7 @@ from jaxtyping import Float
 from nnpx import units
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recordings
-from nnpx.errors import GeometryError
+from nnpx.errors import ConfigError, GeometryError
 from nnpx.graph import Prediction
 from nnpx.md.walker import Walker
 from nnpx.skin import SkinList
@@ -37,7 +37,8 @@ class Walkers:
 
     with c = exp(−γ Δt): BAOAB (Leimkuhler and Matthews 2013, doi:10.1063/1.4802990), which for γ = 0 is velocity Verlet. In float64.
     F = −∂(V − τ σ_V)/∂r: with a bias τ the members' disagreement lowers the energy, and walkers go where they disagree (van der Oord et
-    al. 2023, doi:10.1038/s41524-023-01104-6). The bias is never larger than τ times the spread of the forces.
+    al. 2023, doi:10.1038/s41524-023-01104-6). The bias is never larger than τ times the spread of the forces; both spreads are those of
+    the members, before any calibration.
 
     Every walker draws from its own generator and has its own list of neighbours, so it does not notice which others run beside it, apart
     from rounding: the order in which matrix products are summed depends on their size, so the forces of one structure change in their
@@ -56,7 +57,7 @@ class Walkers:
         bias: τ; other than 0 it takes the forces of all members in every step.
 
     Raises:
-        ConfigError: the skin is no length.
+        ConfigError: the skin is no length, or a bias with a single potential, which agrees with itself.
     """
 
     def __init__(
@@ -70,6 +71,8 @@ class Walkers:
         record_after: int = 0,
         bias: float = 0.0,
     ) -> None:
+        if bias > 0.0 and ensemble.n_members < 2:
+            raise ConfigError("bias", expected="members that can disagree", found="a single potential", do="Set it to 0.")
         self.ensemble, self.bias = ensemble, bias
         self.walkers = list(walkers)
         self.timestep = timestep_fs * units.fs

@@ -46,7 +46,7 @@ def pooled_canonical_test(kinetic: Float[np.ndarray, "sample run"], degrees_of_f
         degrees_of_freedom: f of each run.
         temperature_K: of the baths.
     """
-    apart = max(1, int(np.ceil(_APART * np.mean([correlation_length(one) for one in kinetic.T]))))
+    apart = max(1, int(np.ceil(_APART * correlation_length(kinetic))))
     samples = kinetic[::apart].ravel() / (temperature_K * units.K)
     if len(samples) < _FEWEST or degrees_of_freedom == 0:
         return CanonicalTest(float("nan"), len(samples))
@@ -60,18 +60,20 @@ def canonical_density(temperature: Float[np.ndarray, " value"], target_K: float,
     return np.asarray(gamma.pdf(temperature, shape, scale=target_K / shape))
 
 
-def correlation_length(series: Float[np.ndarray, " sample"]) -> float:
+def correlation_length(series: Float[np.ndarray, "sample run"]) -> float:
     """1 + 2 Σ_k ρ_k, in samples: how many of them carry the information of one independent sample.
 
-    The sum ends before the first pair of neighbouring ρ with a sum below zero, where noise begins (Geyer 1992, doi:10.1214/ss/1177011137).
+    The mean is that of all runs: runs that are shorter than their memory differ in their means, and seem to forget at once where each has
+    its own. The sum ends before the first pair of neighbouring ρ with a sum below zero, where noise begins (Geyer 1992,
+    doi:10.1214/ss/1177011137).
     """
-    centred = series - series.mean()
+    centred, n_samples = series - series.mean(), len(series)
     if not centred.any():
         return 1.0
     # padded with zeros, so that the end does not correlate with the beginning
-    power = np.abs(np.fft.rfft(centred, 2 * len(series))) ** 2
-    rho = np.fft.irfft(power)[: len(series)]
-    pairs = (rho / rho[0])[: len(series) // 2 * 2].reshape(-1, 2).sum(1)
+    power = (np.abs(np.fft.rfft(centred, 2 * n_samples, axis=0)) ** 2).mean(1)
+    rho = np.fft.irfft(power)[:n_samples] / (n_samples - np.arange(n_samples))
+    pairs = (rho / rho[0])[: n_samples // 2 * 2].reshape(-1, 2).sum(1)
     ended = np.flatnonzero(pairs <= 0)
     kept = pairs[: ended[0]] if len(ended) else pairs
     return max(1.0, float(2.0 * kept.sum() - 1.0))

@@ -12,6 +12,7 @@ import numpy as np
 from ase import Atoms
 from ase.io import write
 
+from nnpx.files import naming
 from nnpx.md.trajectory import sample_type
 from nnpx.md.walker import Walker, read_if_whole
 
@@ -37,12 +38,12 @@ class Joined:
 
     def append(self, frames: bytes) -> None:
         """Add frames as they are made."""
-        with self._path.open("ab") as stream:
+        with naming(self._path), self._path.open("ab") as stream:
             stream.write(frames)
 
     def append_file(self, frames: Path) -> None:
         """Add the frames that a run had kept."""
-        with frames.open("rb") as kept, self._path.open("ab") as stream:
+        with naming(self._path), frames.open("rb") as kept, self._path.open("ab") as stream:
             shutil.copyfileobj(kept, stream)
 
 
@@ -133,7 +134,7 @@ class Growing:
 
     def append(self, written: bytes) -> None:
         """At its end."""
-        with self.path.open("ab") as stream:
+        with naming(self.path), self.path.open("ab") as stream:
             stream.write(written)
         self._digest.update(written)
 

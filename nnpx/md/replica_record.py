@@ -33,13 +33,15 @@ class ReplicaRecord:
         self._next = 0.0
 
     def resume(self) -> list[Walker]:
-        """The states of the last look; none, with the course removed, where there was no look or one of the files is not whole."""
+        """The states of the last look; none, with all that was written removed, where there was none or one of the files is not whole."""
         self._folder.mkdir(parents=True, exist_ok=True)
         looks = sorted(self._folder.glob("look-*"))
         read = [read_if_whole(path) for path in sorted(looks[-1].glob("*.npz"))] if looks else []
         walkers = [walker for walker in read if walker is not None]
         if len(walkers) == self._n_replicas and self._fits(walkers[0]):
             return walkers
+        for one in looks:
+            shutil.rmtree(one)
         self._course.cut(0)
         return []
 

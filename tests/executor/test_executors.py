@@ -54,6 +54,8 @@ OTHERS = [pytest.param("command"), pytest.param("ray", marks=pytest.mark.slow)]
 
 
 def made(name: str) -> Executor:
+    if name == "processes":
+        return Processes(n_processes=1)
     if name == "command":
         return Command(command=SHELL, n_at_once=2)
     pytest.importorskip("ray", reason="needs the extra nnpx[ray]")
@@ -130,22 +132,60 @@ def test_work_that_is_answered_already_does_nothing(tmp_path: Path, monkeypatch:
     """As where a command was killed, and called again while the first work was still in the queue."""
     monkeypatch.setenv("NNPX_TEST_CALLS", str(tmp_path / "count"))
     (task,) = tasks([copper(0)])
-    files = Files(tmp_path / task.key)
-    files.write(task, faulty(""))
     for _ in range(2):
+        files = Files.of_call(task, faulty(""), tmp_path)
+        files.write(task, faulty(""))
         subprocess.run([sys.executable, "-m", "nnpx.executor.work", str(files.task)], check=True)
     assert len((tmp_path / "count").read_text().splitlines()) == 1
 
 
-def test_a_command_that_is_ended_ends_what_it_has_begun(tmp_path: Path) -> None:
-    iterator = Command(command="bash -c '{work}; true'", n_at_once=2).results(
-        faulty("hang"), tasks([copper(0), copper(1, shift=5.0)]), tmp_path / "jobs"
-    )
+@pytest.mark.parametrize("command", ["bash -c '{work}; true'", "bash -c 'trap \"\" TERM; {work}; true'"])
+def test_a_command_that_is_ended_ends_what_it_has_begun(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether or not it wants to."""
+    monkeypatch.setattr("nnpx.executor.command._GRACE_S", 0.3)
+    given = tasks([copper(0), copper(1, shift=5.0)])
+    iterator = Command(command=command, n_at_once=2).results(faulty("hang"), given, tmp_path / "jobs")
     next(iterator)
     iterator.close()
     time.sleep(0.3)
-    told = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
-    assert str(tmp_path) not in told
+    assert str(tmp_path) not in running()
+
+
+@pytest.mark.parametrize("name", ["processes", "command"])
+def test_programs_of_an_engine_that_hangs_are_ended_with_it(name: str, tmp_path: Path) -> None:
+    given = tasks([copper(1, shift=5.0)], allowed_s=2.0)
+    (failed,) = results(made(name), faulty("program"), given, tmp_path / "jobs")
+    assert "2 s" in failed.failures[0].reason
+    time.sleep(0.3)
+    assert "sleep 97.25" not in running()
+
+
+def running() -> str:
+    """The command lines of all processes."""
+    return subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_an_answer_is_that_of_one_engine(tmp_path: Path) -> None:
+    """Somebody changes the reference while the answers of the one before are on their way."""
+    (task,) = tasks([copper(0)])
+    Files.of_call(task, faulty(""), tmp_path / "jobs").write_answer(task.failed("of another engine"))
+    (batch,) = results(Command(command=SHELL, n_at_once=1), EMT(), [task], tmp_path / "jobs")
+    assert len(batch.structures) == 1
+
+
+def test_a_queue_that_closes_has_given_what_it_took_and_nothing_else_has_failed(tmp_path: Path) -> None:
+    """It takes the first of three. An earlier call for the second is still in the queue, and begins."""
+    first, second, third = tasks([copper(seed) for seed in range(3)])
+    earlier = Files.of_call(second, EMT(), tmp_path / "jobs")
+    (tmp_path / "jobs").mkdir()
+    earlier.write(second, EMT())
+    earlier.begun.touch()
+    closing = Command(command=f"bash -c 'mkdir {tmp_path}/taken && {{work}} || (echo it is full; exit 1)'", n_at_once=1)
+    results_of = closing.results(EMT(), [first, second, third], tmp_path / "jobs")
+    assert next(results_of)[0] == first.key
+    with pytest.raises(ConfigError, match="it is full"):
+        next(results_of)
+    assert sorted(path.name for path in (tmp_path / "jobs").iterdir()) == sorted([earlier.begun.name, earlier.task.name])
 
 
 def test_labelling_through_a_command_keeps_what_is_finished(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import faulthandler
 import hashlib
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,6 +56,8 @@ class Counted(Calculator):
     def _fail(self, fault: str, energy: float, forces: np.ndarray) -> None:
         if fault == "slow":
             time.sleep(0.6)
+        elif fault == "program":
+            subprocess.run(["sleep", "97.25"], check=True)
         elif fault == "hang":
             time.sleep(600)
         elif fault == "crash":

@@ -9,6 +9,9 @@ from ase.io import read
 from learning.engines import name_of
 from learning.loops import command, commits, full_disk, go_on, loop, under_versions
 
+from nnpx.errors import WorkspaceError
+from nnpx.learning import dataset
+
 ONE = "learning.stopping.max_rounds=1"
 
 
@@ -73,6 +76,17 @@ def test_a_lock_that_a_killed_git_left_is_named_and_the_same_command_goes_on_wit
     go_on(project, finished, rounds=1)
     assert commits(project).count("Learn: data of round 1") == 1
     assert repeated(project) == repeated(finished)
+
+
+def test_a_file_that_a_hook_complains_of_is_no_lock_of_git(project: Path) -> None:
+    under_versions(project)
+    hook = project / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\necho \"the file 'poetry.lock' is out of date\" >&2; exit 1\n")
+    hook.chmod(0o755)
+    one = loop(project, ONE)
+    with pytest.raises(WorkspaceError, match=r"the file 'poetry\.lock' is out of date") as raised:
+        dataset.write_version(one.place(0).data, project, "data")
+    assert "remove" not in str(raised.value)
 
 
 #: what goes wrong with one calculation, and what is said of it

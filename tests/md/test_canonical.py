@@ -74,8 +74,18 @@ def test_correlation_length_of_a_process_that_forgets_exponentially(memory: floa
     random, series = np.random.default_rng(3), np.zeros(40000)
     for k in range(1, len(series)):
         series[k] = memory * series[k - 1] + random.standard_normal()
-    assert correlation_length(series) == pytest.approx((1 + memory) / (1 - memory), rel=0.15)
-    assert correlation_length(np.ones(10)) == 1.0
+    assert correlation_length(series[:, None]) == pytest.approx((1 + memory) / (1 - memory), rel=0.15)
+    assert correlation_length(np.ones((10, 2))) == 1.0
+
+
+def test_runs_shorter_than_their_memory_are_not_taken_for_decorrelated() -> None:
+    """P-values are uniform also of fifty canonical runs of twenty samples, none of which forgets its start."""
+    random, p = np.random.default_rng(5), []
+    for _ in range(150):
+        kinetic = np.array([bath(random, 20, 0.98) for _ in range(50)]).T * TEMPERATURE_K * units.K
+        p.append(pooled_canonical_test(kinetic, 27, TEMPERATURE_K).p_value)
+    assert (np.array(p) < 0.05).mean() < 0.1
+    assert (np.array(p) < 0.5).mean() == pytest.approx(0.5, abs=0.15)
 
 
 def test_the_expected_density_of_the_temperature_is_that_of_the_canonical_ensemble() -> None:

@@ -98,6 +98,11 @@ def test_looks_after_the_last_state_are_made_again_and_a_spoiled_course_is_not_g
     assert_same_course(go(repulsion, tmp_path / "killed", replicas).course, straight.course)
     course.write_bytes(course.read_bytes()[:-8] + bytes(8))
     assert_same_course(go(repulsion, tmp_path / "killed", replicas).course, straight.course)
+    with pytest.raises(Killed):
+        go(repulsion, tmp_path / "broken", replicas, kill_at=48)
+    state = tmp_path / "broken/state/look-000000001/00000.npz"
+    state.write_bytes(state.read_bytes()[:-40])
+    assert_same_course(go(repulsion, tmp_path / "broken", replicas).course, straight.course)
 
 
 def test_the_course_is_that_of_every_replica_until_it_is_stopped(repulsion: Ensemble, tmp_path: Path) -> None:
