@@ -58,6 +58,14 @@ def test_neighbours_are_those_of_the_time() -> None:
     assert angular_distributions(sampled(straight, frames), 0.5) == []
 
 
+def test_how_often_there_is_an_angle_is_no_error_of_what_it_is() -> None:
+    water = molecule("H2O")
+    frames = np.repeat(water.positions[None], 50, axis=0)
+    frames[10:33, 2] += 5.0
+    (found,) = angular_distributions(sampled(water, frames), 1.25)
+    assert found.error.max() == pytest.approx(0.0, abs=1e-12)
+
+
 def test_errors_cover_what_a_bent_molecule_has_in_the_mean() -> None:
     """The angle is normally distributed with a width of 6°."""
     random = np.random.default_rng(0)
