@@ -44,17 +44,18 @@ def groups(folders: Sequence[Path]) -> dict[str, list[str]]:
 
 
 def _rows(folders: Sequence[Path]) -> Iterator[str]:
-    """The groups as lines; two neighbours share one where each takes less than half of it."""
+    """The groups as lines; two neighbours share one where each takes at most half of it."""
     half, left = _width() // 2, ""
     for row in _single_rows(folders):
-        fits = len(row) < half
-        if left and fits:
+        if left and len(row) <= _width() - half:
             yield left.ljust(half) + row
-        elif left:
+            left = ""
+            continue
+        if left:
             yield left
-        if not fits:
+        left = row if len(row) < half else ""
+        if not left:
             yield row
-        left = row if fits and not left else ""
     if left:
         yield left
 

@@ -175,6 +175,8 @@ def final_table(evaluation: Mapping[str, Any], simulation: Mapping[str, Any], tr
     for name, run in simulation.items():
         if drift := _drift(run):
             rows.append((f"drift of the {run.get('conserved', 'total energy')}, {name}", drift, "meV/atom/ps"))
+        if "replicas" in run:
+            rows.append((f"stopped by the watchdog, {name}", f"{run['stopped']} of {run['replicas']}", "replicas"))
     moved = sum(run.get("wall_s", 0.0) for run in simulation.values())
     seconds = {"training": training.get("wall_s"), "evaluation": evaluation.get("wall_s"), "simulation": moved or None}
     rows.extend((f"time, {name}", text(float(value)), "s") for name, value in seconds.items() if value is not None)

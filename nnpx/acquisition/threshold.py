@@ -43,7 +43,8 @@ class Threshold:
         error_factor: a, how many times its usual error or spread the potential must be uncertain by; 0 leaves the floor.
         floor: eV/Å; no structure that is less uncertain is a candidate.
         upper_factor: b; beyond, the potential is taken to be lost, and the structure to be none that it should learn from.
-        distance_factor: c; beyond, the same; None asks the spread alone.
+        distance_factor: c, how many times as far from training as validated structures usually are a structure may be (Mahalanobis
+            distance of its farthest atom), however certain it seems; null asks the spread alone.
     """
 
     def __init__(

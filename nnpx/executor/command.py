@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Annotated, Final, final
 from uuid import uuid4
@@ -93,6 +94,7 @@ class _Call:
     def __init__(self, task: Task, folder: Path, engine: Engine, words: Sequence[str]) -> None:
         self.task, self.files = task, Files.of_call(task, engine, folder)
         self._process: subprocess.Popen[bytes] | None = None
+        self._ended = inf  # when
         if self.files.answer() is not None:
             return
         self.files.write(task, engine)
@@ -106,13 +108,17 @@ class _Call:
             raise ConfigError("executor.command", expected="a program that can be called", found=str(error), do=do) from error
 
     def has_ended(self) -> bool:
-        return self._process is None or self._process.poll() is not None
+        """Whether there is an answer, or none to be waited for any more."""
+        if self._process is None:
+            return True
+        if self._process.poll() is None:
+            return False
+        self._ended = min(self._ended, time.monotonic())
+        return self._code != 0 or time.monotonic() > self._ended + _ARRIVAL_S or self.files.answer() is not None
 
     def outcome(self) -> Batch | None:
         """The answer; a failure where the work of this call began and gave none; nothing where it did not begin."""
-        deadline = time.monotonic() + (_ARRIVAL_S if self._code == 0 else 0.0)
-        while (answer := self.files.answer()) is None and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
+        answer = self.files.answer()
         if answer is not None or not self.files.begun.is_file():
             return answer
         said = f"the work ended without an answer, or took more than {self.task.allowed_s:g} s"
@@ -120,8 +126,9 @@ class _Call:
 
     def refusal(self) -> ConfigError:
         """Why there is no work."""
-        found = f"exit code {self._code} before any work began; it said: {self._told()}"
-        do = "Let it run {work} and wait for the end (sbatch --wait, qsub -sync y, bsub -K), and run the same command again."
+        found = f"exit code {self._code} before the work began; it said: {self._told()}"
+        waits = "Let it run {work} and wait for the end (sbatch --wait, qsub -sync y, bsub -K)"
+        do = f"{waits if self._code == 0 else 'Mend what it says'}, and run the same command again: what is finished is kept."
         return ConfigError("executor.command", expected="a command that runs the work", found=found, do=do)
 
     def end(self) -> None:

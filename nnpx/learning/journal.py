@@ -58,7 +58,10 @@ class Journal:
         if self.experiment in (None, experiment):
             return
         if is_worth_keeping or any(line.get("phase", "data") not in _QUICK for line in self._lines):
-            do = "Move the folder away to start anew, or take back what was changed: nothing but the limits of the loop may change."
+            do = (
+                "Move the folder away to start anew, or take back what was changed: "
+                "nothing but the limits of the loop, executor, name, md and tracking may change."
+            )
             before, now = leaves(next(line.get("settings", {}) for line in self._lines if "experiment" in line)), leaves(settings)
             changed = [path for path in {**before, **now} if before and before.get(path) != now.get(path)]
             named = ", ".join(changed[:_NAMED]) + ", …" * (len(changed) > _NAMED)

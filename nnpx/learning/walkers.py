@@ -61,7 +61,8 @@ class Walkers:
         look_every_fs: time between two looks; rounded to whole steps.
         max_candidates: of one walker in a round.
         skin: see `nnpx.md.batched.Walkers`.
-        bias: see `nnpx.md.batched.Walkers`.
+        bias: τ of V − τ σ_V, in which walkers move: a number around 1 leads them to where members disagree; 0 for none. See
+            `nnpx.md.batched.Walkers`.
         bond_factor: see `nnpx.md.Dynamics`.
         watchdog: what is absurd.
     """

@@ -17,6 +17,7 @@ from nnpx.md.observables import Distribution, conservation
 from nnpx.md.pairs import Displacement, RadialDistribution
 from nnpx.md.trajectory import Trajectory
 from nnpx.md.vibrations import PER_CM, Spectrum
+from nnpx.report import with_error
 
 _POTENTIAL, _REFERENCE = COLORS[:2]
 #: bins of the histogram of the temperature
@@ -157,7 +158,7 @@ def displacements(found: list[Displacement], reference: list[Displacement]) -> F
     figure = _bands(ours, theirs)
     for panel, one in zip(figure.axes, found, strict=True):
         panel.plot(one.lag_ps, one.offset + one.line.value * one.lag_ps, color=INK, linewidth=1.0, linestyle="--")
-        panel.set_title(f"D = {one.line.value / 6.0:.2g} ± {one.line.error / 6.0:.1g} Å²/ps", loc="left")
+        panel.set_title(f"{with_error(one.line.value / 6.0, one.line.error / 6.0)} Å²/ps", loc="left")
         panel.set_ylabel("⟨Δr²⟩ (Å²)")
     return figure
 

@@ -23,6 +23,8 @@ _BLOCKS: Final = 5
 _FRAMES: Final = 500
 #: lags of a displacement in units of the length of a block: late enough to have forgotten the first velocity, early enough to be averaged
 _LAGS: Final = (0.1, 0.5)
+#: fewer lags do not tell a line from a curve
+_FEWEST_LAGS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ def diffusion(trajectory: Trajectory) -> dict[str, Estimate]:
 
         D = 1/6 d/dτ ⟨|r(t + τ) − r(t)|²⟩,   r relative to the centre of mass
 
-    In a solid it is zero within its error. The size of the cell lowers it by 2.837 kT/(6πηL) (Yeh and Hummer 2004, doi:10.1021/jp0477147).
+    The error holds what blocks differ by, and by how much the displacements are no line: before an atom has left its cage, and in a solid
+    for ever, they are not, and the coefficient is zero within an error that may be large. The size of the cell lowers it by
+    2.837 kT/(6πηL) (Yeh and Hummer 2004, doi:10.1021/jp0477147).
     """
     return {one.symbol: Estimate(one.line.value / 6.0, one.line.error / 6.0) for one in displacements(trajectory)}
 
@@ -101,15 +105,22 @@ def displacements(trajectory: Trajectory) -> list[Displacement]:
     found = []
     for number in sorted({int(number) for number in trajectory.start.numbers}):
         own, symbol = places[:, trajectory.start.numbers == number], chemical_symbols[number]
-        if len(lags) < 2:
+        if len(lags) < _FEWEST_LAGS:
             found.append(Displacement(symbol, np.zeros(0), np.zeros(0), np.zeros(0), Estimate(np.nan, np.nan), np.nan))
             continue
         blocks = np.array([_squares(own[k * length : (k + 1) * length], lags) for k in range(_BLOCKS)])
         time = lags * float(trajectory.time_ps[1] - trajectory.time_ps[0])
         slopes, offsets = np.polyfit(time, blocks.T, 1)
-        line = Estimate(float(slopes.mean()), float(standard_error(slopes)))
+        line = Estimate(float(slopes.mean()), float(np.hypot(standard_error(slopes), _bend(time, blocks))))
         found.append(Displacement(symbol, time, blocks.mean(0), standard_error(blocks), line, float(offsets.mean())))
     return found
+
+
+def _bend(time: Float[np.ndarray, " lag"], blocks: Float[np.ndarray, "block lag"]) -> float:
+    """Half of what the slopes of both halves of the curves differ by, beyond the scatter of the blocks; zero of straight lines."""
+    half = len(time) // 2
+    bends = np.polyfit(time[half:], blocks.T[half:], 1)[0] - np.polyfit(time[:half], blocks.T[:half], 1)[0]
+    return 0.5 * float(np.sqrt(max(0.0, bends.mean() ** 2 - standard_error(bends) ** 2)))
 
 
 def _squares(places: Float[np.ndarray, "frame atom 3"], lags: np.ndarray) -> Float[np.ndarray, " lag"]:

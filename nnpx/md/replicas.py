@@ -79,6 +79,9 @@ class Replicas(Simulation):
         if len(set(self.levels)) < len(temperatures_K):
             do = "Name each of them once: md.n_replicas says how many replicas it has."
             raise ConfigError("md.temperatures_K", expected="temperatures that differ", found=", ".join(self.levels), do=do)
+        if averaged_after_ps >= duration_ps:
+            expected, do = f"less than the {duration_ps:g} ps of md.duration_ps", "Make it 0, or the runs longer."
+            raise ConfigError("md.averaged_after_ps", expected=expected, found=f"{averaged_after_ps:g}", do=do)
 
     def runs(self) -> dict[str, Dynamics]:
         """None alone."""

@@ -13,8 +13,8 @@ from nnpx.verbs import verbs
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PIPELINES = [stage for stage in STAGES if (ROOT / "pipelines" / f"{stage}.py").is_file()]
-#: where a run is kept and what it is called decide no result
-IDLE = {"tracking", "name"}
+#: where a run is kept, what it is called and where labels are computed decide no result
+IDLE = {"tracking", "name", "executor"}
 
 
 def outs(stage: str) -> list[str]:

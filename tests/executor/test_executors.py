@@ -96,7 +96,7 @@ def test_a_task_that_fails_costs_its_structure(name: str, fault: str, reason: st
         ("sbatch --wrap '{work}", "the words of a command"),
         ("no-such-program {work}", "a program that can be called"),
         ("bash -c 'echo the queue is closed; exit 1; {work}'", "the queue is closed"),
-        ("true {work}", "before any work began"),
+        ("true {work}", "before the work began"),
     ],
 )
 def test_a_command_that_runs_nothing_says_so_at_once(command: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from md_systems import sampled
 from nnpx.figures import svg
 from nnpx.md import figures
 from nnpx.md.pairs import diffusion, displacements, radial_distributions
+from nnpx.report import with_error
 
 
 def test_an_ideal_gas_has_no_structure_whatever_its_cell() -> None:
@@ -95,7 +96,7 @@ def test_squared_displacements_of_a_random_walk_lie_on_the_line_of_their_diffusi
     assert found.square == pytest.approx(3 * 0.05**2 * found.lag_ps / 0.01, rel=0.03)
     assert abs(found.offset) < 0.02 * found.square[-1]
     assert found.line.value == pytest.approx(3 * 0.05**2 / 0.01, rel=0.05)
-    assert f"D = {found.line.value / 6.0:.2g} ±" in svg(figures.displacements([found], [found]))
+    assert f"{with_error(found.line.value / 6.0, found.line.error / 6.0)} Å²/ps" in svg(figures.displacements([found], [found]))
 
 
 def test_a_solid_does_not_diffuse_and_a_short_trajectory_says_nothing() -> None:
@@ -104,3 +105,13 @@ def test_a_solid_does_not_diffuse_and_a_short_trajectory_says_nothing() -> None:
     found = diffusion(sampled(crystal, shaken))["Cu"]
     assert abs(found.value) < 4 * found.error + 1e-12
     assert np.isnan(diffusion(sampled(crystal, shaken[:3]))["Cu"].value)
+
+
+@pytest.mark.parametrize("period_ps", [0.05, 0.3, 1.0])
+def test_vibrations_are_no_diffusion(period_ps: float) -> None:
+    """Atoms that swing about their places, faster than the lags or in some of them, go nowhere within the error."""
+    random, time = np.random.default_rng(3), 0.01 * np.arange(1000)
+    phase = 2.0 * np.pi * (time[:, None, None] / period_ps + random.random((1, 50, 3)))
+    solid = Atoms("Cu50", np.zeros((50, 3)), cell=[10.0] * 3, pbc=True)
+    (found,) = diffusion(sampled(solid, 0.1 * np.sin(phase))).values()
+    assert abs(found.value) < 2.5 * found.error
