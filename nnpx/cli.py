@@ -44,7 +44,7 @@ def main() -> int:
     except OSError as error:
         if error.errno not in TAKES_NOTHING:
             raise
-        expected, found = "a disk that it can be written to", error.strerror or str(error)
+        expected, found = "a disk that can be written to", error.strerror or str(error)
         do = "Free some space and run the same command again: what is finished is kept."
         return _complain(WorkspaceError(str(error.filename or "a file"), expected=expected, found=found, do=do))
 

@@ -11,7 +11,7 @@ from nnpx.acquisition import Acquisition, Pool
 class Random(Acquisition):
     """Candidates drawn with equal probability, without asking how much they resemble each other.
 
-    With `error_factor` 0, a tiny `floor` and a large `upper_factor` and no `distance_factor` of the band every structure is a candidate.
+    With `error_factor` 0, a tiny `floor`, a large `upper_factor` and no `distance_factor` of the band every structure is a candidate.
     """
 
     def choose(self, pool: Pool, random: np.random.Generator) -> list[int]:

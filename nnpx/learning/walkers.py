@@ -19,7 +19,7 @@ from nnpx.learning.uncertainty import distances, of_structures
 from nnpx.learning.ways import ABSURD, ARRIVED, FOREIGN, LOST, PAUSED, UNKNOWN, Way, write_ways
 from nnpx.md.batched import Walkers as Batch
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
-from nnpx.md.walker import read_walker, refuse_constraints, start_walker
+from nnpx.md.walker import named, read_walker, refuse_constraints, start_walker
 from nnpx.md.watchdog import Watchdog
 from nnpx.neighbors import graph_from_list
 
@@ -105,7 +105,7 @@ class Walkers:
         known = list(train) if self.structures is None else open_structures(folder / self.structures)
         count = self.n_walkers * len(self.temperatures_K)
         chosen = np.linspace(0, len(known) - 1, count).round().astype(int) if len(known) > count else np.arange(count) % len(known)
-        for k, (one, kelvin) in enumerate(zip(chosen, self._temperatures_K(), strict=True)):
+        for k, (one, (_, kelvin)) in enumerate(zip(chosen, self._named, strict=True)):
             refuse_constraints(known[one], "learning.walkers.structures")
             start_walker(known[one], temperature_K=kelvin, seed=[*seed, 2, k]).write(here.walker(k))
 
@@ -165,16 +165,17 @@ class Walkers:
     @property
     def names(self) -> list[str]:
         """What the walkers are called: temperature and number."""
-        return [f"{kelvin:g}K-{k}" for kelvin in self.temperatures_K for k in range(self.n_walkers)]
+        return [name for name, _ in self._named]
 
-    def _temperatures_K(self) -> list[float]:
-        """Of every walker."""
-        return [kelvin for kelvin in self.temperatures_K for _ in range(self.n_walkers)]
+    @property
+    def _named(self) -> list[tuple[str, float]]:
+        """Their names and temperatures, K."""
+        return named(self.temperatures_K, self.n_walkers)
 
     def _ways(self, starts: Sequence[Atoms], before: Place) -> list[Way]:
         """Every walker where it was."""
         ways = []
-        for k, (name, start, kelvin) in enumerate(zip(self.names, starts, self._temperatures_K(), strict=True)):
+        for k, ((name, kelvin), start) in enumerate(zip(self._named, starts, strict=True)):
             guard = self.watchdog.guard(start, bond_factor=self.bond_factor, target_K=kelvin, timestep_fs=self.timestep_fs, name=name)
             ways.append(Way(name, read_walker(before.walker(k)), guard, self.timestep_fs))
         return ways

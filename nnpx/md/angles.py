@@ -10,15 +10,12 @@ from ase.data import chemical_symbols, covalent_radii
 from jaxtyping import Float, Int
 
 from nnpx.md.observables import standard_error
+from nnpx.md.pairs import BLOCKS, FRAMES
 from nnpx.md.trajectory import Trajectory
 from nnpx.neighbor_search import pairs_within
 
 #: width of the bins, °
 _BIN: Final = 2.0
-#: blocks into which a trajectory is cut
-_BLOCKS: Final = 5
-#: frames that angles are taken of; more are correlated
-_FRAMES: Final = 500
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ def angular_distributions(trajectory: Trajectory, bond_factor: float) -> list[An
     An atom is a neighbour when closer than `bond_factor` × the sum of the covalent radii (Cordero et al. 2008, doi:10.1039/b801115j).
     """
     edges = np.arange(0.0, 180.0 + _BIN, _BIN)
-    frames = trajectory.structures(_FRAMES)
+    frames = trajectory.structures(FRAMES)
     counts: dict[str, np.ndarray] = {}
     for k, atoms in enumerate(frames):
         for triple, angles in _angles(atoms, bond_factor):
@@ -47,7 +44,7 @@ def angular_distributions(trajectory: Trajectory, bond_factor: float) -> list[An
         value = of_triple.sum(0) / of_triple.sum()
         # of a ratio of two sums, so that blocks with fewer angles weigh less
         away = of_triple - value * of_triple.sum(1, keepdims=True)
-        blocks = np.array([block.mean(0) for block in np.array_split(away, min(_BLOCKS, len(away)))])
+        blocks = np.array([block.mean(0) for block in np.array_split(away, min(BLOCKS, len(away)))])
         error = standard_error(blocks) / of_triple.sum(1).mean()
         found.append(AngularDistribution(triple, edges[:-1] + 0.5 * _BIN, value / _BIN, error / _BIN))
     return found

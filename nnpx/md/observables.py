@@ -63,7 +63,7 @@ def mean(series: Float[np.ndarray, " sample"]) -> Estimate:
 
 
 def standard_error(blocks: Float[np.ndarray, "block ..."]) -> Float[np.ndarray, "..."]:
-    """Of the mean of blocks of a trajectory, from their scatter; NaN of a single one."""
+    """Of the mean of what is independent, such as blocks of a trajectory, from the scatter; NaN of a single one."""
     if len(blocks) < 2:
         return np.full(blocks.shape[1:], np.nan)
     return np.asarray(blocks.std(0, ddof=1) / np.sqrt(len(blocks)))

@@ -18,9 +18,9 @@ _BIN: Final = 0.05
 #: what is farther apart than this in an open structure that began smaller has left it, Å
 _FARTHEST: Final = 100.0
 #: blocks into which a trajectory is cut
-_BLOCKS: Final = 5
+BLOCKS: Final = 5
 #: frames that distances are taken of; more are correlated
-_FRAMES: Final = 500
+FRAMES: Final = 500
 #: lags of a displacement in units of the length of a block: late enough to have forgotten the first velocity, early enough to be averaged
 _LAGS: Final = (0.1, 0.5)
 #: fewer lags do not tell a line from a curve
@@ -59,7 +59,7 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
 
     with n_ab(r) the pairs in the bin of width Δr; in a cell up to half its smallest height.
     """
-    start, structures = trajectory.start, trajectory.structures(_FRAMES)
+    start, structures = trajectory.start, trajectory.structures(FRAMES)
     frames, cells = np.array([atoms.positions for atoms in structures]), np.array([atoms.cell.array for atoms in structures])
     is_periodic = bool(start.pbc.all())
     if start.pbc.any() and not is_periodic:
@@ -76,7 +76,7 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
     for (one, two), of_pair in zip(pairs, counts.transpose(1, 0, 2), strict=True):
         norm = _n_ordered(start, one, two) * density
         if of_pair.any():
-            blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(_BLOCKS, len(of_pair)))])
+            blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(BLOCKS, len(of_pair)))])
             name = f"{chemical_symbols[one]}-{chemical_symbols[two]}"
             found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, standard_error(blocks)))
     return found
@@ -99,7 +99,7 @@ def displacements(trajectory: Trajectory) -> list[Displacement]:
     masses = trajectory.start.get_masses()
     centre = np.einsum("a,fai->fi", masses, trajectory.positions) / masses.sum()
     places = trajectory.positions - centre[:, None]
-    length = len(places) // _BLOCKS
+    length = len(places) // BLOCKS
     lags = np.unique(np.linspace(_LAGS[0] * length, _LAGS[1] * length, 20).astype(int))
     lags = lags[lags > 0]
     found = []
@@ -108,7 +108,7 @@ def displacements(trajectory: Trajectory) -> list[Displacement]:
         if len(lags) < _FEWEST_LAGS:
             found.append(Displacement(symbol, np.zeros(0), np.zeros(0), np.zeros(0), Estimate(np.nan, np.nan), np.nan))
             continue
-        blocks = np.array([_squares(own[k * length : (k + 1) * length], lags) for k in range(_BLOCKS)])
+        blocks = np.array([_squares(own[k * length : (k + 1) * length], lags) for k in range(BLOCKS)])
         time = lags * float(trajectory.time_ps[1] - trajectory.time_ps[0])
         slopes, offsets = np.polyfit(time, blocks.T, 1)
         line = Estimate(float(slopes.mean()), float(np.hypot(standard_error(slopes), _bend(time, blocks))))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from nnpx import units
 from nnpx.md import momenta
-from nnpx.md.observables import Estimate, slope
+from nnpx.md.observables import Estimate, slope, standard_error
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,7 @@ class Drifts:
 
 def over_replicas(values: Float[np.ndarray, " replica"]) -> Estimate:
     """Mean with the standard error from the scatter of replicas, which are independent; of one replica it is not known."""
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return Estimate(float(values.mean()), float(error))
+    return Estimate(float(values.mean()), float(standard_error(values)))
 
 
 def drifts(course: ReplicaCourse) -> Drifts:

@@ -20,7 +20,7 @@ from nnpx.md.batched import Walkers
 from nnpx.md.momenta import internal_degrees_of_freedom
 from nnpx.md.replica_course import ReplicaCourse
 from nnpx.md.replica_record import ReplicaRecord
-from nnpx.md.walker import Walker, start_walker
+from nnpx.md.walker import Walker, level_name, named, start_walker
 from nnpx.md.watchdog import Guard, Watchdog
 
 #: what a walker that was stopped remembers: the watchdog's words
@@ -49,7 +49,7 @@ class Replicas(Simulation):
         watchdog: the bounds beyond which a replica stops.
 
     Raises:
-        ConfigError: two temperatures are the same.
+        ConfigError: two temperatures are the same, or the runs end before averages begin.
     """
 
     name = "replicas"
@@ -100,13 +100,12 @@ class Replicas(Simulation):
     @property
     def levels(self) -> list[str]:
         """What the temperatures are called."""
-        return [f"{kelvin:g}K" for kelvin in self.temperatures_K]
+        return [level_name(kelvin) for kelvin in self.temperatures_K]
 
     @property
     def by_name(self) -> dict[str, float]:
         """The temperature of every replica, K, by what it is called: 500K-3."""
-        levels = zip(self.levels, self.temperatures_K, strict=True)
-        return {f"{level}-{k}": kelvin for level, kelvin in levels for k in range(self.n_replicas)}
+        return dict(named(self.temperatures_K, self.n_replicas))
 
     def degrees_of_freedom(self, atoms: Atoms) -> int:
         """How many momenta are not conserved: 3N in baths, which change every momentum; 3N − 6 or 3N − 3 without."""

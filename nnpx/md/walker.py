@@ -1,6 +1,7 @@
 """One replica of a structure on its way through phase space: what it is now, and everything that decides what it will be."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, final
@@ -50,6 +51,16 @@ class Walker:
         words = json.dumps({**numbers, "random": self.random.bit_generator.state})
         with whole(path) as file:
             np.savez(file, allow_pickle=False, state=np.array(words), **arrays, **known, **forces, **memory)
+
+
+def level_name(temperature_K: float) -> str:
+    """What a temperature is called: 500K."""
+    return f"{temperature_K:g}K"
+
+
+def named(temperatures_K: Sequence[float], count: int) -> list[tuple[str, float]]:
+    """Of so many walkers at each of these temperatures (K), what they are called, such as 500K-3, and their temperatures."""
+    return [(f"{level_name(kelvin)}-{k}", kelvin) for kelvin in temperatures_K for k in range(count)]
 
 
 def start_walker(start: Atoms, *, temperature_K: float, seed: int | list[int]) -> Walker:
