@@ -8,16 +8,32 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from math import isfinite
+from math import ceil, isfinite
+from pathlib import Path
 from typing import Final
 
 #: one thread for the numerical libraries of a process: more would change sums, and other processes keep the other cores busy
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: µs of processor time in every so many µs, or "max"; a container sees its own (docs.kernel.org/admin-guide/cgroup-v2.html)
+_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def count_cores() -> int:
-    """Cores that this process may use: a container or a batch system may grant fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: its affinity, the quota of a container or a job of Slurm may grant fewer than the machine has."""
+    of_machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = [of_machine, _quota(of_machine)]
+    with suppress(KeyError, ValueError):
+        granted.append(int(os.environ["SLURM_CPUS_ON_NODE"]))  # where Slurm counts them and does not tie processes to them
+    return max(1, min(granted))
+
+
+def _quota(of_machine: int) -> int:
+    """Cores' worth of time that a control group grants, rounded up; where there is none, all that the machine has."""
+    try:
+        time, period = _QUOTA.read_text().split()
+        return ceil(int(time) / int(period))  # "max", where nothing is limited, is no number
+    except (OSError, ValueError):
+        return of_machine
 
 
 @contextmanager

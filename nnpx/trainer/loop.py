@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, final
 import torch
 from annotated_types import Ge, Gt, Interval
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
@@ -117,7 +118,9 @@ class Trainer:
         return "cuda" if self.uses_gpu else "cpu"
 
     def _fabric(self) -> Fabric:
-        return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy)
+        # nnpx starts its processes itself: those that a batch system counts as tasks of the job are none of its own
+        alone = LightningEnvironment()
+        return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy, plugins=[alone])
 
     def fit(
         self,
