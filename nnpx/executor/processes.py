@@ -17,6 +17,7 @@ from annotated_types import Gt
 from nnpx.data.jobs import Batch, Engine
 from nnpx.executor import Executor, Task
 from nnpx.processes import ONE_THREAD, begin_group, count_cores, end_group, end_with_parent, environment
+from nnpx.reference.folders import remove_those_of
 
 #: s; a worker has so long to load its libraries: the clock of its first task starts when it is ready
 _START_S: Final = 60.0
@@ -124,6 +125,8 @@ def _end(process: BaseProcess, line: Connection) -> None:
     process.kill()  # where it has not begun a group yet
     process.join()
     line.close()
+    if process.pid is not None:
+        remove_those_of(process.pid)
 
 
 def _work(engine: Engine, line: Connection) -> None:

@@ -31,7 +31,8 @@ class Reference(ABC):
     @property
     def failures(self) -> tuple[type[Exception], ...]:
         """What a calculator raises when it does not answer for one structure; a missing module is not among them."""
-        return (RuntimeError, ArithmeticError, ValueError, OSError, subprocess.SubprocessError)
+        of_readers = (LookupError, StopIteration, AssertionError)
+        return (RuntimeError, ArithmeticError, ValueError, OSError, subprocess.SubprocessError, *of_readers)
 
     @property
     @abstractmethod
@@ -50,6 +51,10 @@ class Reference(ABC):
         Raises:
             ReferenceEngineError: the engine is not installed.
         """
+
+    def advice(self, calculator: BaseCalculator) -> str:
+        """What to do about a calculation that failed."""
+        return "Look at the geometry, or loosen the convergence of the engine."
 
     def neutral(self) -> "Reference":
         """The same level of theory for what has no charge, and whose spin state is given by its magnetic moments."""
@@ -79,7 +84,7 @@ class Reference(ABC):
                 self.level_of_theory,
                 expected=f"an energy and forces of {bare.get_chemical_formula()}",
                 found=f"{type(error).__name__}: {' '.join(str(error).split())}",
-                do="Look at the geometry, or loosen the convergence of the engine.",
+                do=self.advice(calculator),
             ) from error
         if not all(np.all(np.isfinite(value)) for value in results.values()):
             raise ReferenceEngineError(

@@ -10,10 +10,13 @@ from ase.calculators.calculator import BaseCalculator
 
 from nnpx.errors import ReferenceEngineError
 from nnpx.reference import Reference, missing
+from nnpx.reference.folders import new_folder, remove_with
 from nnpx.trusted import reach, trusted_packages
 
 #: modules of ASE whose calculators compute in this process and read no file
 HARMLESS: Final = ("ase.calculators.emt", "ase.calculators.lj", "ase.calculators.morse")
+
+_KEEP: Final = "To look at the files of the engine, have them kept: reference.parameters.directory=FOLDER."
 
 
 @final
@@ -24,9 +27,12 @@ class ASE(Reference):
     trusted by the user (`trusted=[gpaw]` on the command line) before it is imported, unless the calculator is one of `HARMLESS`, and what
     is called must be the class of a calculator. A reference engine is never built from a saved potential.
 
+    Every calculator has a folder of its own: a program that finds the files of another structure takes them for its own, and several run at
+    once. It is a temporary one that goes with the calculator; with `parameters.directory` one in that directory, which stays.
+
     Args:
         calculator: dotted path of the calculator's class, such as `gpaw.GPAW`; a function that makes one is refused.
-        parameters: its keyword arguments, in ASE's units.
+        parameters: its keyword arguments, in ASE's units; files that they name by absolute paths.
         level_of_theory: what the card says about these labels; null writes path and parameters.
     """
 
@@ -52,7 +58,7 @@ class ASE(Reference):
             release = version(package)
         except PackageNotFoundError:
             release = "version unknown"
-        parameters = ", ".join(f"{key}={value}" for key, value in sorted(self.parameters.items()))
+        parameters = ", ".join(f"{key}={value}" for key, value in sorted(self.parameters.items()) if key != "directory")
         return f"{self.path}({parameters}) ({package} {release})"
 
     def calculator(self) -> BaseCalculator:
@@ -61,13 +67,25 @@ class ASE(Reference):
         Raises:
             ReferenceEngineError: a package that is not trusted, no such class, no calculator, or arguments that it does not take.
         """
-        engine = self._class()
+        engine, kept_in = self._class(), self.parameters.get("directory")
+        folder = new_folder(kept_in)
+        is_told = "directory" in inspect.signature(engine).parameters
         try:
-            return engine(**self.parameters)
+            calculator = engine(**{**self.parameters, **({"directory": str(folder)} if is_told else {})})
         except TypeError as error:
             raise ReferenceEngineError(
                 "reference.parameters", expected=f"arguments of {self.path}", found=str(error), do="Correct reference.parameters."
             ) from error
+        if not is_told and hasattr(calculator, "directory"):
+            calculator.directory = str(folder)
+        if kept_in is None:
+            remove_with(calculator, folder)
+        return calculator
+
+    def advice(self, calculator: BaseCalculator) -> str:
+        """Where to look."""
+        where = f"The files of the engine are in {calculator.directory}." if "directory" in self.parameters else _KEEP
+        return f"{super().advice(calculator)} {where}"
 
     def _class(self) -> type[BaseCalculator]:
         module, _, name = self.path.rpartition(".")
