@@ -1,7 +1,7 @@
 """Environments that pairs of neighbours cannot tell apart (Pozdnyakov et al. 2020, doi:10.1103/PhysRevLett.125.166001): triples do.
 
-Four hydrogen atoms around a carbon atom, all at the same distance, at multiples of 45°. Between the places 0, 1, 3, 4 and between 0, 1, 2, 5
-lie the same six angles, so that whatever sums over pairs of neighbours is the same; no rotation takes one to the other.
+Four hydrogen atoms around a carbon atom, all at the same distance, at multiples of 45°. Between the places 0, 1, 3, 4 and between
+0, 1, 2, 5 lie the same six angles, so that whatever sums over pairs of neighbours is the same; no rotation takes one to the other.
 """
 
 import pytest
