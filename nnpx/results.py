@@ -153,7 +153,10 @@ def pictures(comparison: Comparison, members: Sequence[Sequence[Mapping[str, flo
         )
         drawn["force_errors"] = (figures.error_histogram(by_element, unit="eV/Å"), "Distribution of the force errors by element.")
         means = {element: 1e3 * float(np.nanmean(np.abs(values))) for element, values in by_element.items()}
-        drawn["force_errors_by_element"] = (figures.bars(means, ylabel="force MAE (meV/Å)"), "Mean absolute force error by element.")
+        drawn["force_errors_by_element"] = (
+            figures.bars(means, xlabel="element", ylabel="force MAE (meV/Å)"),
+            "Mean absolute force error by element.",
+        )
     if np.isfinite(comparison.stress_label).any():
         caption = "Stress components, predicted against reference."
         drawn["parity_stress"] = (
