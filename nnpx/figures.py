@@ -124,7 +124,7 @@ def learning_curves(members: Sequence[Sequence[Mapping[str, float | int | None]]
         for k, (name, keys, scale) in enumerate(shown):
             axes = figure.add_subplot(1, len(shown), k + 1)
             _draw_curves(axes, members, keys, scale)
-            axes.set(title=name, xlabel="epoch", yscale="log")
+            axes.set(ylabel=name, xlabel="epoch", yscale="log")
             _plain_ticks(axes.yaxis)
     return figure
 
@@ -147,13 +147,13 @@ def spread_against_error(spread: Float[np.ndarray, " sample"], error: Float[np.n
     return figure
 
 
-def bars(values: Mapping[str, float], *, ylabel: str) -> Figure:
+def bars(values: Mapping[str, float], *, xlabel: str, ylabel: str) -> Figure:
     """One bar per name, such as the force error of each element, with its value above."""
     figure, axes = _blank(max(2.6, 0.55 * len(values) + 1.2), 2.9)
     drawn = axes.bar(list(values), list(values.values()), color=COLORS[0], width=0.6)
     axes.bar_label(drawn, fmt=_plain, fontsize=8, padding=2)
     axes.grid(visible=False, axis="x")
-    axes.set(ylabel=ylabel)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.margins(y=0.12)
     return figure
 
@@ -183,7 +183,7 @@ def points(series: Series, *, xlabel: str, ylabel: str) -> Figure:
     return figure
 
 
-def histogram(samples: Mapping[str, Sequence[float] | np.ndarray], *, xlabel: str, bins: int) -> Figure:
+def histogram(samples: Mapping[str, Sequence[float] | np.ndarray], *, quantity: str, unit: str, bins: int) -> Figure:
     """Probability densities on common bins: the first name filled, the others as outlines."""
     arrays = {name: np.asarray(values, dtype=float).ravel() for name, values in samples.items()}
     edges = np.histogram_bin_edges(np.concatenate(list(arrays.values())), bins=bins)
@@ -192,7 +192,7 @@ def histogram(samples: Mapping[str, Sequence[float] | np.ndarray], *, xlabel: st
         density, _ = np.histogram(values, bins=edges, density=True)
         first = k == 0
         axes.stairs(density, edges, label=name, fill=first, color="#b9c2cc" if first else COLORS[(k - 1) % len(COLORS)], linewidth=1.5)
-    axes.set(xlabel=xlabel, ylabel="probability density")
+    axes.set(xlabel=f"{quantity} ({unit})", ylabel=f"probability density per {unit}")
     _legend(axes, "best")
     return figure
 

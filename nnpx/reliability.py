@@ -54,6 +54,16 @@ def tables(found: Metrics) -> list[Table]:
     ]
 
 
+def sentence(found: Metrics) -> str:
+    """How good the predicted standard deviation of the forces is, or else of the energies; nothing where there is none."""
+    judged = found.get("uncertainty", {})
+    for name in reversed(_QUANTITIES):
+        if one := judged.get(name):
+            ranks = f"rank correlation with the errors {one['spearman']:.2f}, " if "spearman" in one else ""
+            return f"uncertainty of {_QUANTITIES[name]}: RMS calibration error {one['rmsce']:.2g}, {ranks}NLL {one['nll']:.2f} nats"
+    return ""
+
+
 def pictures(comparison: Comparison) -> dict[str, tuple[Figure, str]]:
     """Reliability and sparsification under their file names, with captions; without a spread, nothing."""
     pairs = {_QUANTITIES[name]: both(one.error, one.total) for name, one in comparison.deviations().items()}

@@ -114,6 +114,15 @@ def evaluation_sections(
     return [Section("Potential", tables=[facts(header)]), Section("Errors", tables=tables, figures=drawn, text=said)]
 
 
+def conclusion(parts: Mapping[str, Metrics], page: Path, wall_s: float) -> str:
+    """What an evaluation ends with: whether it knows its errors on the first part of the data, and where more is said."""
+    part, found = next(iter(parts.items()))
+    count = sum(one["structures"] for one in parts.values())
+    judged = reliability.sentence(found)
+    said = [*([f"{part}, {judged}"] if judged else []), f"{count} structures in {wall_s:.0f} s → {page}"]
+    return "\n".join(f"evaluate: {line}" for line in said)
+
+
 def save_pictures(folder: Path, drawn: Mapping[str, tuple[Figure, str]]) -> list[Picture]:
     """Write figures with their captions as the only content of a folder, and read them back for a page."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -144,7 +153,10 @@ def pictures(comparison: Comparison, members: Sequence[Sequence[Mapping[str, flo
         )
         drawn["force_errors"] = (figures.error_histogram(by_element, unit="eV/Å"), "Distribution of the force errors by element.")
         means = {element: 1e3 * float(np.nanmean(np.abs(values))) for element, values in by_element.items()}
-        drawn["force_errors_by_element"] = (figures.bars(means, ylabel="force MAE (meV/Å)"), "Mean absolute force error by element.")
+        drawn["force_errors_by_element"] = (
+            figures.bars(means, xlabel="element", ylabel="force MAE (meV/Å)"),
+            "Mean absolute force error by element.",
+        )
     if np.isfinite(comparison.stress_label).any():
         caption = "Stress components, predicted against reference."
         drawn["parity_stress"] = (

@@ -48,6 +48,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:
             run.log_file(path, path.parent.relative_to(out.parent).as_posix())
     console.print(as_rich(results.error_table(errors)))
+    console.print(results.conclusion(errors, (out / "report.html").relative_to(workspace), found["wall_s"]), soft_wrap=True)
 
 
 def _compare(ensemble: Ensemble, path: Path) -> Comparison:

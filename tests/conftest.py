@@ -6,12 +6,15 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
 import torch
 import xdist
 from enforcement import enforced
+from labelled import unlabelled
+from matplotlib.figure import Figure
 
 jaxtyping.jaxtyped = enforced  # the hook of --jaxtyping-packages looks it up by this name
 
@@ -42,6 +45,20 @@ def environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def labelled_axes() -> Iterator[None]:
+    """Whatever figure a test draws, every axis of it is labelled."""
+    save = Figure.savefig
+
+    def labelled(figure: Figure, *words: Any, **named: Any) -> None:
+        assert unlabelled(figure) == []
+        save(figure, *words, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", labelled)
+        yield
 
 
 @pytest.fixture

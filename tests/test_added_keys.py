@@ -1,8 +1,10 @@
 """A key that the class takes may be given, though the YAML file of the option does not have it."""
 
+import shlex
+
 import pytest
 
-from nnpx.config import compose, validate
+from nnpx.config import compose, instantiate, validate
 from nnpx.configuration.overrides import forced, parse
 from nnpx.errors import ConfigError
 from nnpx.sweep.grid import plan
@@ -49,9 +51,13 @@ def test_where_a_class_is_wanted_it_is_said_how_to_name_one(word, do):
     assert str(caught.value).endswith(do)
 
 
-def test_a_calculator_has_to_be_named():
-    with pytest.raises(ConfigError, match=r"reference\.calculator.*expected text, found nothing"):
-        validate(compose(["reference=ase"]))
+@pytest.mark.parametrize("word", ["reference=ase", "executor=command"])
+def test_a_value_that_has_to_be_given_is_asked_for_with_an_example_that_is_one(word):
+    with pytest.raises(ConfigError, match=r"expected text, found nothing\. Give it as [\w.]+=…, for example ") as caught:
+        validate(compose([word]))
+    shown = shlex.split(str(caught.value).rpartition(", for example ")[2])
+    assert shown[0] == word
+    instantiate(compose(shown)[word.partition("=")[0]])
 
 
 def test_an_override_that_takes_a_value_away_still_asks_for_that_value():

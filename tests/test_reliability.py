@@ -67,7 +67,16 @@ def test_the_table_says_what_the_numbers_are():
     assert rows["epistemic: spread of the members (meV/atom, meV/Å)"] == pytest.approx(rows["both together (meV/atom, meV/Å)"])
 
 
+def test_a_sentence_says_it_of_the_forces():
+    judged = (found := metrics(comparison(0.5)))["uncertainty"]["forces"]
+    found["uncertainty"] = {"energy_per_atom": {"rmsce": 0.9, "nll": 9.0}, "forces": judged}
+    said = reliability.sentence(found)
+    assert said.startswith("uncertainty of force components: RMS calibration error 0.2")
+    assert f"errors {judged['spearman']:.2f}, NLL {judged['nll']:.2f} nats" in said
+
+
 def test_without_a_spread_nothing_is_said_of_it():
     one = comparison(np.nan)
+    assert reliability.sentence(metrics(one)) == ""
     assert reliability.pictures(one) == {}
     assert reliability.tables(metrics(one)) == []

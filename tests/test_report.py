@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labelled import unlabelled
 from rich.console import Console
 
 from nnpx import figures
@@ -49,11 +50,11 @@ def every_figure(noise: np.ndarray) -> dict[str, figures.Figure]:
         "no errors": figures.error_histogram({"H": np.zeros(4)}, unit="eV/Å"),
         "curves": figures.learning_curves([epochs, epochs[:5], stopped]),
         "spread": figures.spread_against_error(np.abs(noise), np.abs(noise[::-1]), unit="eV/Å"),
-        "bars": figures.bars({"H": 1.0, "O": 2345.0}, ylabel="MAE"),
+        "bars": figures.bars({"H": 1.0, "O": 2345.0}, xlabel="element", ylabel="MAE"),
         "lines": figures.lines({"": (np.arange(5), noise[:5])}, xlabel="t", ylabel="T", xlog=False, ylog=False),
         "points": figures.points({"A": (noise[:50], noise[:50]), "B": (noise[:9], noise[1:10])}, xlabel="reference", ylabel="prediction"),
         "logarithmic": figures.lines({"": (np.arange(1, 6), np.abs(noise[:5]))}, xlabel="t", ylabel="T", xlog=True, ylog=True),
-        "histogram": figures.histogram({"reference": noise, "potential": noise[:50]}, xlabel="r", bins=20),
+        "histogram": figures.histogram({"reference": noise, "potential": noise[:50]}, quantity="r", unit="Å", bins=20),
     }
 
 
@@ -68,6 +69,19 @@ def test_every_figure_is_small_and_the_same_for_the_same_data(noise: np.ndarray)
 def test_many_points_are_pixels_and_few_are_shapes(noise: np.ndarray) -> None:
     assert "data:image/png" in figures.svg(figures.parity(noise, noise, quantity="force", unit="eV/Å"))
     assert "data:image/png" not in figures.svg(figures.parity(noise[:50], noise[:50], quantity="force", unit="eV/Å"))
+
+
+def test_an_axis_that_does_not_say_what_it_shows_fails_every_test_that_draws_it() -> None:
+    figure = figures.lines({"": ([0.0], [0.0])}, xlabel="t (ps)", ylabel="T (K)", xlog=False, ylog=False)
+    assert unlabelled(figure) == []
+    (axes,) = figure.axes
+    axes.secondary_xaxis("top")
+    axes.set_ylabel("")
+    assert unlabelled(figure) == ["ordinate of panel 0", "second axis of panel 0"]
+    with pytest.raises(AssertionError):
+        figures.svg(figure)
+    axes.tick_params(labelleft=False)
+    assert unlabelled(figure) == ["second axis of panel 0"]
 
 
 def test_labels_that_are_missing_are_not_drawn(noise: np.ndarray) -> None:
@@ -93,8 +107,8 @@ def test_a_page_is_well_formed_with_unique_names_and_asks_the_network_for_nothin
 
 
 def test_a_figure_keeps_its_caption_in_the_file(tmp_path: Path) -> None:
-    (tmp_path / "a.svg").write_text(figures.svg(figures.bars({"H": 1.0}, ylabel="MAE"), caption="Errors of H & O"))
-    (tmp_path / "bond_lengths.svg").write_text(figures.svg(figures.bars({"H": 1.0}, ylabel="MAE")))
+    (tmp_path / "a.svg").write_text(figures.svg(figures.bars({"H": 1.0}, xlabel="element", ylabel="MAE"), caption="Errors of H & O"))
+    (tmp_path / "bond_lengths.svg").write_text(figures.svg(figures.bars({"H": 1.0}, xlabel="element", ylabel="MAE")))
     assert picture(tmp_path / "a.svg").caption == "Errors of H & O"
     assert picture(tmp_path / "bond_lengths.svg").caption == "bond lengths"
 

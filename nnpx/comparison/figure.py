@@ -121,7 +121,7 @@ def _importance(axes: Axes, shares: Sequence[Share]) -> None:
     )
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set(xlabel="share of the variance of ln(error) (%)", xlim=(0, 100))
+    axes.set(xlabel="share of the variance of ln(error) (%)", ylabel="choice", xlim=(0, 100))
     axes.legend(loc="lower right")
 
 

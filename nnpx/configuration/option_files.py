@@ -19,6 +19,8 @@ _YES: Final = {"yes", "on", "y"}
 _NO: Final = {"no", "off", "n"}
 _NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _HEADER: Final = "# @package _global_"
+#: begins a line at the head of an option that wants values
+_EXAMPLE: Final = "# For example "
 #: what PyYAML says, what that means, and what to do
 _SYNTAX: Final = (
     (r"cannot start any token.*\t", "a tab before a word", "Indent with spaces."),
@@ -169,7 +171,10 @@ def check_folder(folder: Path, shipped: Path) -> None:
 
 
 def name_file(problem: ConfigError, config: Mapping[str, object], folders: Sequence[Path]) -> ConfigError:
-    """The problem with the YAML file that it comes from, if one of the folders holds it, and with what YAML made of the value."""
+    """The problem with the YAML file that it comes from, if one of the folders holds it, and with what YAML made of the value.
+
+    Where a value has to be given, the example that the file begins with is shown.
+    """
     problem = _advised(problem)
     noun, _, rest = problem.where.partition(".")
     node = config.get(noun)
@@ -187,7 +192,15 @@ def name_file(problem: ConfigError, config: Mapping[str, object], folders: Seque
             best, likeness = (path, alike) if alike > likeness else (best, likeness)
     if best is None:
         return problem
-    return type(problem)(f"{problem.where} in {relative(best)}", expected=problem.expected, found=problem.found, do=problem.do)
+    example = _example(best) if problem.found == "nothing" else ""
+    do = f"{problem.do.removesuffix(' .')}, for example {example}" if f"{problem.where}=" in example else problem.do
+    return type(problem)(f"{problem.where} in {relative(best)}", expected=problem.expected, found=problem.found, do=do)
+
+
+def _example(path: Path) -> str:
+    """How the option is chosen with the values that it wants, from the comment that opens its file; nothing where it does not say."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((line.removeprefix(_EXAMPLE) for line in lines if line.startswith(_EXAMPLE)), "")
 
 
 def _advised(problem: ConfigError) -> ConfigError:

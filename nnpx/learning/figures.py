@@ -21,7 +21,7 @@ def uncertainty(frames: Sequence[float], lower: float, upper: float) -> Figure:
             edges = np.geomspace(min(finite.min(), lower) * 0.9, max(finite.max(), lower) * 1.1, 41)
             axes.hist(finite, bins=edges.tolist(), color=COLORS[0])
         axes.axvline(lower, color=INK, linewidth=0.8)
-        axes.set(xscale="log", xlabel="largest calibrated spread of a frame's forces (eV/Å)", ylabel="frames")
+        axes.set(xscale="log", xlabel="largest calibrated spread of a frame's forces (eV/Å)", ylabel="number of frames")
         axes.legend(loc="best")
     return figure
 
@@ -38,7 +38,7 @@ def errors(row: Mapping[str, Any]) -> Figure:
             axes.bar_label(drawn, fmt="%.3g", fontsize=8, padding=2)
         axes.set_xticks(np.arange(len(names)) + 0.19, names)
         axes.grid(visible=False, axis="x")
-        axes.set(ylabel="RMSE of the force on an atom (meV/Å)")
+        axes.set(xlabel="labelled frames", ylabel="RMSE of the force on an atom (meV/Å)")
         axes.margins(y=0.15)
         axes.legend(loc="best")
     return figure
@@ -56,7 +56,7 @@ def walkers(fates: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_yticks(range(len(fates)), [fate["name"] for fate in fates])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel="way in this round (ps)")
+        axes.set(xlabel="way in this round (ps)", ylabel="walker")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 

@@ -132,9 +132,7 @@ def distributions(found: list[Distribution]) -> Figure:
             if np.isfinite(one.reference).all():
                 _steps(panel, one.edges, one.reference, one.reference_error, color=_REFERENCE, label="reference")
             _steps(panel, one.edges, one.density, one.density_error, color=_POTENTIAL, label="potential")
-            panel.set_xlabel(f"{one.kind} ({one.unit})")
-            panel.set_yticks([])
-            panel.spines["left"].set_visible(False)
+            panel.set(xlabel=f"{one.kind} ({one.unit})", ylabel=f"density (1/{one.unit})")
         if panels:
             figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -143,27 +141,26 @@ def distributions(found: list[Distribution]) -> Figure:
 def distances(found: list[RadialDistribution], reference: list[RadialDistribution]) -> Figure:
     """Every pair of elements: g(r) or h(r) with its error as a band, over that of the reference."""
     ours, theirs = ({f"{one.pair} (Å)": (one.distance, one.value, one.error) for one in side} for side in (found, reference))
-    return _bands(ours, theirs)
+    return _bands(ours, theirs, ylabel="g(r)" if found[0].is_periodic else "h(r) (1/Å)")
 
 
 def angles(found: list[AngularDistribution], reference: list[AngularDistribution]) -> Figure:
     """Every triple of elements: the density of its angles with its error as a band, over that of the reference."""
     ours, theirs = ({f"{one.triple} (°)": (one.angle, one.value, one.error) for one in side} for side in (found, reference))
-    return _bands(ours, theirs)
+    return _bands(ours, theirs, ylabel="density (1/°)")
 
 
 def displacements(found: list[Displacement], reference: list[Displacement]) -> Figure:
     """Every element: the mean squared displacement with its error as a band and the line of its diffusion, over that of the reference."""
     ours, theirs = ({f"lag of {one.symbol} (ps)": (one.lag_ps, one.square, one.error) for one in side} for side in (found, reference))
-    figure = _bands(ours, theirs)
+    figure = _bands(ours, theirs, ylabel="⟨Δr²⟩ (Å²)")
     for panel, one in zip(figure.axes, found, strict=True):
         panel.plot(one.lag_ps, one.offset + one.line.value * one.lag_ps, color=INK, linewidth=1.0, linestyle="--")
         panel.set_title(f"{with_error(one.line.value / 6.0, one.line.error / 6.0)} Å²/ps", loc="left")
-        panel.set_ylabel("⟨Δr²⟩ (Å²)")
     return figure
 
 
-def _bands(found: Mapping[str, Curve], reference: Mapping[str, Curve]) -> Figure:
+def _bands(found: Mapping[str, Curve], reference: Mapping[str, Curve], *, ylabel: str) -> Figure:
     """Curves by the label of their abscissa, each within a band of one standard error, over that of the reference."""
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)
@@ -175,7 +172,7 @@ def _bands(found: Mapping[str, Curve], reference: Mapping[str, Curve]) -> Figure
                 panel.fill_between(*reference[label][:2], color=_REFERENCE, alpha=0.35, linewidth=0.0, label="reference")
             panel.fill_between(at, value - error, value + error, color=_POTENTIAL, alpha=0.35, linewidth=0.0)
             panel.plot(at, value, color=_POTENTIAL, linewidth=1.0, label="potential")
-            panel.set_xlabel(label)
+            panel.set(xlabel=label, ylabel=ylabel)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 

@@ -38,6 +38,7 @@ class RadialDistribution:
     distance: Float[np.ndarray, " bin"]  #: middle of the bin, Å
     value: Float[np.ndarray, " bin"]  #: g or h
     error: Float[np.ndarray, " bin"]  #: standard error
+    is_periodic: bool  #: whether it is g
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def radial_distributions(trajectory: Trajectory) -> list[RadialDistribution]:
         if of_pair.any():
             blocks = np.array([block.mean(0) / norm for block in np.array_split(of_pair, min(BLOCKS, len(of_pair)))])
             name = f"{chemical_symbols[one]}-{chemical_symbols[two]}"
-            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, standard_error(blocks)))
+            found.append(RadialDistribution(name, edges[:-1] + 0.5 * _BIN, of_pair.mean(0) / norm, standard_error(blocks), is_periodic))
     return found
 
 

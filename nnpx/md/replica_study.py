@@ -14,6 +14,7 @@ from nnpx.md.replica_course import ReplicaCourse, drifts, over_replicas
 from nnpx.md.replicas import Fates, Replicas
 from nnpx.md.stability import stability
 from nnpx.tracking import Run
+from nnpx.tracking.records import flat_numbers
 
 #: a metric: a number, or None where there is nothing to measure
 Metrics = dict[str, Any]
@@ -61,10 +62,7 @@ class ReplicaStudy:
 
     def log(self, run: Run) -> None:
         """Remember the numbers."""
-        found = self.metrics()
-        levels = {f"{level}/{key}": value for level, one in found["by_temperature"].items() for key, value in one.items()}
-        numbers = {key: value for key, value in (found | levels).items() if isinstance(value, float | int)}
-        run.log_metrics({f"simulate/{self.name}/{key}": value for key, value in numbers.items()}, step=0)
+        run.log_metrics(flat_numbers({"simulate": {self.name: self.metrics()}}), step=0)
 
     def _survival(self, chosen: Bool[np.ndarray, " replica"]) -> Metrics:
         """How many were stopped, and the stability time."""

@@ -105,7 +105,8 @@ class Study:
         of_ours, of_theirs = self.spectra()
         if of_ours is not None:
             caption = f"{self.name}: spectrum of velocities less those of the whole, with standard errors, of the potential{beside}. "
-            caption += f"Above {of_ours.frequency_per_cm[-1]:.0f} cm⁻¹ it folds back."
+            caption += f"Above {of_ours.frequency_per_cm[-1]:.0f} cm⁻¹ it folds back; "
+            caption += f"lines closer than {of_ours.resolution_per_cm:.0f} cm⁻¹ are one."
             drawn[f"{self.name}_vibrations"] = (figures.vibrations(of_ours, of_theirs), caption)
         return drawn
 

@@ -55,7 +55,7 @@ def _observables(dynamics: Dynamics, one: Trajectory) -> Metrics:
         found["diffusion"] = {symbol: {"unit": "Å²/ps", **vars(estimate)} for symbol, estimate in diffusion(one).items()}
     vibrations = spectrum(one)
     if vibrations is not None:
-        found["vibration_peak_per_cm"] = vibrations.peak_per_cm
+        found |= {"vibration_peak_per_cm": vibrations.peak_per_cm.value, "vibration_peak_error_per_cm": vibrations.peak_per_cm.error}
     return found
 
 

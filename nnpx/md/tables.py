@@ -15,7 +15,7 @@ _ROWS: Final = (
     ("drift of what is conserved", "drift_meV_per_atom_per_ps", "drift_error_meV_per_atom_per_ps", "meV/atom/ps"),
     ("p of canonical kinetic energies", "canonical_p_value", "", ""),
     ("decorrelated samples for p", "canonical_samples", "", ""),
-    ("highest peak of vibrations", "vibration_peak_per_cm", "", "cm⁻¹"),
+    ("highest peak of vibrations", "vibration_peak_per_cm", "vibration_peak_error_per_cm", "cm⁻¹"),
     ("∫ |h(r) − h_ref(r)| dr, 0 … 2", "distance_distribution_mae", "", ""),
 )
 

@@ -76,7 +76,7 @@ def importances(found: Mapping[str, Mapping[str, float]]) -> Figure:
         keys = list(shares)[::-1]
         axes.barh(keys, [shares[key] for key in keys], color=COLORS[0], height=0.6)
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel=f"share in the variance of {objective}", xlim=(0, 1))
+        axes.set(xlabel=f"share in the variance of {objective}", ylabel="override", xlim=(0, 1))
     return figure
 
 

@@ -19,7 +19,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with every kind of content, and more of it than fits."""
     noise = np.random.default_rng(0).normal(size=3000)
     drawn = {
-        "vectors": figures.bars({"H": 1.0, "O": 2.0}, ylabel="MAE"),
+        "vectors": figures.bars({"H": 1.0, "O": 2.0}, xlabel="element", ylabel="MAE"),
         "pixels": figures.parity(noise, noise + 0.1, quantity="force", unit="eV/Å"),
         "lines": figures.lines({"A": (np.arange(5), noise[:5])}, xlabel="t", ylabel="T", xlog=False, ylog=False),
     }

@@ -3,12 +3,14 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from md_systems import watchdog
 from rich.console import Console
+from tracking.stores import tracker
 
 from nnpx import units
 from nnpx.md.replica_course import ReplicaCourse, drifts, over_replicas
@@ -68,6 +70,19 @@ def test_a_stopped_replica_counts_in_the_survival_of_its_temperature_and_in_no_a
         assert one["canonical_p_value"] > 0.001
         assert one["spread_meV_per_atom"] == pytest.approx(2.0)
     assert hot["canonical_samples"] == pytest.approx(0.75 * cold["canonical_samples"], rel=0.4)
+
+
+def test_the_tracker_is_told_every_number_under_the_keys_of_the_metrics(tmp_path: Path) -> None:
+    one, track = study(), tracker(tmp_path)
+    track.prepare()
+    with track.start("simulated", parent=None, tags={}) as run:
+        one.log(run)
+    kept, found = track.store.client.get_run(run.id).data.metrics, one.metrics()
+    hot = found["by_temperature"]["900K"]
+    assert kept["simulate/replicas/stopped"] == 1
+    assert kept["simulate/replicas/by_temperature/900K/temperature_K"] == hot["temperature_K"]
+    assert kept["simulate/replicas/by_temperature/900K/alarms/900K-2/time_ps"] == hot["alarms"]["900K-2"]["time_ps"] == 0.05
+    assert not any(name.endswith(("alarm", "300K/stability_time_ps")) for name in kept)
 
 
 def test_the_beginning_is_left_out_of_averages() -> None:

@@ -27,7 +27,7 @@ def gas(seed: int) -> Trajectory:
     frames = atoms.positions + wandered
     frames[:, 1::2, 2] += 0.02 * random.standard_normal((400, 4))
     kinetic = random.gamma(12.0, 30.0 * 8.617e-5, 400)
-    return sampled(atoms, frames, degrees_of_freedom=24, kinetic=kinetic)
+    return sampled(atoms, frames, degrees_of_freedom=24, kinetic=kinetic, velocities=np.gradient(frames, axis=0))
 
 
 def study(**changed: Any) -> Study:

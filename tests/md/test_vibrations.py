@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from md_systems import sampled
+from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 
 from nnpx import units
@@ -35,6 +36,21 @@ class Spring(Calculator):
         self.results = {"energy": 0.5 * STIFFNESS * (length - 0.74) ** 2, "forces": np.array([pull, -pull])}
 
 
+OSCILLATORS = Atoms("Ar3", np.zeros((3, 3)), cell=[9.0] * 3, pbc=True)
+
+
+def oscillating(frequency: float, width: float, random: np.random.Generator) -> np.ndarray:
+    """Velocities of ẍ = −ω²x − Γẋ + noise every 4 fs, exactly, with ⟨v²⟩ = 1; their spectrum is highest at ω."""
+    omega = 2 * np.pi * frequency
+    step, still = expm(0.004 * np.array([[0.0, 1.0], [-(omega**2), -width]])), np.diag([omega**-2, 1.0])
+    kick = np.linalg.cholesky(still - step @ still @ step.T) if width else np.zeros((2, 2))
+    state, velocities = np.sqrt(still) @ random.standard_normal((2, 9)), np.empty((2500, 9))
+    for k in range(2500):
+        velocities[k] = state[1]
+        state = step @ state + kick @ random.standard_normal((2, 9))
+    return velocities.reshape(2500, 3, 3)
+
+
 def test_a_harmonic_molecule_vibrates_at_its_frequency(run: Callable[..., Trajectory]) -> None:
     """ν = √(k/μ)/2π, in cm⁻¹ and in THz."""
     hydrogen = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]])
@@ -44,7 +60,7 @@ def test_a_harmonic_molecule_vibrates_at_its_frequency(run: Callable[..., Trajec
     trajectory = run(NVE, hydrogen, Spring(), timestep_fs=0.4, temperature_K=100.0, duration_ps=2.0, sample_every_fs=2.0)
     found = spectrum(trajectory)
     resolution = 5.0 / 2.0
-    assert found.peak_per_cm == pytest.approx(expected * PER_CM, abs=0.6 * resolution * PER_CM)
+    assert found.peak_per_cm.value == pytest.approx(expected * PER_CM, abs=0.6 * resolution * PER_CM)
     assert (found.density * np.gradient(found.frequency)).sum() == pytest.approx(1.0, rel=0.05)
     near = abs(found.frequency - expected) < 2.5 * resolution
     assert found.density[near].sum() > 0.95 * found.density[1:].sum()
@@ -56,7 +72,7 @@ def test_a_heat_bath_that_moves_the_whole_does_not_hide_the_vibration(run: Calla
     heavy = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], masses=[14.0, 14.0])
     expected = np.sqrt(STIFFNESS / 7.0) / (2 * np.pi) * units.fs * 1000.0
     found = spectrum(run(Langevin, heavy, Spring(), timestep_fs=2.0, temperature_K=300.0, duration_ps=1.6))
-    assert found.peak_per_cm == pytest.approx(expected * PER_CM, abs=0.6 * 5.0 / 1.6 * PER_CM)
+    assert found.peak_per_cm.value == pytest.approx(expected * PER_CM, abs=0.6 * 5.0 / 1.6 * PER_CM)
     assert found.density[abs(found.frequency - expected) < 10.0].sum() > 0.9 * found.density.sum()
 
 
@@ -129,6 +145,25 @@ def test_two_elements_share_the_spectrum_as_their_energies() -> None:
     found = spectrum(sampled(pair, np.zeros((2000, 4, 3)), velocities=velocities, time_ps=time))
     areas = [found.density[abs(found.frequency - centre) < 3.0].sum() for centre in (20.0, 50.0)]
     assert areas[0] == pytest.approx(areas[1], rel=0.02)
+
+
+@pytest.mark.parametrize("width", [0.0, 60.0])
+def test_the_error_of_a_peak_is_how_far_it_lies_from_the_frequency(width: float) -> None:
+    """Oscillators without friction, whose line is sharper than the grid, and with that of a band (Γ in 1/ps): the top is the frequency."""
+    found, random = [], np.random.default_rng(0)
+    for _ in range(40):
+        exact = 40.0 + random.uniform(0.0, 0.5)
+        one = spectrum(
+            sampled(OSCILLATORS, np.zeros((2500, 3, 3)), velocities=oscillating(exact, width, random), time_ps=0.004 * np.arange(2500))
+        )
+        assert one.resolution_per_cm == pytest.approx(PER_CM)  # in fifths of 10 ps
+        found.append([(one.peak_per_cm.value / PER_CM - exact) ** 2, (one.peak_per_cm.error / PER_CM) ** 2])
+    away, stated = np.sqrt(np.mean(found, axis=0))
+    assert stated == pytest.approx(away, rel=0.25)
+
+
+def test_what_is_at_rest_has_no_peak() -> None:
+    assert np.isnan(spectrum(sampled(OSCILLATORS, np.zeros((100, 3, 3)))).peak_per_cm.value)
 
 
 def test_a_short_trajectory_has_no_spectrum() -> None:

@@ -119,6 +119,14 @@ def test_the_same_potential_gives_the_same_figures(workspace: Path) -> None:
     assert {path.name: path.read_bytes() for path in [*folder.glob("figures/*.svg"), folder / "predictions.npz"]} == first
 
 
+def test_it_ends_with_what_its_spread_is_worth_and_the_page(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pipeline("evaluate")(compose(["tracking=none"]), workspace)
+    judged = json.loads((workspace / "reports" / "evaluation" / "metrics.json").read_text())["test"]["uncertainty"]["forces"]
+    uncertainty, page = capsys.readouterr().out.splitlines()[-2:]
+    assert uncertainty.startswith(f"evaluate: test, uncertainty of force components: RMS calibration error {judged['rmsce']:.2g}, ")
+    assert re.fullmatch(r"evaluate: 11 structures in \d+ s → reports/evaluation/report\.html", page)
+
+
 def test_an_evaluation_computes_where_the_trainer_does(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, load = [], artifact.load
     monkeypatch.setattr(Trainer, "device", lambda self: "there")
