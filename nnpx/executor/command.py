@@ -127,8 +127,8 @@ class _Call:
     def refusal(self) -> ConfigError:
         """Why there is no work."""
         found = f"exit code {self._code} before the work began; it said: {self._told()}"
-        waits = "Let it run {work} and wait for the end (sbatch --wait, qsub -sync y, bsub -K)"
-        do = f"{waits if self._code == 0 else 'Mend what it says'}, and run the same command again: what is finished is kept."
+        again, waits = "run the same command again: what is finished is kept.", "wait for its end (sbatch --wait, qsub -sync y, bsub -K)"
+        do = f"Mend what it says, and {again}" if self._code else f"Let it run {{work}} and {waits}. If a job was cancelled, {again}"
         return ConfigError("executor.command", expected="a command that runs the work", found=found, do=do)
 
     def end(self) -> None:
