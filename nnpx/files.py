@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import glob
 from pathlib import Path
 from typing import Any, BinaryIO, Final, final
 
@@ -140,3 +141,16 @@ def md5(path: Path) -> str:
     """Checksum of a file, as DVC computes it."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+def files_of(name: str, folder: Path) -> list[Path]:
+    """The name; of a pattern such as runs/*/OUTCAR those of all files that it stands for, in order, or itself where there are none.
+
+    Args:
+        name: absolute, or seen from the folder; so are those returned.
+        folder: where relative names start.
+    """
+    if not set("*?[") & set(name) or (folder / name).exists():
+        return [Path(name)]
+    found = sorted(glob(name, root_dir=folder, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
+    return [Path(one) for one in found if (folder / one).is_file()] or [Path(name)]

@@ -18,7 +18,7 @@ from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.annotations import show
 from nnpx.configuration.schema import leaves, plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
-from nnpx.files import md5, read_json
+from nnpx.files import files_of, md5, read_json
 from nnpx.locks import alone
 
 #: the parts of an experiment that a verb reads
@@ -73,7 +73,7 @@ def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:
 
 def inputs_of(config: DictConfig, workspace: Path) -> dict[str, str]:
     """The checksums of the files that an experiment takes its data from, by the names that it gives them."""
-    names = instantiate(config.data).inputs(Path())
+    names = instantiate(config.data).inputs(workspace)
     return {name.as_posix(): md5(workspace / name) for name in names if (workspace / name).is_file()}
 
 
@@ -164,7 +164,7 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
     if verb != "label" or "label" not in stages:
         return
     watched = [normpath(workspace / str(one)) for one in stages["label"].get("deps") or []]
-    for file in instantiate(config.data).inputs(workspace):
+    for file in (workspace / name for name in instantiate(config.data).inputs(workspace)):
         if not any(Path(normpath(file)).is_relative_to(one) for one in watched):
             do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
             raise ConfigError(f"data, {file}", expected="a file that DVC watches, such as those in data/inputs/", found="another", do=do)
@@ -199,8 +199,8 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
         from nnpx.assembly import build_parts
         from nnpx.data.files import check_present
 
-        for file in instantiate(config.data).inputs(workspace) if verb != "learn" else ():  # a loop has a copy of its own
-            check_present(file)
+        for name in instantiate(config.data).inputs(workspace) if verb != "learn" else ():  # a loop has a copy of its own
+            check_present(workspace / name)
         parts = build_parts(plain(config), numbers=[1], seed=0)
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
         known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell
@@ -237,5 +237,5 @@ def files_named(value: Any, folder: Path) -> Iterator[Path]:
     if isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from files_named(item, folder)
-    elif isinstance(value, str) and (folder / value).is_file():
-        yield Path(value)
+    elif isinstance(value, str):
+        yield from (name for name in files_of(value, folder) if (folder / name).is_file())

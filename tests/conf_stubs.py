@@ -51,7 +51,7 @@ class File:
         self.path = path
 
     def inputs(self, folder: Path) -> list[Path]:
-        return [folder / self.path]
+        return [Path(self.path)]
 
 
 @final

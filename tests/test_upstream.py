@@ -35,6 +35,23 @@ def test_the_same_file_is_the_same_in_every_folder_that_borrows_it(tmp_path: Pat
         assert upstream.inputs_of(config, tmp_path / "job") == upstream.inputs_of(config, tmp_path) != {}
 
 
+def test_files_of_a_pattern_are_borrowed_and_watched_one_by_one(tmp_path: Path) -> None:
+    config = compose(["data=extxyz", "data.path=runs/*/out.xyz"])
+    with pytest.raises(DataError, match=r"runs/\*/out.xyz: expected a file, found nothing of that name"):
+        upstream.check_choices("train", config, tmp_path)
+    for run in ("1", "2"):
+        (tmp_path / "runs" / run).mkdir(parents=True)
+        write(tmp_path / "runs" / run / "out.xyz", bulk("Cu"))
+    upstream.check_choices("train", config, tmp_path)
+    upstream.link_files(config, tmp_path, tmp_path / "job")
+    there = upstream.inputs_of(config, tmp_path)
+    assert list(there) == ["runs/1/out.xyz", "runs/2/out.xyz"]
+    assert upstream.inputs_of(config, tmp_path / "job") == there
+    (tmp_path / "runs" / "3").mkdir()
+    write(tmp_path / "runs" / "3" / "out.xyz", bulk("Al"))
+    assert upstream.inputs_of(config, tmp_path) != there
+
+
 def test_one_verb_at_a_time_works_with_the_data_of_a_folder(tmp_path: Path) -> None:
     with upstream.alone_if_with_data("train", tmp_path):
         for other in ("label", "prepare", "train"):

@@ -11,6 +11,7 @@ from nnpx.data.reader import SAME_ENERGY, Reading, read_all, read_isolated
 from nnpx.data.source import NOT_STATED, Gathered, Run, Source
 from nnpx.data.split import GIVEN, Split, group_in_file
 from nnpx.errors import DataError
+from nnpx.files import files_of
 from nnpx.neighbors import ERROR_BAR
 
 
@@ -22,7 +23,7 @@ class File(Source):
     W (eV) becomes the stress −W / volume.
 
     Args:
-        path: the file, relative to the project.
+        path: the file, relative to the project, or a pattern of several.
         path_valid: a file of its own for validation, or null.
         path_test: a file of its own for the test, or null.
         keys: own names of energy, forces, stress or virial; null searches. That of energy_std, the error bar of the energy (eV), is never
@@ -59,7 +60,8 @@ class File(Source):
 
     def inputs(self, folder: Path) -> list[Path]:
         """The given files."""
-        return [folder / name for name in (*self.paths.values(), self.isolated_atoms) if name is not None]
+        given = [name for name in (*self.paths.values(), self.isolated_atoms) if name is not None]
+        return [file for name in given for file in files_of(name, folder)]
 
     def gather(self, run: Run, folder: Path, seed: int) -> Gathered:
         """Read, check, and mark the groups; nothing is labelled.

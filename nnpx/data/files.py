@@ -13,17 +13,22 @@ from ase.io import read as ase_read
 from ase.io.formats import UnknownFileTypeError, filetype, ioformats, open_with_compression
 
 from nnpx.errors import DataError
+from nnpx.files import files_of
 
 #: what ASE's readers raise on a file that is not what it claims to be
 _BROKEN: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, AssertionError, StopIteration)
 
 
 def open_structures(path: Path) -> list[Atoms]:
-    """Every structure of a file, in its order.
+    """Every structure of a file, in its order, or of all files of a pattern, one after the other.
 
     Raises:
         DataError: no such file, an empty one, an unknown format, or one that is cut off or damaged.
     """
+    return [atoms for file in files_of(str(path), Path()) for atoms in _structures_of(file)]
+
+
+def _structures_of(path: Path) -> list[Atoms]:
     check_present(path)
     try:
         kind = filetype(str(path))

@@ -62,7 +62,7 @@ class Source(ABC):
 
     @abstractmethod
     def inputs(self, folder: Path) -> list[Path]:
-        """Files that it reads, relative names taken from `folder`."""
+        """Names of the files that it reads, as the experiment names them: relative ones are seen from `folder`."""
 
     @abstractmethod
     def gather(self, run: Run, folder: Path, seed: int) -> Gathered:

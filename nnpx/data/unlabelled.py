@@ -15,6 +15,7 @@ from nnpx.data.jobs import SinglePoints
 from nnpx.data.source import Gathered, Run, Source, labelled
 from nnpx.data.split import Split, group_in_file
 from nnpx.errors import DataError
+from nnpx.files import files_of
 
 
 @final
@@ -22,7 +23,7 @@ class Unlabelled(Source):
     """Geometries of a file, each labelled by the reference engine; labels that the file may have are ignored.
 
     Args:
-        path: the file, relative to the project; any format that ASE reads.
+        path: the file, relative to the project, or a pattern of several; any format that ASE reads.
         group_key: `info` key that names groups; null takes `group`, else `config_type`.
         isolated_atoms: whether isolated atoms are labelled too.
         split: see `Source`.
@@ -46,8 +47,8 @@ class Unlabelled(Source):
         self.path, self.group_key, self.isolated_atoms = path, group_key, isolated_atoms
 
     def inputs(self, folder: Path) -> list[Path]:
-        """The given file."""
-        return [folder / self.path]
+        """The given files."""
+        return files_of(self.path, folder)
 
     def gather(self, run: Run, folder: Path, seed: int) -> Gathered:
         """One job per geometry: an expensive engine loses no more than one when it is killed.

@@ -48,6 +48,24 @@ def test_an_element_that_there_is_not_is_named(tmp_path: Path) -> None:
         open_structures(tmp_path / "frames.xyz")
 
 
+def test_a_pattern_is_all_of_its_files_by_name(tmp_path: Path) -> None:
+    for name, seeds in {"b/frames.traj": [2], "a/frames.extxyz": [0, 1], "c/other.extxyz": [3]}.items():
+        (tmp_path / name).parent.mkdir()
+        write(tmp_path / name, [labelled(seed) for seed in seeds])
+    found = read(tmp_path / "*" / "frames.*")
+    assert [atoms.positions[0, 0] for atoms in found] == pytest.approx([labelled(seed).positions[0, 0] for seed in range(3)], abs=1e-8)
+
+
+def test_a_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
+    write(tmp_path / "a[1].extxyz", labelled(0))
+    assert len(read(tmp_path / "a[1].extxyz")) == 1
+
+
+def test_a_pattern_of_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"runs/\*/OUTCAR: expected a file, found nothing of that name"):
+        read(tmp_path / "runs" / "*" / "OUTCAR")
+
+
 def test_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.extxyz").touch()
     with pytest.raises(DataError, match="found an empty file"):
