@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from nnpx.data.consistency import contradictions, not_the_slope, outside
+from nnpx.data.consistency import borrowed, contradictions, not_the_slope, outside
 from nnpx.data.duplicates import Duplicates
 from nnpx.data.frames import labels
 from nnpx.data.source import Gathered
@@ -100,7 +100,8 @@ def remarks(structures: Sequence[Atoms], duplicates: Duplicates, frames: Sequenc
         duplicates: among them.
         frames: which frames of data/labelled.extxyz they are, from 0; None where they are in no such file.
     """
-    said = [*contradictions(structures, duplicates), *not_the_slope(structures), *outside(structures, frames), *_unseen_states(structures)]
+    said = [*contradictions(structures, duplicates), *borrowed(structures, duplicates, frames), *not_the_slope(structures)]
+    said += [*outside(structures, frames), *_unseen_states(structures)]
     size = ranges(structures)
     if size["force_rms"] is not None and not 1e-3 < size["force_rms"] < 30:
         said.append(f"forces have a root mean square of {size['force_rms']:.3g} eV/Å: are they in eV/Å?")

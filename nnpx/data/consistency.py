@@ -1,5 +1,6 @@
 """Whether labels agree with each other: those of one structure, and the forces with the energies."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
@@ -42,6 +43,25 @@ def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[
     if max(off.values()) < _SAME:
         return []
     return [f"exact duplicates have labels that differ, by up to {off['energy']:.3g} eV and {off['forces']:.3g} eV/Å"]
+
+
+def borrowed(structures: Sequence[Atoms], duplicates: Duplicates, frames: Sequence[int] | None = None) -> list[str]:
+    """Structures that differ, and whose forces are the same to the last digit: of one calculation, whose files another has read.
+
+    Structures are named as in `outside`.
+    """
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for index, atoms in enumerate(structures):
+        forces = np.asarray(labels(atoms).get("forces", 0.0), dtype=np.float64)
+        if len(atoms) > 1 and np.abs(forces).max() > _SAME:
+            alike[(forces + 0.0).tobytes()].append(index)
+    same = {index: number for number, group in enumerate(duplicates.near) for index in group}
+    several = [group for group in alike.values() if len({same.get(index, -1 - index) for index in group}) > 1]
+    if not several:
+        return []
+    named = " and ".join(str(index if frames is None else frames[index]) for index in several[0][:_NAMED])
+    file, more = "" if frames is None else " of data/labelled.extxyz", f"; {len(several)} such groups" if len(several) > 1 else ""
+    return [f"structures {named}{file} differ and have the same forces to the last digit: were their calculations in one folder?{more}"]
 
 
 def outside(structures: Sequence[Atoms], frames: Sequence[int] | None = None) -> list[str]:

@@ -14,7 +14,7 @@ from ase.io import write
 
 from nnpx.data import frames
 from nnpx.data.checks import check_geometry, check_labels
-from nnpx.data.consistency import contradictions, not_the_slope
+from nnpx.data.consistency import borrowed, contradictions, not_the_slope
 from nnpx.data.duplicates import find_duplicates
 from nnpx.data.files import open_structures
 from nnpx.data.frames import attach, labels
@@ -66,6 +66,18 @@ def test_an_atom_that_crosses_the_boundary_has_not_moved_far() -> None:
         atoms.wrap()
     assert not_the_slope(structures) == []
     assert len(not_the_slope(times(structures, -1.0))) == 1
+
+
+def test_labels_of_another_structure_are_told() -> None:
+    known = walk(4, step=0.1)
+    known.append(attach(known[1].copy(), energy=labels(known[1])["energy"], forces=labels(known[1])["forces"], stress=None))
+    still = [emt(bulk("Cu", cubic=True, a=a)) for a in (3.5, 3.6)]
+    assert borrowed([*known, *still], find_duplicates([*known, *still], tolerance=1e-3)) == []  # the same structure, and no forces
+    known[3] = attach(known[3], energy=labels(known[0])["energy"], forces=labels(known[0])["forces"], stress=None)
+    (said,) = borrowed(known, find_duplicates(known, tolerance=1e-3))
+    assert said.startswith("structures 0 and 3 differ and have the same forces")
+    (said,) = borrowed(known, find_duplicates(known, tolerance=1e-3), frames=range(10, 20))
+    assert said.startswith("structures 10 and 13 of data/labelled.extxyz differ")
 
 
 def test_equal_structures_with_other_labels_are_told() -> None:
