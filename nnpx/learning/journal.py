@@ -60,7 +60,7 @@ class Journal:
         if is_worth_keeping or any(line.get("phase", "data") not in _QUICK for line in self._lines):
             do = (
                 "Move the folder away to start anew, or take back what was changed: "
-                "nothing but the limits of the loop, executor, name, md and tracking may change."
+                "nothing but the limits of the loop, what is kept of walkers, executor, name, md and tracking may change."
             )
             before, now = leaves(next(line.get("settings", {}) for line in self._lines if "experiment" in line)), leaves(settings)
             changed = [path for path in {**before, **now} if before and before.get(path) != now.get(path)]

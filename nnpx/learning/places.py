@@ -16,6 +16,10 @@ class Place:
         """Where a walker is at the end of the round, or where it begins: positions, momenta, random numbers."""
         return self.folder / "walkers" / f"{number:03d}.npz"
 
+    def trail(self, name: str) -> Path:
+        """The way of a walker through the round, to look at."""
+        return self.folder / "walkers" / f"{name}.extxyz"
+
     @property
     def walk(self) -> Path:
         """What the walkers met, in numbers."""

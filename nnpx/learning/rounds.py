@@ -7,7 +7,7 @@ from typing import Any, Final, final
 
 import numpy as np
 from ase import Atoms
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.acquisition import Acquisition
@@ -263,7 +263,9 @@ def _settings(config: DictConfig) -> dict[str, Any]:
 
 def _nodes(config: DictConfig) -> dict[str, Any]:
     nodes = {str(key): config[key] for key in config if key not in IDLE}
-    nodes["learning"] = OmegaConf.masked_copy(config.learning, [key for key in config.learning if key not in ("stopping", "timeout_s")])
+    learning = plain(config.learning)
+    walkers = {key: value for key, value in learning["walkers"].items() if key != "keep_every_fs"}
+    nodes["learning"] = {key: value for key, value in learning.items() if key not in ("stopping", "timeout_s")} | {"walkers": walkers}
     return nodes
 
 

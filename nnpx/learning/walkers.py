@@ -1,6 +1,6 @@
 """Walkers: molecular dynamics that looks for what the ensemble does not know."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, final
@@ -19,6 +19,7 @@ from nnpx.learning.uncertainty import distances, of_structures
 from nnpx.learning.ways import ABSURD, ARRIVED, FOREIGN, LOST, PAUSED, UNKNOWN, Way, write_ways
 from nnpx.md.batched import Walkers as Batch
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
+from nnpx.md.record import Joined
 from nnpx.md.walker import named, read_walker, refuse_constraints, start_walker
 from nnpx.md.watchdog import Watchdog
 from nnpx.neighbors import graph_from_list
@@ -59,6 +60,7 @@ class Walkers:
         friction_per_fs: γ of the heat baths.
         round_ps: every walker's way in a round.
         look_every_fs: time between two looks; rounded to whole steps.
+        keep_every_fs: time between two looks that are kept for people; rounded to whole looks. None for none.
         max_candidates: of one walker in a round.
         skin: see `nnpx.md.batched.Walkers`.
         bias: τ of V − τ σ_V, in which walkers move: a number around 1 leads them to where members disagree; 0 for none. See
@@ -77,6 +79,7 @@ class Walkers:
         friction_per_fs: Annotated[float, Gt(0)],
         round_ps: Annotated[float, Gt(0)],
         look_every_fs: Annotated[float, Gt(0)],
+        keep_every_fs: Annotated[float, Gt(0)] | None,
         max_candidates: Annotated[int, Ge(1)],
         skin: Annotated[float, Ge(0)],
         bias: Annotated[float, Ge(0)],
@@ -87,6 +90,7 @@ class Walkers:
         self.timestep_fs, self.friction_per_fs, self.max_candidates = timestep_fs, friction_per_fs, max_candidates
         self.skin, self.bias, self.bond_factor, self.watchdog = skin, bias, bond_factor, watchdog
         self.stride = max(1, round(look_every_fs / timestep_fs))
+        self.keep_every = max(1, round(keep_every_fs / (self.stride * timestep_fs))) if keep_every_fs is not None else None
         self.n_looks = max(1, round(1000 * round_ps / (self.stride * timestep_fs)))
 
     def begin(self, train: Sequence[Atoms], folder: Path, *, here: Place, seed: tuple[int, ...]) -> None:
@@ -123,6 +127,8 @@ class Walkers:
     ) -> None:
         """One round of walking; writes state, candidates, drawn frames and what there is to tell.
 
+        Trails are begun anew and grow on the way: a round that was killed is walked again, and shows what it would have shown.
+
         Args:
             potential: what moves the walkers, and says how far it is to be trusted.
             limits: the band.
@@ -134,7 +140,7 @@ class Walkers:
             watch: told after every look.
         """
         starts = [read_walker(begun.walker(k)).atoms for k in range(len(self.names))]
-        ways = self._ways(starts, before)
+        ways = self._ways(starts, before, here)
         for way in ways:
             if not set(way.walker.atoms.numbers.tolist()) <= set(potential.numbers):
                 way.fate = UNKNOWN
@@ -148,18 +154,17 @@ class Walkers:
             bias=self.bias,
         )
         self._first_look(ways, potential, limits)
+        self._show(ways, 0)
         for look in range(1, self.n_looks + 1):
             moving = {k: way for k, way in enumerate(ways) if not way.fate}
             seen = self._looks(batch, moving)
             for k, way in moving.items():
                 way.walked_fs += self.stride * self.timestep_fs
                 self._judge(way, seen.get(k, Look()), limits)
+            self._show(moving.values(), look)
             watch(look / self.n_looks, {way.name: (way.level, way.fate) for way in ways})
         for way, start in zip(ways, starts, strict=True):
-            way.fate = way.fate or ARRIVED
-            way.cannot_begin = way.walker.step == 0 and not way.frames
-            if way.fate in (LOST, FOREIGN, ABSURD):
-                self._go_back(way, start)
+            self._end(way, start)
         write_ways(ways, here, limits=limits, random=np.random.default_rng((*seed, 3)), n_drawn=n_drawn)
 
     @property
@@ -172,13 +177,19 @@ class Walkers:
         """Their names and temperatures, K."""
         return named(self.temperatures_K, self.n_walkers)
 
-    def _ways(self, starts: Sequence[Atoms], before: Place) -> list[Way]:
+    def _ways(self, starts: Sequence[Atoms], before: Place, here: Place) -> list[Way]:
         """Every walker where it was."""
         ways = []
         for k, ((name, kelvin), start) in enumerate(zip(self._named, starts, strict=True)):
             guard = self.watchdog.guard(start, bond_factor=self.bond_factor, target_K=kelvin, timestep_fs=self.timestep_fs, name=name)
-            ways.append(Way(name, read_walker(before.walker(k)), guard, self.timestep_fs))
+            ways.append(Way(name, read_walker(before.walker(k)), guard, self.timestep_fs, Joined(here.trail(name))))
         return ways
+
+    def _show(self, ways: Iterable[Way], look: int) -> None:
+        """Keep for people where these walkers are, if it is time, or has come to an end."""
+        for way in ways:
+            if self.keep_every is not None and (way.fate or look % self.keep_every == 0):
+                way.show()
 
     def _first_look(self, ways: Sequence[Way], potential: Ensemble, limits: Limits) -> None:
         """What the new potential says of where the walkers are."""
@@ -236,6 +247,13 @@ class Walkers:
         except (SimulationError, GeometryError):
             return True
         return False
+
+    def _end(self, way: Way, start: Atoms) -> None:
+        """The end of the round: a walker that was not to be trusted any more goes back."""
+        way.fate = way.fate or ARRIVED
+        way.cannot_begin = way.walker.step == 0 and not way.frames
+        if way.fate in (LOST, FOREIGN, ABSURD):
+            self._go_back(way, start)
 
     def _go_back(self, way: Way, start: Atoms) -> None:
         """To the last look that was right; to the beginning, with new momenta, where there is none but the first."""

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
 
 from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
-from nnpx.data.frames import geometry, write
+from nnpx.data.frames import geometry, text, write
 from nnpx.files import write_json
 from nnpx.learning.places import Place
+from nnpx.md.record import Joined
 from nnpx.md.walker import Walker
 from nnpx.md.watchdog import Guard
 
@@ -33,6 +34,8 @@ class Way:
     walker: Walker
     guard: Guard
     timestep_fs: float
+    trail: Joined  #: what is kept of it to look at
+    shown: int = -1  #: the step that was added to it last
     fate: str = ""  #: empty while it is on its way
     walked_fs: float = 0.0  #: in this round
     level: float = 0.0  #: its uncertainty in units of the upper limit
@@ -48,6 +51,17 @@ class Way:
         self.trusted = (step, atoms.positions.copy(), atoms.get_momenta())
         info = {"group": "learned", "walker": self.name, "time_fs": step * self.timestep_fs, "uncertainty": uncertainty}
         self.frames.append(geometry(atoms, info=info))
+
+    def show(self) -> None:
+        """Add where the walker is now to its trail, but for what is there already, and for coordinates that are no numbers."""
+        atoms, step = self.walker.atoms, self.walker.step
+        if step == self.shown or not np.isfinite(atoms.positions).all():
+            return
+        known: dict[str, Any] = {"walker": self.name, "time_fs": step * self.timestep_fs}
+        known |= {"uncertainty": self.uncertainty[-1]} if self.uncertainty else {}
+        known |= {"fate": self.fate} if self.fate else {}
+        self.trail.append(text(geometry(atoms, info=known)).encode())
+        self.shown = step
 
     def return_to_trusted(self) -> None:
         """Put the walker back to the last of its frames, with the momenta that it had there."""

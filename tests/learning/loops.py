@@ -45,7 +45,7 @@ TINY = [
     *("learning.walkers.temperatures_K=[300.0]", "learning.walkers.n_walkers=3"),
     *("learning.walkers.timestep_fs=2.0", "learning.walkers.round_ps=0.08", "learning.walkers.look_every_fs=8.0"),
     *("learning.walkers.watchdog.max_bond_change=2.0", "learning.n_drawn=2", "learning.retrain_epochs=2", "learning.timeout_s=60.0"),
-    "learning.n_valid=2",
+    *("learning.n_valid=2", "learning.walkers.keep_every_fs=16.0"),
     *("learning.stopping.max_rounds=2", "learning.stopping.patience=1", "learning.label_check.n_examined=1"),
 ]
 
@@ -101,12 +101,12 @@ def go_on(project: Path, finished: Path, *, rounds: int) -> None:
 
 
 def chosen(folder: Path) -> dict[str, str]:
-    """The selected and the labelled structures of every round, as text."""
+    """The ways of the walkers, the selected and the labelled structures of every round, as text."""
     names = ("selected.extxyz", "labelled.extxyz", "drawn.extxyz", "candidates.extxyz")
     return {
         str(path.relative_to(folder)): path.read_text()
-        for path in sorted((folder / "learn").glob("round_*/*.extxyz"))
-        if path.name in names
+        for path in sorted((folder / "learn").glob("round_*/**/*.extxyz"))
+        if path.name in names or path.parent.name == "walkers"
     }
 
 

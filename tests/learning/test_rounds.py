@@ -81,6 +81,8 @@ def test_walkers_far_from_training_wait_however_much_the_members_agree(project: 
     for walker in foreign:
         assert walker["time_ps"] == pytest.approx(max(0.0, walker["walked_ps"] - 0.008))
         assert walker["n_candidates"] > 0
+        last = read(project / f"learn/round_01/walkers/{walker['name']}.extxyz")
+        assert (last.info["fate"], last.info["time_fs"]) == ("on foreign ground", pytest.approx(1000 * walker["walked_ps"]))
 
 
 @pytest.mark.slow
