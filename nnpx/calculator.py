@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator as ASECalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from ase.symbols import Symbols
 
@@ -168,7 +169,8 @@ class Calculator(ASECalculator):  # type: ignore[misc]  # ASE is not typed
 @lru_cache(maxsize=1)
 def _formula(numbers: bytes) -> str:
     """What atoms are called in errors; kept, as every evaluation of the same atoms would put it together anew."""
-    return str(Symbols(np.frombuffer(numbers, dtype=np.int64)))
+    known = np.frombuffer(numbers, dtype=np.int64).clip(0, len(chemical_symbols) - 1)  # one of no element is refused by this name
+    return str(Symbols(known))
 
 
 def _precision(name: str) -> torch.dtype:

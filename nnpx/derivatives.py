@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import jvp
 
 from nnpx.errors import ConfigError
@@ -30,6 +30,30 @@ def refuse_inference_mode() -> None:
             "Leave it out: forces are derivatives; torch.no_grad changes nothing.",
         )
         raise ConfigError("around a potential", expected="no inference mode", found=found, do=do)
+
+
+def refuse_reduced_precision(potential: nn.Module) -> None:
+    """Where torch rounds float32 to TF32 or bfloat16 before it multiplies matrices, forces would have three digits and nobody would know.
+
+    Products in float64 are what they are, and the convolutions of cuDNN, for which torch allows TF32 from the start, are not used here.
+
+    Args:
+        potential: whose weights are multiplied with.
+
+    Raises:
+        ConfigError: torch was told to multiply float32 in less.
+    """
+    if not _multiplies_in_full() and any(weight.dtype == torch.float32 for weight in potential.parameters()):
+        found = 'less: torch.set_float32_matmul_precision("high") or "medium", allow_tf32 or an fp32_precision of torch.backends'
+        do = 'Set torch.set_float32_matmul_precision("highest"), and no fp32_precision but "ieee".'
+        raise ConfigError("around a potential", expected="products of matrices in full float32", found=found, do=do)
+
+
+def _multiplies_in_full() -> bool:
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # of several devices or libraries each has been told its own
+        return False
 
 
 def refuse_further_derivatives(what: str) -> None:

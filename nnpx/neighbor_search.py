@@ -3,6 +3,7 @@
 import numpy as np
 from ase import Atoms
 from ase.cell import Cell
+from ase.geometry import minkowski_reduce
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
@@ -34,6 +35,12 @@ def pairs_within(atoms: Atoms, cutoff: float, *, each_once: bool = False, in_par
     if not atoms.pbc.all():
         rows = Cell(rows * atoms.pbc[:, None]).complete().array  # vectors of open directions say nothing, and may be slanted
     return pairs_in_cells(atoms.positions, rows, atoms.pbc, cutoff, each_once=each_once, in_parts=in_parts)
+
+
+def shortest_lattice_vector(atoms: Atoms) -> float:
+    """Distance of an atom from its nearest image, Å; infinite without a cell, whose vectors are independent where there is one."""
+    reduced = minkowski_reduce(atoms.cell, atoms.pbc)[0]
+    return float(np.linalg.norm(reduced[atoms.pbc], axis=1).min(initial=np.inf))
 
 
 def _all_pairs(positions: Float[np.ndarray, "atom 3"], *, each_once: bool) -> Pairs:

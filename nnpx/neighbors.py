@@ -12,7 +12,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import IN_PRECISION, AtomicGraph
-from nnpx.neighbor_search import pairs_within
+from nnpx.neighbor_search import pairs_within, shortest_lattice_vector
 from nnpx.speed.threads import in_parts
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
@@ -139,12 +139,13 @@ def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> np.nda
     """Index of each atom's element among the elements that the potential knows.
 
     Raises:
-        SpeciesError: an element is not among them.
+        SpeciesError: an element is not among them, or an atomic number is that of none.
     """
-    lookup = np.full(len(chemical_symbols), -1, dtype=np.int64)
+    lookup = np.full(len(chemical_symbols) + 1, -1, dtype=np.int64)  # neither X, the first, nor what is beyond the last is an element
     lookup[list(numbers)] = np.arange(len(numbers))
-    species: np.ndarray = lookup[atoms.numbers]
+    species: np.ndarray = lookup.take(atoms.numbers, mode="clip")
     if (species < 0).any():
+        refuse_no_elements(atoms, where)
         known = [chemical_symbols[z] for z in numbers]
         unknown = sorted({chemical_symbols[z] for z in atoms.numbers[species < 0]})
         raise SpeciesError(
@@ -156,11 +157,24 @@ def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> np.nda
     return species
 
 
+def refuse_no_elements(atoms: Atoms, where: str) -> None:
+    """Whatever an atomic number is used for, as an index it may be that of another element.
+
+    Raises:
+        SpeciesError: an atomic number is that of no element.
+    """
+    last = len(chemical_symbols) - 1
+    if len(strange := atoms.numbers[(atoms.numbers < 1) | (atoms.numbers > last)]):
+        found = f"an atom of no element ({', '.join('X' if z == 0 else f'Z = {z}' for z in sorted(set(strange.tolist())))})"
+        do = "Correct the atomic numbers, or remove the structure."
+        raise SpeciesError(where, expected=f"atoms of elements, 1 (H) to {last} ({chemical_symbols[last]})", found=found, do=do)
+
+
 def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
     """The cell (rows, Å) where the structure is periodic, completed in the other directions; zero where nothing is periodic.
 
     Raises:
-        GeometryError: positions or cell are not finite, or the cell has no volume or is left-handed.
+        GeometryError: positions or cell are not finite, the cell has no volume or is left-handed, or an atom meets its own image.
     """
     if len(atoms) == 0 or not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         found = "no atoms" if len(atoms) == 0 else "NaN or infinity"
@@ -186,7 +200,26 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
             found=f"a left-handed one (determinant {np.linalg.det(cell):.3f} Å³)",
             do="Exchange two lattice vectors; positions and energies stay the same.",
         )
+    if axes[-1] < TOO_CLOSE:  # of no lattice is a vector shorter than the shortest axis
+        refuse_own_image(atoms, TOO_CLOSE, where, do="Correct the cell (Å), or set pbc to false.")
     return np.array(cell, dtype=float)
+
+
+def refuse_own_image(atoms: Atoms, minimum_distance: float, where: str, *, do: str) -> None:
+    """An atom that would have its own images for neighbours, without number, before they are listed.
+
+    Args:
+        atoms: with a cell that has a volume where it is periodic.
+        minimum_distance: of two atoms, Å.
+        where: what to call the structure.
+        do: what mends it.
+
+    Raises:
+        GeometryError: a vector of the lattice is shorter.
+    """
+    if (distance := shortest_lattice_vector(atoms)) < minimum_distance:
+        expected, found = f"atoms at least {minimum_distance:g} Å apart", f"every atom {distance:.3g} Å from its own image in the next cell"
+        raise GeometryError(where, expected=expected, found=found, do=do)
 
 
 def volume_of(cell: np.ndarray, pbc: np.ndarray) -> float:

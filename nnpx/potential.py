@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nnpx.derivatives import gradients, joint_prediction, refuse_inference_mode
+from nnpx.derivatives import gradients, joint_prediction, refuse_inference_mode, refuse_reduced_precision
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.expanding import ExpandingDescriptor, Gradients
 from nnpx.descriptor.stored import pull_of_stored
@@ -189,6 +189,7 @@ class Potential(nn.Module):
     def predict(self, graph: AtomicGraph, edges: Edges) -> Prediction:
         """The same from edges of the graph: ∂V/∂r_ij = Σ_f (∂V/∂G_if) (∂G_if/∂r_ij) + ∂V_given/∂r_ij."""
         refuse_inference_mode()
+        refuse_reduced_precision(self)
         edges = edges.as_variables()
         with torch.enable_grad():
             chemistry, geometry, pull = self.trainable(graph, edges)

@@ -104,6 +104,14 @@ def test_an_unknown_element_is_named_with_what_to_do(ethanol: Atoms) -> None:
         ethanol.get_potential_energy()
 
 
+@pytest.mark.parametrize("number", [119, -1])
+def test_an_atomic_number_of_no_element_is_told(ethanol: Atoms, number: int) -> None:
+    ethanol.calc = Calculator(ensemble([1, 6, 8], 1))
+    ethanol.numbers[2] = number
+    with pytest.raises(SpeciesError, match=rf"found an atom of no element \(Z = {number}\)"):
+        ethanol.get_potential_energy()
+
+
 def test_atoms_on_top_of_each_other_are_refused(ethanol: Atoms) -> None:
     ethanol.calc = Calculator(ensemble([1, 6, 8], 1))
     ethanol.positions[4] = ethanol.positions[3] + 0.1

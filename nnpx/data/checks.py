@@ -9,6 +9,7 @@ from ase import Atoms
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
 from nnpx.neighbor_search import pairs_within
+from nnpx.neighbors import refuse_no_elements, refuse_own_image
 
 #: Å, 1; within this range pulls are summed, and below this sum they cancel, in files of four decimals too
 _PULL_RANGE, _BALANCED = 6.0, 1e-3
@@ -59,26 +60,40 @@ def check_geometry(structures: Sequence[Atoms], file: str, *, minimum_distance: 
 
     Raises:
         GeometryError: otherwise.
+        SpeciesError: an atom is of no element.
     """
+    do = "Remove the structure, or check that positions are in Å; data.minimum_distance sets the limit."
     for index, atoms in zip(frames or range(len(structures)), structures, strict=True):
-        where = f"structure {index} of {file}"
-        if len(atoms) == 0 or not atoms.numbers.all():
-            found = "an atom of no element (X)" if len(atoms) else "none"
-            raise GeometryError(where, expected="atoms of elements", found=found, do="Remove the structure.")
-        if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(np.asarray(atoms.cell))):
-            raise GeometryError(where, expected="finite positions and cell", found="nan or infinity", do="Remove the structure.")
-        if any(atoms.pbc):
-            _check_cell(atoms, where)
-        first, second, _, distance = pairs_within(atoms, minimum_distance, each_once=True)
-        if len(distance):
-            closest = int(np.argmin(distance))
-            i, j = int(first[closest]), int(second[closest])
-            raise GeometryError(
-                where,
-                expected=f"atoms at least {minimum_distance:g} Å apart",
-                found=f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j} at {distance[closest]:.4f} Å",
-                do="Remove the structure, or check that positions are in Å; data.minimum_distance sets the limit.",
-            )
+        check_structure(atoms, f"structure {index} of {file}", minimum_distance=minimum_distance, do=do)
+
+
+def check_structure(atoms: Atoms, where: str, *, minimum_distance: float, do: str) -> None:
+    """The same of one structure.
+
+    Args:
+        atoms: the structure.
+        where: what to call it.
+        minimum_distance: of two atoms, Å.
+        do: what mends atoms that are closer.
+
+    Raises:
+        GeometryError: as `check_geometry`.
+        SpeciesError: likewise.
+    """
+    if len(atoms) == 0:
+        raise GeometryError(where, expected="atoms of elements", found="none", do="Remove the structure.")
+    refuse_no_elements(atoms, where)
+    if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(np.asarray(atoms.cell))):
+        raise GeometryError(where, expected="finite positions and cell", found="nan or infinity", do="Remove the structure.")
+    if any(atoms.pbc):
+        _check_cell(atoms, where)
+        refuse_own_image(atoms, minimum_distance, where, do=do)
+    first, second, _, distance = pairs_within(atoms, minimum_distance, each_once=True)
+    if len(distance):
+        closest = int(np.argmin(distance))
+        i, j = int(first[closest]), int(second[closest])
+        found = f"{atoms.symbols[i]}{i} and {atoms.symbols[j]}{j} at {distance[closest]:.4f} Å"
+        raise GeometryError(where, expected=f"atoms at least {minimum_distance:g} Å apart", found=found, do=do)
 
 
 def check_elements(parts: dict[str, list[Atoms]]) -> None:

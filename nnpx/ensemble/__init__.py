@@ -16,7 +16,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from nnpx.derivatives import joint_prediction, mean_of_members, refuse_inference_mode
+from nnpx.derivatives import joint_prediction, mean_of_members, refuse_inference_mode, refuse_reduced_precision
 from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scale_alike
 from nnpx.errors import SpeciesError
@@ -133,6 +133,7 @@ class Ensemble(nn.Module):
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool, recorded: OfDensities | None = None) -> Prediction:
         """The same in the threads that there are."""
         refuse_inference_mode()
+        refuse_reduced_precision(self)
         evaluate, blocks = partial(self._evaluate, graph, spread=spread, recorded=recorded), self._blocks(graph, edges)
         parts = in_threads(evaluate, blocks) if self.device.type == "cpu" else [evaluate(block) for block in blocks]
         atomic, pulls, noise = (_joined(part, 1) for part in zip(*parts, strict=True))

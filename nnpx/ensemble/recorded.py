@@ -14,7 +14,7 @@ from ase import Atoms
 from jaxtyping import Float
 from torch import Tensor
 
-from nnpx.derivatives import refuse_inference_mode
+from nnpx.derivatives import refuse_inference_mode, refuse_reduced_precision
 from nnpx.ensemble import Ensemble, OfDensities
 from nnpx.errors import NNPXError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
@@ -178,9 +178,11 @@ class Recordings:
             spread: whether to find how far the forces of the members lie apart.
 
         Raises:
-            ConfigError: this is within `torch.inference_mode`, where nothing is differentiated: a recording made there would be wrong.
+            ConfigError: this is within `torch.inference_mode`, where nothing is differentiated, or torch multiplies in less than float32: a
+                recording made there would be wrong.
         """
         refuse_inference_mode()
+        refuse_reduced_precision(self.ensemble)
         molecules = [(atoms.numbers.tobytes(), atoms.pbc.tobytes()) for atoms in structures]
         if molecules != self._molecules:
             self._molecules, self._evaluations, self._recorded, self._of_densities = molecules, 0, {}, {}

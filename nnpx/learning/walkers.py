@@ -11,6 +11,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from nnpx.acquisition.threshold import Limits
+from nnpx.data.checks import check_geometry
 from nnpx.data.files import open_structures
 from nnpx.ensemble import Ensemble
 from nnpx.errors import GeometryError, SimulationError
@@ -22,7 +23,7 @@ from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 from nnpx.md.record import Joined
 from nnpx.md.walker import named, read_walker, refuse_constraints, start_walker
 from nnpx.md.watchdog import Watchdog
-from nnpx.neighbors import graph_from_list
+from nnpx.neighbors import TOO_CLOSE, graph_from_list
 
 #: an uncertainty is written down as at most so many times the upper limit
 LEVEL_AT_MOST: Final = 10.0
@@ -104,9 +105,14 @@ class Walkers:
 
         Raises:
             DataError: the file cannot be read.
+            GeometryError: positions or a cell make no sense, or two atoms are in one place.
+            SpeciesError: an atom is of no element.
             ConfigError: a structure with constraints.
         """
-        known = list(train) if self.structures is None else open_structures(folder / self.structures)
+        known = list(train)
+        if self.structures is not None:
+            known = open_structures(folder / self.structures)
+            check_geometry(known, self.structures, minimum_distance=TOO_CLOSE)
         count = self.n_walkers * len(self.temperatures_K)
         chosen = np.linspace(0, len(known) - 1, count).round().astype(int) if len(known) > count else np.arange(count) % len(known)
         for k, (one, (_, kelvin)) in enumerate(zip(chosen, self._named, strict=True)):

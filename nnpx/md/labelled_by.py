@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.io import read
 from ase.io.formats import UnknownFileTypeError
 
+from nnpx.data.checks import check_structure
 from nnpx.data.finished_jobs import FinishedJobs
 from nnpx.data.frames import geometry, labels
 from nnpx.data.jobs import SinglePoints
@@ -15,6 +16,7 @@ from nnpx.data.source import NOT_STATED
 from nnpx.errors import DataError
 from nnpx.executor.labelling import Labelling
 from nnpx.executor.processes import Processes
+from nnpx.neighbors import TOO_CLOSE
 from nnpx.reference import Reference
 
 #: eV/Å; forces of one structure that differ by less are of the same level of theory, if the largest of them is not below the other
@@ -52,13 +54,17 @@ def _has_its_forces(reference: Reference, labelled_file: Path, folder: Path) -> 
 
 
 def first_structure(path: Path) -> Atoms:
-    """The first structure of a file.
+    """The first structure of a file, checked as data are.
 
     Raises:
         DataError: if the file is missing or cannot be read.
+        GeometryError: if positions or cell make no sense, or two atoms are in one place.
+        SpeciesError: if an atom is of no element.
     """
     try:
-        return read(path, index=0)
+        atoms = read(path, index=0)
     except (OSError, ValueError, IndexError, KeyError, UnknownFileTypeError) as problem:
         do = "Run `nnpx prepare`, or correct md.structure."
         raise DataError(str(path), expected="a structure to start from", found=f"{type(problem).__name__}: {problem}", do=do) from problem
+    check_structure(atoms, f"structure 0 of {path}", minimum_distance=TOO_CLOSE, do="Correct the structure, or start from another one.")
+    return atoms

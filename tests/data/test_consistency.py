@@ -19,7 +19,7 @@ from nnpx.data.duplicates import find_duplicates
 from nnpx.data.files import open_structures
 from nnpx.data.frames import attach, labels
 from nnpx.data.reader import read, read_all
-from nnpx.errors import DataError, GeometryError
+from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.reference.ase import ASE
 from nnpx.reference.xtb import XTB
 
@@ -169,6 +169,7 @@ def test_isolated_atoms_are_neutral_whatever_the_charge_of_the_structures() -> N
 
 
 def test_atoms_of_no_element_and_structures_without_atoms_are_refused() -> None:
-    for atoms, found in ((Atoms("XH", [[0, 0, 0], [0, 0, 1]]), "an atom of no element"), (Atoms(), "none")):
-        with pytest.raises(GeometryError, match=f"found {found}"):
+    strange = Atoms([119, 1, -1, 0], np.diag([0.0, 1.0, 2.0, 3.0])[:, 1:])
+    for atoms, found in ((strange, r"an atom of no element \(Z = -1, X, Z = 119\)\. Correct"), (Atoms(), "none")):
+        with pytest.raises((GeometryError, SpeciesError), match=f"structure 0 of file: expected atoms of elements.*found {found}"):
             check_geometry([atoms], "file", minimum_distance=0.1)

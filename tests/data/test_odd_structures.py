@@ -5,9 +5,10 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from nnpx import cell_lists
-from nnpx.errors import GeometryError
-from nnpx.neighbor_search import pairs_within
+from nnpx import cell_lists, neighbors
+from nnpx.data import checks
+from nnpx.errors import GeometryError, SpeciesError
+from nnpx.neighbor_search import pairs_within, shortest_lattice_vector
 
 
 def found(atoms: Atoms, cutoff: float) -> set[tuple[int, ...]]:
@@ -58,3 +59,42 @@ def test_a_cell_without_volume_but_for_rounding_asks_for_no_memory():
     water.set_cell(np.array([[5.0, 0.0, 0.0], [0.0, 5.0, 0.0], [5.0, 5.0, 0.0]]) @ turned)
     water.pbc = True
     assert bonds <= found(water, 1.2)
+
+
+#: an atom that has its own image beside it, found in one of the vectors, or only between two of them
+CROWDED = {
+    "a short vector": (np.diag([1e-3, 1e-3, 10.0]), [True] * 3, 0.001),
+    "two vectors that are nearly alike": (np.array([[4.0, 0.0, 0.0], [4.0, 0.2, 0.0], [0.0, 0.0, 9.0]]), [True] * 3, 0.2),
+    "a slab": (np.diag([3.0, 1e-2, 0.0]), [True, True, False], 0.01),
+    "a wire": (np.diag([0.0, 0.0, 0.1]), [False, False, True], 0.1),
+}
+
+
+@pytest.mark.parametrize(("cell", "pbc", "distance"), CROWDED.values(), ids=CROWDED)
+def test_an_atom_that_meets_its_own_image_is_refused_before_its_images_are_listed(cell, pbc, distance, monkeypatch):
+    atoms = Atoms("Cu", cell=cell, pbc=pbc)
+    assert shortest_lattice_vector(atoms) == pytest.approx(distance)
+    for module in (neighbors, checks):
+        monkeypatch.setattr(module, "pairs_within", lambda *words, **named: pytest.fail("pairs were listed"))
+    found = f"expected atoms at least 0.3 Å apart, found every atom {distance:g} Å from its own image"
+    with pytest.raises(GeometryError, match=f"the start: {found}"):
+        neighbors.graph_from_atoms(atoms, numbers=[29], cutoff=4.0, where="the start")
+    with pytest.raises(GeometryError, match=f"structure 0 of a.xyz: {found}.*data.minimum_distance"):
+        checks.check_geometry([atoms], "a.xyz", minimum_distance=0.3)
+
+
+def test_a_slanted_cell_whose_atoms_are_apart_is_no_mistake():
+    """Its axes are far from the shortest vectors of its lattice."""
+    slanted = bulk("Cu", "sc", a=2.5)
+    slanted.set_cell(np.array([[1, 0, 0], [40, 1, 0], [7, 30, 1]]) @ slanted.cell.array)
+    assert np.linalg.svd(slanted.cell.array, compute_uv=False)[-1] < 0.3
+    graph = neighbors.graph_from_atoms(slanted, numbers=[29], cutoff=3.0, where="the start")
+    assert len(graph.center) == 6
+
+
+@pytest.mark.parametrize(("number", "called"), [(119, "Z = 119"), (-1, "Z = -1"), (0, "X")])
+def test_an_atomic_number_of_no_element_is_named_and_not_taken_for_another(number, called):
+    with pytest.raises(
+        SpeciesError, match=rf"the start: expected atoms of elements, 1 \(H\) to 118 \(Og\), found .* \({called}\)\. Correct"
+    ):
+        neighbors.species_index(Atoms([8, number]), numbers=[1, 8, 118], where="the start")

@@ -11,7 +11,7 @@ from ase.io import read, write
 from learning.loops import config, loop
 from omegaconf import DictConfig
 
-from nnpx.errors import ConfigError
+from nnpx.errors import ConfigError, GeometryError
 from nnpx.learning.rounds import Loop
 from nnpx.verbs import run_verb
 
@@ -59,6 +59,15 @@ def test_what_is_fixed_is_not_moved(project: Path) -> None:
     with pytest.raises(ConfigError, match="FixAtoms"):
         loop(project, "learning.walkers.structures=other.xyz")._begin()
     assert not (project / "learn/round_00/calls.jsonl").exists()
+
+
+def test_a_start_that_makes_no_sense_is_named_with_its_file(project: Path) -> None:
+    other(project)
+    nowhere = read(project / "other.xyz")
+    nowhere.positions[1, 2] = np.nan
+    write(project / "other.xyz", [read(project / "other.xyz"), nowhere])
+    with pytest.raises(GeometryError, match=r"structure 1 of other\.xyz: expected finite positions and cell, found nan"):
+        loop(project, "learning.walkers.structures=other.xyz")._begin()
 
 
 def test_data_that_another_command_changes_are_made_anew(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,10 @@ from ase.io import write
 from md_systems import Pairs, Springs, settings, watchdog
 from small import carbons
 
+from nnpx.config import compose, conf_dir, instantiate
 from nnpx.ensemble import Ensemble
-from nnpx.errors import ConfigError
-from nnpx.md import study
+from nnpx.errors import ConfigError, GeometryError, SpeciesError
+from nnpx.md import Simulation, study
 from nnpx.md.identity import identity
 from nnpx.md.labelled_by import is_foreign
 from nnpx.md.langevin import Langevin
@@ -47,16 +48,33 @@ def test_one_atom_has_a_temperature_and_no_distances(run: Run) -> None:
     assert "langevin_temperature" in found.pictures()
 
 
+def start(simulation: Simulation, atoms: Atoms, potential: Ensemble, folder: Path) -> None:
+    """Simulations that begin with a structure."""
+    write(folder / "start.traj", atoms)
+    engine = LennardJones(epsilon=0.01, sigma=3.4, onset=6.0, cutoff=8.0)
+    words: dict[str, Any] = {"labelled_by": "", "seed": 0, "start": folder / "start.traj", "workspace": folder, "trusted": ""}
+    more = {"file": folder / "frames.extxyz", "potential": "", "watch": lambda name, timestep: lambda done, of: None}
+    study.run_all(simulation, Springs(atoms, 1.0), potential, engine, **words, **more)
+
+
 @pytest.mark.parametrize("kind", [NVE, Langevin])
 def test_what_is_fixed_is_not_moved(kind: type[NVE] | type[Langevin], repulsion: Ensemble, tmp_path: Path) -> None:
     atoms = carbons(1)[0]
     atoms.set_constraint(FixAtoms([0]))
-    write(tmp_path / "start.traj", atoms)
-    engine = LennardJones(epsilon=0.01, sigma=3.4, onset=6.0, cutoff=8.0)
-    words: dict[str, Any] = {"labelled_by": "", "seed": 0, "start": tmp_path / "start.traj", "workspace": tmp_path, "trusted": ""}
-    more = {"file": tmp_path / "frames.extxyz", "potential": "", "watch": lambda name, timestep: lambda done, of: None}
     with pytest.raises(ConfigError, match=r"without constraints.*FixAtoms"):
-        study.run_all(kind(**settings()), Springs(atoms, 1.0), repulsion, engine, **words, **more)
+        start(kind(**settings()), atoms, repulsion, tmp_path)
+
+
+@pytest.mark.parametrize("option", [path.stem for path in sorted((conf_dir() / "md").glob("*.yaml"))])
+def test_no_trajectory_begins_with_a_structure_that_makes_no_sense(option: str, repulsion: Ensemble, tmp_path: Path) -> None:
+    simulation = instantiate(compose([f"md={option}"]).md)
+    nowhere, crowded, strange = (carbons(1)[0] for _ in range(3))
+    nowhere.positions[1, 2] = np.nan
+    crowded.positions[1] = crowded.positions[0] + 0.1
+    strange.numbers[1] = 0
+    for atoms, found in ((nowhere, "nan or infinity"), (crowded, r"C0 and C1 at 0\.1732 Å"), (strange, "an atom of no element")):
+        with pytest.raises((GeometryError, SpeciesError), match=rf"structure 0 of .*start\.traj: .*found {found}"):
+            start(simulation, atoms, repulsion, tmp_path)
 
 
 def test_where_the_data_say_nothing_an_engine_that_finds_their_forces_is_the_one_that_labelled_them(tmp_path: Path) -> None:
