@@ -54,7 +54,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         write_page(out / "report.html", f"Simulation with {config.name}", page)
         for study in studies:
             study.log(run)
-        for path in [path for path in sorted(out.rglob("*")) if path.is_file()]:
+        for path in filter(Path.is_file, sorted(out.rglob("*"))):
             run.log_file(path, path.parent.relative_to(out.parent).as_posix())
-    for shown in [*map(as_rich, simulation_tables(found)), *notes]:
+    for shown in [*map(as_rich, simulation_tables(found)), *notes, f"simulate: {', '.join(found)} → reports/simulation/report.html"]:
         console.print(shown)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -149,6 +150,13 @@ def test_an_engine_of_another_level_than_the_labels_is_a_note(workspace: Path, c
     run(compose([*ONE, "reference=emt"]), workspace)
     assert "was not compared with the reference engine: the data were labelled by GFN2-xTB" in " ".join(capsys.readouterr().out.split())
     assert "distributions" not in json.loads((workspace / "reports/simulation/metrics.json").read_text())["langevin"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_it_ends_with_the_page(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(compose([*ONE, "md.compare=false"]), workspace)
+    assert re.search(r"simulate: \w+ → reports/simulation/report\.html$", capsys.readouterr().out.strip())
+    assert (workspace / "reports/simulation/report.html").is_file()
 
 
 @pytest.mark.usefixtures("undrawn")
