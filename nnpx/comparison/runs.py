@@ -49,13 +49,14 @@ def rows_of(words: Sequence[str], project: Path) -> list[Row]:
 def differences(settings: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """What differs between runs, each difference once: settings of a noun that always change together are one choice.
 
-    The choice of another class is called by the noun and the class, any other by the shortest of its keys.
+    The choice of another class is called by the noun and the class, any other by the shortest of its keys. What only one of the classes has
+    follows from that choice.
     """
     keys = dict.fromkeys(key for one in settings for key in one if key.partition(".")[0] not in _IDLE)
     together: dict[tuple[object, ...], list[str]] = {}
     for key in keys:
         values = [one.get(key) for one in settings]
-        if len(set(values)) > 1:
+        if len(set(values)) > 1 and not _follows(key, settings):
             pattern = tuple(values.index(value) for value in values)
             together.setdefault((key.partition(".")[0], pattern), []).append(key)
     named: dict[str, str] = {}
@@ -64,6 +65,17 @@ def differences(settings: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
         key = min(target or own, key=len)
         named[key.removesuffix("._target_")] = key
     return [{name: _level(one.get(key, ""), key) for name, key in named.items()} for one in settings]
+
+
+def _follows(key: str, settings: Sequence[Mapping[str, str]]) -> bool:
+    """Whether all who have the key have one value, and another class than those who lack it."""
+    have, lack = [one for one in settings if key in one], [one for one in settings if key not in one]
+    nodes = key.split(".")[:-1]
+    targets = [".".join([*nodes[: depth + 1], "_target_"]) for depth in range(len(nodes))]
+    is_one = len({one[key] for one in have}) == 1
+    return is_one and any(
+        {one.get(target) for one in have}.isdisjoint(one.get(target) for one in lack) for target in targets if target != key
+    )
 
 
 def _level(value: str, key: str) -> str:

@@ -166,6 +166,19 @@ def test_settings_that_change_together_are_one_choice():
     ]
 
 
+def test_what_only_one_class_has_follows_from_the_choice_of_the_class():
+    """Another descriptor has other keys; of two with the same class they differ."""
+    large = {"descriptor._target_": "a.Moments", "descriptor.l_max": "4", "descriptor.body_order": "5"}
+    small, other = {**large, "descriptor.l_max": "3"}, {"descriptor._target_": "a.ACSF", "descriptor.angular._target_": "a.Grid"}
+    assert differences([large, other]) == [{"descriptor": "Moments"}, {"descriptor": "ACSF"}]
+    assert differences([large, small, other]) == [
+        {"descriptor": "Moments", "descriptor.l_max": "4"},
+        {"descriptor": "Moments", "descriptor.l_max": "3"},
+        {"descriptor": "ACSF", "descriptor.l_max": ""},
+    ]
+    assert differences([{"seed": "0"}, {"seed": "0", "data.n": "9"}]) == [{"data.n": ""}, {"data.n": "9"}]
+
+
 def write_run(folder, error, network, *, tested=None):
     (folder / "models").mkdir(parents=True)
     (folder / "models" / "training.json").write_text(json.dumps({"outcome": {"valid/forces_mae": error, "us_per_atom": 2.0}}))
