@@ -206,6 +206,7 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
         from nnpx.assembly import build_parts
         from nnpx.data.files import check_present
         from nnpx.initial import initial_potential
+        from nnpx.trainer.loop import Objective, Trainer
 
         for file in instantiate(config.data).inputs(workspace) if verb != "learn" else ():  # a loop has a copy of its own
             check_present(file)
@@ -216,7 +217,9 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
         known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell
         elements = list(range(1, len(chemical_symbols)))
+        trainer: Trainer = instantiate(config.trainer)
         loss = instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
+        trainer.check_objective(Objective(loss, instantiate(config.optimizer), instantiate(config.schedule)))
         if parts.n_heads > 1 and not loss.fits_spread:
             expected = "a loss that fits the spread of the heads of a shallow ensemble to the errors of energies and of forces"
             found = f"{type(loss).__name__}, with which that of one of them stays an accident of the initial weights"
