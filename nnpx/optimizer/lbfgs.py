@@ -16,9 +16,9 @@ class LBFGS(Optimizer):
 
     It trusts the difference of two gradients to be that of one function: every update must see the whole training set
     (trainer.batch_size=null) at a constant learning rate (schedule=constant), which a clipped gradient (trainer.gradient_clip) would
-    belie, and averaged weights (trainer.ema_decay) would lag behind its long steps: `Trainer.check_objective` refuses them. Best in
-    trainer.precision=float64, and from weights that another optimiser has found (initial=FILE). An update evaluates the loss at least once
-    per line search, so that it is worth its time for small networks and small sets alone.
+    belie, and averaged weights (trainer.ema_decay) would lag behind its long steps: `Trainer.check_objective` refuses them. Best from
+    weights that another optimiser has found (initial=FILE), down to the last digits in trainer.precision=float64. An update evaluates the
+    loss at least once per line search, so that it is worth its time for small networks and small sets alone.
 
     Args:
         learning_rate: first step of every line search, in units of the quasi-Newton step.
