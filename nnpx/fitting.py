@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 
+from nnpx import artifact
 from nnpx.assembly import Parts, build_parts
 from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.targets import trusted_code
 from nnpx.data.reader import read
 from nnpx.derivatives import forces_and_stress
 from nnpx.descriptor.stored import TooLargeError, is_fixed, store
+from nnpx.errors import SpeciesError
 from nnpx.files import md5, whole
 from nnpx.graph import AtomicGraph
 from nnpx.locks import alone
@@ -53,8 +55,8 @@ class Task:
         numbers: atomic numbers, in the order of the species index.
         isolated_atoms: energies of isolated atoms (eV) by atomic number; may be empty.
         folder: where the graphs and the checkpoints of this training are kept.
-        initial: a file of weights and scales to start from, one mapping per member (`torch.save`); None starts from random weights and
-            measures the scales.
+        initial: the file of a potential that has as many members, whose weights and scales these start from; None starts from random
+            weights and measures the scales.
     """
 
     config: Mapping[str, Any]
@@ -84,6 +86,9 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
         card: of the prepared data.
         workspace: the folder that holds .nnpx/.
         initial: see `Task`.
+
+    Raises:
+        SpeciesError: the data have an element that the potential to start from does not know.
     """
     nodes = {node: config[node] for node in NODES}
     n_heads = instantiate(config["ensemble"]).n_heads
@@ -101,7 +106,18 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
     key = fingerprint(*made_of, *([] if initial is None else [md5(initial)]))
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
     ensemble = {"ensemble": config["ensemble"]}
-    return Task({**nodes, **ensemble}, list(card["numbers"]), isolated, workspace / ".nnpx" / "training" / key, initial)
+    numbers = list(card["numbers"]) if initial is None else _numbers_of(initial, card["numbers"])
+    return Task({**nodes, **ensemble}, numbers, isolated, workspace / ".nnpx" / "training" / key, initial)
+
+
+def _numbers_of(initial: Path, wanted: Sequence[int]) -> list[int]:
+    """The elements that a potential knows, among which those of the data have to be."""
+    numbers: list[int] = artifact.read_header(initial)["numbers"]
+    if unknown := sorted(set(wanted) - set(numbers)):
+        known, new = (", ".join(chemical_symbols[number] for number in some) for some in (numbers, unknown))
+        do = "Leave out the structures that have it, or leave initial out and start from random weights."
+        raise SpeciesError(initial.name, expected=f"data of the elements that it knows, {known}", found=new, do=do)
+    return numbers
 
 
 def describe_structures(task: Task, prepared: Path) -> str:
@@ -157,7 +173,7 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
     scales = measure_scales(described, numbers=task.numbers, isolated_atoms=task.isolated_atoms, feature_floor=trainer.feature_floor)
     potential = parts.potential(scales).to_precision(trainer.dtype)
     if task.initial is not None:
-        potential.load_state_dict(torch.load(task.initial, weights_only=True)[member])
+        potential.load_state_dict(artifact.load(task.initial).members[member].state_dict())
     potential.prior = Zero()  # its part has been taken from the labels
     has_bars, has_forces = (bool(torch.isfinite(values).any()) for values in (train.energy_noise, train.forces))
     objective = Objective(

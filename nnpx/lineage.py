@@ -1,7 +1,8 @@
 """What a run came from: everything that `nnpx reproduce` needs to make it again, kept with the run as files that a person can read.
 
 config.yaml        the experiment, resolved
-lineage.json       seeds, device, threads, hashes of the data, versions, commit, start command
+lineage.json       seeds, device, threads, hashes of the data and of the potential that it started from, versions, commit, start command
+initial/           that potential, if it did not start from random weights
 requirements.txt   every installed package
 diff.patch         what the code differed in from its commit, if it did
 """
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from nnpx import choices
 from nnpx.config import instantiate
+from nnpx.files import md5
 from nnpx.provenance import code_fingerprint, git_diff, provenance, requirements
 from nnpx.tracking import Run, Tracker
 
@@ -24,6 +26,8 @@ CONFIG: Final = "config.yaml"
 LINEAGE: Final = "lineage.json"
 REQUIREMENTS: Final = "requirements.txt"
 DIFF: Final = "diff.patch"
+#: folder of the potential that a training started from
+INITIAL: Final = "initial"
 #: bytes of a diff that are kept; a longer one is no edit but a data file under git's control
 DIFF_LIMIT: Final = 1_000_000
 #: how a diff that was cut ends
@@ -39,7 +43,8 @@ def record_lineage(run: Run, config: DictConfig, workspace: Path) -> dict[str, A
         workspace: the folder that the training works in.
 
     Returns:
-        The same in short, for the potential's file: versions, commit, command, seeds of the members, hashes of the data.
+        The same in short, for the potential's file: versions, commit, command, seeds of the members, hashes of the data and of the
+        potential that it started from.
     """
     found = lineage(config, workspace)
     run.log_text(OmegaConf.to_yaml(config), CONFIG)
@@ -47,11 +52,14 @@ def record_lineage(run: Run, config: DictConfig, workspace: Path) -> dict[str, A
     run.log_text("".join(f"{name}=={version}\n" for name, version in requirements().items()), REQUIREMENTS)
     if diff := limited(git_diff(workspace)):
         run.log_text(diff, DIFF)
+    if found["initial_md5"]:
+        run.log_file(workspace / config.initial, INITIAL)
     sets = {f"{part}_md5": found["data_md5"].get(part, "") for part in ("valid", "test")}
     tags = {"device": found["device"]["name"], **sets, "command": found["provenance"]["command"]}
     for key, value in tags.items():
         run.set_tag(key, value)
-    return {**found["provenance"], "seeds": found["seeds"]["members"], "data_md5": found["data_md5"]}
+    started = {"initial_md5": found["initial_md5"]} if found["initial_md5"] else {}
+    return {**found["provenance"], "seeds": found["seeds"]["members"], "data_md5": found["data_md5"], **started}
 
 
 def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:
@@ -61,6 +69,7 @@ def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:
         "seeds": {"experiment": config.seed, "members": instantiate(config.ensemble).seeds(config.seed)},
         "device": device(config),
         "data_md5": json.loads(card.read_text(encoding="utf-8"))["md5"] if card.is_file() else {},
+        "initial_md5": md5(workspace / initial) if (initial := config.get("initial")) else "",
         "dvc": locked_hashes(workspace, "train"),
         "provenance": {**provenance(workspace), "code": code_fingerprint()},
     }

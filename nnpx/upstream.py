@@ -4,7 +4,7 @@ Label and prepare stamp what they write with a fingerprint of the part of the ex
 is not done again; where it does not, it is. DVC decides the same from `dvc.yaml`, which names the same parts.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from os.path import normpath
 from pathlib import Path
@@ -157,17 +157,24 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
     """DVC runs a stage again when its dependencies change: a file that is none of them could change unseen.
 
     Raises:
-        ConfigError: if DVC does not watch a file of the data.
+        ConfigError: if DVC does not watch a file of the data, or the potential that a training starts from.
     """
     pipeline = workspace / "dvc.yaml"
     stages = yaml.safe_load(pipeline.read_text(encoding="utf-8")).get("stages", {}) if pipeline.is_file() else {}
-    if verb != "label" or "label" not in stages:
-        return
-    watched = [normpath(workspace / str(one)) for one in stages["label"].get("deps") or []]
-    for file in (workspace / name for name in instantiate(config.data).inputs(workspace)):
-        if not any(Path(normpath(file)).is_relative_to(one) for one in watched):
-            do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
-            raise ConfigError(f"data, {file}", expected="a file that DVC watches, such as those in data/inputs/", found="another", do=do)
+    watched = [normpath(workspace / str(one)) for one in stages.get(verb, {}).get("deps") or []]
+
+    def check(where: str, files: Iterable[Path], expected: str, do: str) -> None:
+        for file in files:
+            if verb in stages and not any(Path(normpath(file)).is_relative_to(one) for one in watched):
+                raise ConfigError(f"{where}, {file}", expected=expected, found="another", do=do)
+
+    if verb == "label":
+        do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
+        files = [workspace / name for name in instantiate(config.data).inputs(workspace)]
+        check("data", files, "a file that DVC watches, such as those in data/inputs/", do)
+    if verb == "train" and (initial := config.get("initial")):
+        do = "Add it to the deps of the stage train in dvc.yaml; copy before what a stage writes, such as models/potential.nnpx."
+        check("initial", [workspace / initial], "a file that DVC watches", do)
 
 
 def check_writable(verbs: Sequence[str], workspace: Path) -> None:
@@ -191,6 +198,7 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
 
     Raises:
         ConfigError: if two choices contradict each other.
+        ArtifactError: if the potential to start from is not there, or is none.
         DataError: if a file of the data is not there.
     """
     if verb in _TOWARDS_A_POTENTIAL:
@@ -198,14 +206,21 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
 
         from nnpx.assembly import build_parts
         from nnpx.data.files import check_present
+        from nnpx.initial import initial_potential
+        from nnpx.trainer.loop import Objective, Trainer
 
         for name in instantiate(config.data).inputs(workspace) if verb != "learn" else ():  # a loop has a copy of its own
             check_present(workspace / name)
+        if initial_potential(config, workspace) is not None and verb == "learn":
+            do = "Leave initial out: `nnpx learn` goes on from the potential of the round before."
+            raise ConfigError("initial", expected="null, as the first round starts from random weights", found=config.initial, do=do)
         parts = build_parts(plain(config), numbers=[1], seed=0)
         has_bars = config.data.get("keys", {}).get("energy_std") is not None
         known = parts.knows_spread or has_bars  # whether there are forces, only the data will tell
         elements = list(range(1, len(chemical_symbols)))
+        trainer: Trainer = instantiate(config.trainer)
         loss = instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
+        trainer.check_objective(Objective(loss, instantiate(config.optimizer), instantiate(config.schedule)))
         if parts.n_heads > 1 and not loss.fits_spread:
             expected = "a loss that fits the spread of the heads of a shallow ensemble to the errors of energies and of forces"
             found = f"{type(loss).__name__}, with which that of one of them stays an accident of the initial weights"

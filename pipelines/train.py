@@ -14,6 +14,7 @@ from nnpx.ensemble import Ensemble
 from nnpx.files import write_json
 from nnpx.fitting import Report, describe_structures, for_json, reserved, summaries, training_task
 from nnpx.following import tell_follower
+from nnpx.initial import initial_potential
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself, measure, uncalibrated
@@ -26,7 +27,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     console, path, prepared = Console(), workspace / "models" / "potential.nnpx", workspace / "data" / "prepared"
     resolved = OmegaConf.to_container(config, resolve=True)
     card, recruitment = json.loads((prepared / "card.json").read_text(encoding="utf-8")), instantiate(config.ensemble)
-    task, seeds = training_task(resolved, card, workspace), recruitment.seeds(config.seed)
+    task, seeds = training_task(resolved, card, workspace, initial_potential(config, workspace)), recruitment.seeds(config.seed)
     for remark in card.get("remarks", []):
         console.print(f"train: data: {remark}", highlight=False, markup=False)
     with ExitStack() as stack:

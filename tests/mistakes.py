@@ -13,7 +13,7 @@ from nnpx.flags import FLAGS
 CONF = resolvers.conf_dir()
 GROUPS = groups_in([CONF])
 DESCRIPTORS = ", ".join(GROUPS["descriptor"])
-KEYS = f"name, seed, conf_hash, {', '.join(NOUNS)}"
+KEYS = f"name, seed, initial, conf_hash, {', '.join(NOUNS)}"
 ACSF = (CONF / "descriptor" / "acsf.yaml").read_text(encoding="utf-8")
 GLOBAL = "# @package _global_\n"
 #: files of the user's own, in the folder mine/

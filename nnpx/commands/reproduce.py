@@ -24,7 +24,7 @@ def main(words: list[str]) -> int:
 
     Raises:
         ConfigError: there is no such run, or its commit is gone.
-        ArtifactError: the potential cannot be read.
+        ArtifactError: the potential cannot be read, or that which it started from is gone.
         DataError: the training does not run any more.
     """
     from nnpx.arguments import take_trusted
@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
         return 0
     if len(named) != 1:
         raise ConfigError("reproduce", expected="one run", found=" ".join(named) or "none", do="Say nnpx reproduce RUN.")
-    from nnpx.reproduction.place import build, provide_data
+    from nnpx.reproduction.place import build, provide_data, provide_initial
     from nnpx.reproduction.recorded import find
     from nnpx.reproduction.verdict import compare, environment
 
@@ -47,6 +47,7 @@ def main(words: list[str]) -> int:
     _say(f"{recorded.label}")
     place = build(recorded, project, project / ".nnpx" / "reproduce" / recorded.key.removesuffix(".nnpx")[:12])
     provide_data(recorded, place, project)
+    provide_initial(recorded, place, project)
     for line in [*place.notes, *place.differences, *environment(recorded)]:
         _say(line)
     verbs = ["train", *(["evaluate"] if any(name.startswith("test/") for name in recorded.metrics) else [])]

@@ -28,8 +28,11 @@ NOUNS: Final = (
 SCALARS: Final[dict[str, Any]] = {
     "name": Annotated[str, Len(1)],
     "seed": Annotated[int, Ge(0), Lt(2**32)],
+    "initial": str | None,
     "conf_hash": str,
 }
+#: those of them that experiments composed by earlier versions lack
+OPTIONAL: Final = ("initial",)
 
 
 @final
@@ -94,7 +97,7 @@ def check_root(config: Mapping[str, Any], trusted: Sequence[str]) -> list[Config
     typo_of = {_meant(key, known) for key in config if key not in known}
     for key in known:
         if key not in config:
-            if key not in typo_of:
+            if key not in typo_of and key not in OPTIONAL:
                 problems.append(ConfigError(key, expected=_expected_at_root(key), found="nothing", do=f"Give it as {key}=… ."))
         elif key in SCALARS:
             problems += _check_field(SCALARS[key], config[key], key, trusted)[1]

@@ -37,7 +37,7 @@ from nnpx.reference import Reference
 from nnpx.uncertainty.none import Uncalibrated
 
 #: what of an experiment may change while its loop runs
-IDLE: Final = ("conf_hash", "name", "md", "tracking", "executor")
+IDLE: Final = ("conf_hash", "name", "initial", "md", "tracking", "executor")
 #: the folder of the loop in the project
 FOLDER: Final = "learn"
 #: the note of what the data of the start cost

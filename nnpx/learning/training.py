@@ -4,14 +4,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from omegaconf import DictConfig
 
 from nnpx import artifact
 from nnpx.config import instantiate
 from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
-from nnpx.files import read_json, whole, write_json
+from nnpx.files import read_json, write_json
 from nnpx.fitting import Report, describe_structures, reserved, summaries, training_task
 from nnpx.learning.places import Place
 from nnpx.members import train_members
@@ -46,7 +45,7 @@ def train(
     """
     resolved = plain(config)
     card, recruitment = read_json(folder / "data" / "card.json"), instantiate(config.ensemble)
-    initial = _initial_weights(warm, folder, card["numbers"])
+    initial = warm if warm is not None and artifact.read_header(warm)["numbers"] == card["numbers"] else None
     if initial is not None and epochs is not None:
         resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
     task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
@@ -62,8 +61,6 @@ def train(
     artifact.save(folder / "potential.nnpx", ensemble, config=resolved, card=card, provenance=made, training=last)
     wall = round(time.perf_counter() - started, 2)
     write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
-    if initial is not None:
-        initial.unlink()
 
 
 def keep(before: Place, here: Place, config: DictConfig) -> None:
@@ -75,16 +72,3 @@ def keep(before: Place, here: Place, config: DictConfig) -> None:
     ensemble = knowing_itself(Ensemble([*members]), instantiate(config.uncertainty), here.data)
     artifact.save(here.potential, ensemble, config=header["config"], card=card, provenance=made, training=header["training"])
     write_json(here.training, read_json(before.training))
-
-
-def _initial_weights(warm: Path | None, folder: Path, numbers: list[int]) -> Path | None:
-    """The weights and scales of a potential in a file of their own, if it knows these elements and no others."""
-    if warm is None:
-        return None
-    ensemble = artifact.load(warm)
-    if list(ensemble.numbers) != list(numbers):
-        return None
-    path = folder / "initial.weights"
-    with whole(path) as file:
-        torch.save([member.state_dict() for member in ensemble.members], file)
-    return path

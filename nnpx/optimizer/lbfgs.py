@@ -15,9 +15,10 @@ class LBFGS(Optimizer):
     """L-BFGS (Liu & Nocedal 1989, doi:10.1007/BF01589116) with a line search by the strong Wolfe conditions.
 
     It trusts the difference of two gradients to be that of one function: every update must see the whole training set
-    (trainer.batch_size at least its size) at a constant learning rate (schedule=constant), best in trainer.precision=float64 and without
-    averaged weights (trainer.ema_decay=0). A clipped gradient (trainer.gradient_clip) would mislead the line search. An update evaluates
-    the loss at least once per line search, so that it is worth its time for small networks and small sets alone.
+    (trainer.batch_size=null) at a constant learning rate (schedule=constant), which a clipped gradient (trainer.gradient_clip) would
+    belie, and averaged weights (trainer.ema_decay) would lag behind its long steps: `Trainer.check_objective` refuses them. Best from
+    weights that another optimiser has found (initial=FILE), down to the last digits in trainer.precision=float64. An update evaluates the
+    loss at least once per line search, so that it is worth its time for small networks and small sets alone.
 
     Args:
         learning_rate: first step of every line search, in units of the quasi-Newton step.
@@ -26,6 +27,8 @@ class LBFGS(Optimizer):
         gradient_tolerance: an update ends when no component of the gradient is larger.
         change_tolerance: an update ends when neither a weight nor the loss changes by more.
     """
+
+    sees_one_function = True
 
     def __init__(
         self,

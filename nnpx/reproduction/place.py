@@ -11,7 +11,7 @@ from typing import Final
 
 from omegaconf import OmegaConf
 
-from nnpx.errors import ConfigError, DataError
+from nnpx.errors import ArtifactError, ConfigError, DataError
 from nnpx.files import md5
 from nnpx.lineage import CUT, REQUIREMENTS
 from nnpx.provenance import code_fingerprint, git_environment
@@ -21,6 +21,8 @@ from nnpx.upstream import files_named
 #: the reproduction is recorded as a whole, not by the training that it starts; at this address in every version of nnpx
 UNTRACKED: Final = {"_target_": "nnpx.tracking.Silent"}
 PREPARED: Final = Path("data/prepared")
+#: the potential that it started from: beside the data, as DVC has to watch what a training reads
+INITIAL: Final = PREPARED / "initial.nnpx"
 INCOMPLETE: Final = "code: there were uncommitted changes, which were not recorded in full"
 #: the command line, for several verbs with one start of Python; ends with the first that fails
 RUN: Final = """
@@ -95,7 +97,8 @@ def build(recorded: Recorded, project: Path, folder: Path) -> Place:
         _check_out(recorded, project, folder, notes, differences)
         workspace = folder / _git(project, "rev-parse", "--show-prefix").strip()
     workspace.mkdir(parents=True, exist_ok=True)
-    config = {**recorded.config, "tracking": UNTRACKED}
+    initial = {"initial": INITIAL.as_posix()} if recorded.initial_md5 else {}
+    config = {**recorded.config, "tracking": UNTRACKED, **initial}
     (workspace / "params.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)), encoding="utf-8")
     text = "".join(f"{name}=={version}\n" for name, version in recorded.versions.items())
     (workspace / REQUIREMENTS).write_text(text, encoding="utf-8")
@@ -124,6 +127,24 @@ def provide_data(recorded: Recorded, place: Place, project: Path) -> None:
         found = md5(path) if path.is_file() else "no such file"
         if found != told:
             place.differences.append(f"data: {part}.extxyz has the hash {told} recorded, {found} now")
+
+
+def provide_initial(recorded: Recorded, place: Place, project: Path) -> None:
+    """The potential that the training started from: the copy that the run keeps, else the file of that name if it still is the one.
+
+    Raises:
+        ArtifactError: there is neither.
+    """
+    if not recorded.initial_md5:
+        return
+    name = str(recorded.config["initial"])
+    source = recorded.initial or project / name
+    if not source.is_file() or md5(source) != recorded.initial_md5:
+        expected = f"the potential that this training started from, with the hash {recorded.initial_md5}"
+        do = "Name the run instead of the file: it keeps a copy (`nnpx reproduce RUN`)."
+        raise ArtifactError(name, expected=expected, found="another" if source.is_file() else "no such file", do=do)
+    shutil.copy(source, place.workspace / INITIAL)
+    place.notes.append(f"initial: {name}, {'as the run keeps it' if recorded.initial else 'as it still is'}")
 
 
 def fits(recorded: Recorded, prepared: Path) -> bool:

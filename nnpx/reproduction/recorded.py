@@ -10,7 +10,7 @@ from typing import Any
 from nnpx.artifact import read_header
 from nnpx.config import read_kept
 from nnpx.errors import ConfigError
-from nnpx.lineage import CONFIG, CUT, DIFF, LINEAGE, REQUIREMENTS
+from nnpx.lineage import CONFIG, CUT, DIFF, INITIAL, LINEAGE, REQUIREMENTS
 from nnpx.provenance import PACKAGES
 from nnpx.runs import SHORT, all_runs, answer, find_run, project_tracker, run_of
 from nnpx.tracking.mlflow import MLflow
@@ -35,6 +35,8 @@ class Recorded:
         metrics: errors by name.
         curves: of the members, as far as they were recorded.
         potential: the file of the potential; None if there is none.
+        initial: the file of the potential that it started from; None if it started from random weights, or if the file was not kept.
+        initial_md5: its hash; empty if it started from random weights.
         last_epochs: the last row of each member's curve.
     """
 
@@ -50,6 +52,8 @@ class Recorded:
     potential: Path | None
     last_epochs: list[dict[str, float | int | None]]
     curves: list[Curve] = field(default_factory=list)
+    initial: Path | None = None
+    initial_md5: str = ""
 
     @property
     def commit(self) -> str:
@@ -91,6 +95,7 @@ def from_file(path: Path) -> Recorded:
         metrics={},
         potential=path,
         last_epochs=header["training"].get("last_epochs", []),
+        initial_md5=provenance.get("initial_md5", ""),
     )
 
 
@@ -106,7 +111,9 @@ def from_run(tracker: MLflow, word: str) -> Recorded:
         do = "Name a run of `nnpx train`, or the file of a potential."
         raise ConfigError(word, expected=f"a run that recorded {CONFIG} and {LINEAGE}", found=f"{label} without them", do=do)
     known = json.loads(files[LINEAGE].read_text(encoding="utf-8"))
-    potential = next((path for name, path in files.items() if name.endswith(".nnpx")), None)
+    initial, potential = (
+        next((path for name, path in files.items() if name.startswith(f"{folder}/")), None) for folder in (INITIAL, "model")
+    )
     lines = files[REQUIREMENTS].read_text(encoding="utf-8").split() if REQUIREMENTS in files else []
     return Recorded(
         label=label,
@@ -121,6 +128,8 @@ def from_run(tracker: MLflow, word: str) -> Recorded:
         potential=potential,
         last_epochs=read_header(potential)["training"].get("last_epochs", []) if potential else [],
         curves=_curves(tracker, run_id),
+        initial=initial,
+        initial_md5=known.get("initial_md5", ""),
     )
 
 
@@ -129,12 +138,13 @@ def _files(tracker: MLflow, run_id: str) -> dict[str, Path]:
     from mlflow.artifacts import download_artifacts
 
     client, folder = tracker.store.client, tracker.root / ".nnpx" / "reproduce" / "recorded" / run_id
-    there = [file.path for place in ("", "model") for file in answer(tracker, partial(client.list_artifacts, run_id, place))]
-    wanted = [name for name in there if name in (CONFIG, LINEAGE, REQUIREMENTS, DIFF) or name.endswith(".nnpx")]
-    folder.mkdir(parents=True, exist_ok=True)
+    there = [file.path for place in ("", "model", INITIAL) for file in answer(tracker, partial(client.list_artifacts, run_id, place))]
+    wanted = [name for name in there if name in (CONFIG, LINEAGE, REQUIREMENTS, DIFF) or name.startswith((f"{INITIAL}/", "model/"))]
 
     def fetch(name: str) -> Path:
-        words = {"run_id": run_id, "artifact_path": name, "dst_path": str(folder), "tracking_uri": tracker.store.uri}
+        place = (folder / name).parent  # MLflow puts the file itself there
+        place.mkdir(parents=True, exist_ok=True)
+        words = {"run_id": run_id, "artifact_path": name, "dst_path": str(place), "tracking_uri": tracker.store.uri}
         return Path(answer(tracker, lambda: download_artifacts(**words)))
 
     return {name: fetch(name) for name in wanted}

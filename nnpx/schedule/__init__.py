@@ -7,7 +7,13 @@ from abc import ABC, abstractmethod
 
 
 class Schedule(ABC):
-    """Fraction of the peak learning rate at every step of a run of known length."""
+    """Fraction of the peak learning rate at every step of a run of known length.
+
+    Attributes:
+        is_constant: whether it is the same at all of them.
+    """
+
+    is_constant: bool = False
 
     @abstractmethod
     def fraction(self, step: int, n_steps: int) -> float:

@@ -9,6 +9,8 @@ from nnpx.schedule import Schedule
 class Constant(Schedule):
     """The peak learning rate at every step."""
 
+    is_constant = True
+
     def __init__(self) -> None:
         pass
 

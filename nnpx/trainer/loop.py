@@ -59,10 +59,10 @@ class Trainer:
         strategy: `ddp` shares every batch among the devices and averages their gradients.
         precision: of positions, features and weights; energies are summed in float64 either way.
         max_epochs: passes over the training set.
-        batch_size: structures per update.
+        batch_size: structures per update; None takes all.
         validation_atoms: atoms per batch in validation.
         ema_decay: memory of the averaged weights per update; ramped up as (1 + n) / (10 + n) at the start.
-        gradient_clip: largest norm of the gradient.
+        gradient_clip: largest norm of the gradient; None allows any.
         patience_epochs: stop when the validation loss has not improved for so many epochs.
         stored_descriptor_MB: a fixed descriptor and its derivatives are stored if they take at most so much memory.
         feature_floor: smallest width by which a feature is divided, as a fraction of the typical one (`nnpx.statistics.typical_width`).
@@ -76,10 +76,10 @@ class Trainer:
         strategy: Literal["auto", "ddp"],
         precision: Literal["float32", "float64"],
         max_epochs: Annotated[int, Ge(1)],
-        batch_size: Annotated[int, Ge(1)],
+        batch_size: Annotated[int, Ge(1)] | None,
         validation_atoms: Annotated[int, Ge(1)],
         ema_decay: Annotated[float, Interval(ge=0, lt=1)],
-        gradient_clip: Annotated[float, Gt(0)],
+        gradient_clip: Annotated[float, Gt(0)] | None,
         patience_epochs: Annotated[int, Ge(1)],
         stored_descriptor_MB: Annotated[float, Ge(0)],
         feature_floor: Annotated[float, Gt(0)],
@@ -87,7 +87,8 @@ class Trainer:
         self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
         self.dtype = DTYPES[precision]
         self.max_epochs, self.batch_size, self.validation_atoms = max_epochs, batch_size, validation_atoms
-        self.ema_decay, self.gradient_clip, self.patience_epochs = ema_decay, gradient_clip, patience_epochs
+        self.ema_decay, self.patience_epochs = ema_decay, patience_epochs
+        self.gradient_clip = math.inf if gradient_clip is None else gradient_clip
         self.stored_descriptor_bytes = int(stored_descriptor_MB * 1e6)
         self.feature_floor = feature_floor
 
@@ -116,6 +117,25 @@ class Trainer:
         """
         self.check_devices()
         return "cuda" if self.uses_gpu else "cpu"
+
+    def check_objective(self, objective: Objective) -> None:
+        """Refuses what would mislead an optimiser whose updates all have to see one function.
+
+        Raises:
+            ConfigError: something of loss, schedule or trainer would; the words that mend it are said.
+        """
+        misleading = {
+            "trainer.batch_size=null": self.batch_size is not None,
+            "trainer.gradient_clip=null": math.isfinite(self.gradient_clip),
+            "trainer.ema_decay=0": self.ema_decay > 0,
+            "schedule=constant": not objective.schedule.is_constant,
+            "loss=huber": objective.loss.changes_at != (),
+        }
+        words = [word for word, is_misleading in misleading.items() if is_misleading]
+        if objective.optimizer.sees_one_function and words:
+            expected = "with it one function in all updates: of the whole training set, at one learning rate, neither clipped nor averaged"
+            nouns = ", ".join(word.partition("=")[0] for word in words)
+            raise ConfigError("optimizer", expected=expected, found=f"another by {nouns}", do=f"Add {' '.join(words)}.")
 
     def _fabric(self) -> Fabric:
         # nnpx starts its processes itself: those that a batch system counts as tasks of the job are none of its own
@@ -177,13 +197,13 @@ class Trainer:
         may_record = captures(fabric.device) and fabric.world_size == 1 and objective.loss.changes_at is not None
         if not may_record or not may_be_padded(train):
             return computed, computed.optimizer
-        padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size)
+        padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size or train.n_structures)
         return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
 
     def _one_epoch(self, fabric: Fabric, state: State, gradient: Gradient, n_structures: int, objective: Objective) -> float:
         state.model.train()
         losses: list[Any] = []
-        n_steps = self.max_epochs * math.ceil(n_structures / self.batch_size)
+        n_steps = self.max_epochs * math.ceil(n_structures / (self.batch_size or n_structures))
         for structures in self._batches(n_structures, state.generator, fabric):
             for group in state.optimizer.param_groups:
                 group["lr"] = objective.optimizer.learning_rate * objective.schedule.fraction(state.step, n_steps)
@@ -198,7 +218,7 @@ class Trainer:
     def _batches(self, n_structures: int, generator: torch.Generator, fabric: Fabric) -> Iterator[Tensor]:
         """This process's share of every batch, in a new order each epoch."""
         order = torch.randperm(n_structures, generator=generator)
-        for batch in order.split(self.batch_size):
+        for batch in order.split(self.batch_size or n_structures):
             share = batch[fabric.global_rank :: fabric.world_size]
             if len(batch) >= fabric.world_size:
                 yield share

@@ -12,7 +12,7 @@ import nnpx
 from nnpx import config as configuration
 from nnpx.configuration.option_files import SEPARATE_GROUPS
 from nnpx.configuration.overrides import groups_in
-from nnpx.configuration.schema import NOUNS, check_node, plain
+from nnpx.configuration.schema import NOUNS, SCALARS, check_node, plain
 from nnpx.upstream import READS
 from nnpx.verbs import verbs
 
@@ -70,7 +70,7 @@ def test_nothing_of_this_machine_reaches_the_composed_experiment():
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_reads_parts_of_the_experiment_that_exist(stage):
     assert STAGES[stage]["cmd"] == f"nnpx {stage} --params params.yaml"
-    assert set(STAGES[stage].get("params", [])) <= {*NOUNS, "seed", "name", "conf_hash"}
+    assert set(STAGES[stage].get("params", [])) <= {*NOUNS, *SCALARS}
 
 
 def test_dvc_and_the_command_line_agree_on_what_decides_the_data():

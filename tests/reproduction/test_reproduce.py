@@ -101,6 +101,20 @@ def test_a_training_of_the_same_code_and_data_is_identical_and_leaves_the_projec
     assert "test/forces_mae" in again.data.metrics
 
 
+def test_a_training_that_took_the_place_of_what_it_started_from_is_made_again_from_the_copy_that_its_run_keeps(project, monkeypatch, capfd):
+    write(project / "mine.extxyz", ethanols(20, seed=1))
+    assert nnpx(project, monkeypatch, *TRAIN, "initial=models/potential.nnpx") == 0
+    run = next(run for run in all_runs(project_tracker(project)) if run.info.run_id == run_id(project))
+    assert run.data.params["initial"] == "models/potential.nnpx"
+    assert nnpx(project, monkeypatch, "reproduce", run_id(project)) == 0
+    out = capfd.readouterr().out
+    assert "reproduce: initial: models/potential.nnpx, as the run keeps it" in out
+    assert "reproduce: identical" in out
+    assert nnpx(project, monkeypatch, "reproduce", "models/potential.nnpx") == 2
+    told = "models/potential.nnpx: expected the potential that this training started from, with the hash"
+    assert told in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_changed_data_that_nobody_kept_are_named(project, monkeypatch, capfd):
     write(project / "mine.extxyz", ethanols(20, seed=1))

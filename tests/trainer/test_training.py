@@ -114,9 +114,10 @@ def test_the_second_stage_of_a_loss_decides_which_epoch_is_the_best(tmp_path):
 
 def test_lbfgs_on_the_whole_set_in_double_precision_leaves_adamw_behind(tmp_path):
     quasi_newton = {"optimizer": plain(compose(["optimizer=lbfgs"]).optimizer), "schedule": plain(compose(["schedule=constant"]).schedule)}
-    whole = {"batch_size": 1000, "ema_decay": 0.0, "precision": "float64", "gradient_clip": 1e6, "max_epochs": 8}
+    whole = {"batch_size": None, "ema_decay": 0.0, "precision": "float64", "gradient_clip": None, "max_epochs": 8}
     _, curve = fit(tmp_path / "lbfgs", chosen=quasi_newton, **whole)
     _, other = fit(tmp_path / "adamw", max_epochs=30)  # as many evaluations of the loss, as often
+    assert [row.step for row in curve] == list(range(1, 9))  # an epoch is one update
     assert all(later.train_loss < earlier.train_loss for earlier, later in pairwise(curve))
     assert curve[-1].train_loss < 0.5 * other[-1].train_loss
 

@@ -1,0 +1,136 @@
+"""A training that starts from a potential goes on from its weights and scales, and refuses one that does not fit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from omegaconf import OmegaConf
+from small import NUMBERS, ethanols
+
+from nnpx import artifact, cli
+from nnpx.config import compose, validate
+from nnpx.configuration.schema import plain
+from nnpx.errors import ArtifactError, ConfigError, SpeciesError
+from nnpx.fitting import training_task
+from nnpx.initial import initial_potential
+from nnpx.upstream import check_choices, check_watched
+
+SMALL = ["data=extxyz", "data.path=mine.extxyz", "network.hidden=[4]", "radial.n_functions=4", "descriptor.angular.n_shells=2"]
+SMALL += ["ensemble.n_members=2", "ensemble.n_processes=1", "trainer.max_epochs=2", "tracking=none"]
+FROM = [*SMALL, "initial=first.nnpx"]
+#: so small a rate that weights stay where they begin
+STILL = ["optimizer=adamw", "optimizer.learning_rate=1e-12", "optimizer.weight_decay=0"]
+
+
+def nnpx(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["nnpx", *words])
+    return cli.main()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which two members were trained on ethanol, and then nothing but its potential was kept."""
+    folder = tmp_path_factory.mktemp("project")
+    write(folder / "mine.extxyz", ethanols(20))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert nnpx(folder, monkeypatch, "train", *SMALL) == 0
+    return (folder / "models" / "potential.nnpx").rename(folder / "first.nnpx")
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A folder of its own with that potential, and other structures of ethanol."""
+    (tmp_path / "first.nnpx").write_bytes(trained.read_bytes())
+    write(tmp_path / "mine.extxyz", ethanols(20, seed=1, displacement=0.1))
+    return tmp_path
+
+
+def largest_change(first: Path, second: Path) -> float:
+    """Of a weight or scale of any member, in its own unit."""
+    members = zip(artifact.load(first).members, artifact.load(second).members, strict=True)
+    pairs = [(one, other.state_dict()[name]) for a, other in members for name, one in a.state_dict().items()]
+    changes = [(one.double() - other.double()).abs().max() for one, other in pairs]
+    return float(torch.stack(changes).max())
+
+
+def test_a_training_that_does_not_move_ends_where_it_started_from_though_its_data_are_others(folder, monkeypatch):
+    assert nnpx(folder, monkeypatch, "train", *FROM, *STILL) == 0
+    assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") < 1e-7
+    assert nnpx(folder, monkeypatch, "train", *SMALL, *STILL) == 0  # and one from random weights measures other scales
+    assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") > 0.01
+
+
+def test_a_training_may_take_the_place_of_what_it_started_from_and_goes_on_from_that(folder, monkeypatch):
+    """The same command twice is two trainings, of which the second begins where the first ended."""
+    path = folder / "models" / "potential.nnpx"
+    path.parent.mkdir()
+    (folder / "first.nnpx").rename(path)
+    losses, hashes = [], []
+    for _ in range(2):
+        assert nnpx(folder, monkeypatch, "train", *SMALL, "initial=models/potential.nnpx", "schedule.warmup_steps=0") == 0
+        losses += [row["train_loss"] for row in json.loads(path.with_name("training.json").read_text())["members"][0]["curve"]]
+        hashes.append(artifact.read_header(path)["provenance"]["initial_md5"])
+    assert losses == sorted(losses, reverse=True)
+    assert len(set(hashes)) == 2
+
+
+def test_all_that_differs_in_the_weights_is_named(folder):
+    config = compose([*FROM, "network=mlp", "cutoff.radius=4.5", "ensemble.n_members=3", "loss=energy_forces", "ensemble.n_processes=2"])
+    with pytest.raises(ConfigError) as caught:
+        check_choices("train", config, folder)
+    assert str(caught.value).startswith("initial: expected the choices that first.nnpx was trained with, cutoff.radius=5.0, network=")
+    assert 'network="nnpx.network.per_species.PerSpecies", members=2, found cutoff.radius=4.5, network=' in str(caught.value)
+    assert "members=3. Choose the same" in str(caught.value)
+    assert "loss" not in str(caught.value)
+    assert initial_potential(compose([*FROM, "loss=energy_forces", "optimizer=adamw"]), folder) == folder / "first.nnpx"
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_is_labelled(folder):
+    with pytest.raises(ArtifactError, match=r"none\.nnpx: expected a saved potential, found no such file"):
+        check_choices("label", compose([*SMALL, "initial=none.nnpx"]), folder)
+
+
+def test_elements_that_it_does_not_know_are_refused_before_training(folder):
+    card = {"numbers": [1, 7, 8], "md5": {}, "isolated_atoms": {}}
+    with pytest.raises(SpeciesError, match=r"first\.nnpx: expected data of the elements that it knows, H, C, O, found N\."):
+        training_task(plain(compose(FROM)), card, folder, folder / "first.nnpx")
+
+
+@pytest.mark.slow
+def test_data_with_some_of_its_elements_leave_it_those_that_they_lack(folder, monkeypatch):
+    waters = []
+    for atoms in ethanols(20, displacement=0.1):
+        water = atoms[[2, 3, 4]]
+        water.set_chemical_symbols("OHH")
+        water.calc = SinglePointCalculator(water, energy=-100.0, forces=atoms.get_forces()[[2, 3, 4]])
+        waters.append(water)
+    write(folder / "mine.extxyz", waters)
+    assert nnpx(folder, monkeypatch, "train", *FROM) == 0
+    assert nnpx(folder, monkeypatch, "evaluate", *SMALL) == 0
+    assert artifact.load(folder / "models" / "potential.nnpx").numbers == NUMBERS
+    assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") > 0
+
+
+def test_a_loop_starts_from_random_weights_and_says_so(folder):
+    with pytest.raises(ConfigError, match=r"initial: expected null, as the first round starts from random weights, found first\.nnpx"):
+        check_choices("learn", compose(FROM), folder)
+
+
+def test_an_experiment_of_before_starts_from_random_weights(folder):
+    older = {key: value for key, value in plain(compose(SMALL)).items() if key != "initial"}
+    validate(OmegaConf.create(older))
+    assert initial_potential(OmegaConf.create(older), folder) is None
+
+
+def test_dvc_is_not_asked_to_start_from_a_file_that_it_does_not_watch(folder):
+    check_watched("train", compose(FROM), folder)  # without DVC
+    (folder / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [data/prepared]}}\n")
+    check_watched("train", compose(SMALL), folder)
+    with pytest.raises(ConfigError, match=r"first\.nnpx: expected a file that DVC watches, found another\. Add it to the deps"):
+        check_watched("train", compose(FROM), folder)
+    (folder / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [data/prepared, first.nnpx]}}\n")
+    check_watched("train", compose(FROM), folder)
