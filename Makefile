@@ -45,7 +45,7 @@ check: $(VENV)/.ready ## format, lint, types, dependency direction, spelling
 	$(RUN) lint-imports
 	$(RUN) codespell nnpx pipelines conf tests docs README.md CHANGELOG.md CONTRIBUTING.md
 
-bench: $(VENV)/.ready ## compare the speed with the committed figures; tests/benchmarks/README.md says how to time peers beside it
+bench: $(VENV)/.ready ## compare times, memory and errors with the committed figures (under 10 minutes); tests/benchmarks/README.md says more
 	$(RUN) OMP_NUM_THREADS=1 python tests/benchmarks/regression.py
 
 lock: ## pin every dependency anew; torch's own CUDA packages are left to the build of torch that pip finds

@@ -1,5 +1,6 @@
 """Symmetry functions G5 by whichever way is faster."""
 
+import math
 from typing import Annotated, Any, Final, final
 
 import torch
@@ -16,16 +17,33 @@ from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
 
-#: neighbours within the angular radius from which moments are faster, measured up to this ζ (tests/benchmarks/RESULTS.md)
-CROSSOVER: Final = 10
+#: atoms per Å³ of silicon, thin for a condensed phase: so many are expected around an atom, as a descriptor is built before any structure
+DENSITY: Final = 0.05
+
+
+def crossover(sharpest: float, n_channels: int) -> float:
+    """Neighbours within the angular radius from which moments are faster than pairs of neighbours: 2 + ζ (channels + 1) / 2.
+
+    Pairs of neighbours take a time that grows with the square of the neighbours; moments one that grows with the pairs of channels and with
+    the largest ζ. The rule is within a quarter of what was measured with ζ up to 1, 2, 4 and 6 and one to sixteen elements with `onehot`
+    (tests/benchmarks/angular_sums.py and RESULTS.md). With vectors that have several numbers for an element, as `learned` has them, pairs
+    cost more: moments were then faster from 8 neighbours on with four channels and with eight.
+    """
+    return 2 + sharpest * (n_channels + 1) / 2
+
+
+def expected_neighbors(radius: float) -> float:
+    """Neighbours within the radius (Å) at `DENSITY`."""
+    return 4 / 3 * math.pi * radius**3 * DENSITY
 
 
 @final
 class AcsfWide(Descriptor):
-    """The symmetry functions G2 and G5: through moments where all ζ are whole and small, by a loop over pairs of neighbours elsewhere.
+    """The symmetry functions G2 and G5 by the way that is expected to be faster: through moments, or by a loop over pairs of neighbours.
 
-    Both give the same numbers. On one core they took equally long at 5 neighbours for ζ ≤ 4 and one channel, at 10 for three channels;
-    at 60 neighbours and ζ ≤ 4 moments are seven to ten times faster. `remark` says which way was taken.
+    Both give the same numbers to rounding. Moments need whole ζ of at most 6, and are taken where the neighbours that silicon has within
+    the angular radius (19 within 4.5 Å) are at least those of `crossover`: there up to 7 elements with ζ ≤ 4. `remark` says which way was
+    taken and why; `acsf_moments`, or `acsf` with `kind: wide`, takes the other.
 
     Args:
         cutoff: f_c, applied to radial functions at its own radius.
@@ -49,17 +67,21 @@ class AcsfWide(Descriptor):
     ) -> None:
         super().__init__()
         zeta = angular.parameters(angular_radius)[3]
-        sharpest = zeta.max().item()
-        wired: dict[str, Any] = {"cutoff": cutoff, "radial": radial, "n_channels": n_channels}
+        sharpest, expected = zeta.max().item(), expected_neighbors(angular_radius)
+        least = crossover(sharpest, n_channels)
+        around: dict[str, Any] = {"cutoff": cutoff, "radial": radial, "n_channels": n_channels, "angular_radius": angular_radius}
+        rule = (
+            f"which pays from about {least:.0f} neighbours on with {n_channels} channels and ζ ≤ {sharpest:g}; expected are {expected:.0f}"
+        )
+        possible = torch.equal(zeta, zeta.round()) and sharpest <= SHARPEST
         self.way: Descriptor
-        if torch.equal(zeta, zeta.round()) and sharpest <= SHARPEST:
-            self.way = AcsfMoments(**wired, angular_radius=angular_radius, angular=angular)
-            self.remark = (
-                f"G5 through moments, faster from about {CROSSOVER} neighbours on (by pairs: descriptor=acsf descriptor.kind=wide)"
-            )
+        if possible and expected >= least:
+            self.way = AcsfMoments(**around, angular=angular)
+            self.remark = f"G5 through moments, {rule} (by pairs: descriptor=acsf descriptor.kind=wide)"
         else:
-            self.way = ACSF(**wired, angular_radius=angular_radius, angular=angular, kind="wide", functions=None)
-            self.remark = f"G5 by pairs of neighbours, since moments need whole ζ of at most {SHARPEST}"
+            self.way = ACSF(**around, angular=angular, kind="wide", functions=None)
+            why = f"not through moments, {rule} (descriptor=acsf_moments)" if possible else f"as moments need whole ζ of at most {SHARPEST}"
+            self.remark = f"G5 by pairs of neighbours, {why}"
         self.n_features = self.way.n_features
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
