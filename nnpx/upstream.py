@@ -241,10 +241,13 @@ def borrow(config: DictConfig, project: Path, workspace: Path) -> None:
 
 def link_files(config: DictConfig, project: Path, workspace: Path) -> None:
     """Lets a workspace read the files of the project that its experiment names."""
-    for name in files_named(plain(config), project):
-        if not name.is_absolute() and not (workspace / name).exists():
-            (workspace / name).parent.mkdir(parents=True, exist_ok=True)
-            (workspace / name).symlink_to((project / name).resolve())
+    for name in (name for name in files_named(plain(config), project) if not name.is_absolute()):
+        link, file = workspace / name, (project / name).resolve()
+        if name == Path(config.get("initial") or "") and link.resolve() != file:
+            link.unlink(missing_ok=True)  # a training that did not end has put its own potential there
+        if not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
 
 
 def files_named(value: Any, folder: Path) -> Iterator[Path]:

@@ -14,9 +14,10 @@ from nnpx import artifact, cli
 from nnpx.config import compose, validate
 from nnpx.configuration.schema import plain
 from nnpx.errors import ArtifactError, ConfigError, SpeciesError
+from nnpx.files import whole
 from nnpx.fitting import training_task
 from nnpx.initial import initial_potential
-from nnpx.upstream import check_choices, check_watched
+from nnpx.upstream import check_choices, check_watched, link_files
 
 SMALL = ["data=extxyz", "data.path=mine.extxyz", "network.hidden=[4]", "radial.n_functions=4", "descriptor.angular.n_shells=2"]
 SMALL += ["ensemble.n_members=2", "ensemble.n_processes=1", "trainer.max_epochs=2", "tracking=none"]
@@ -124,6 +125,21 @@ def test_an_experiment_of_before_starts_from_random_weights(folder):
     older = {key: value for key, value in plain(compose(SMALL)).items() if key != "initial"}
     validate(OmegaConf.create(older))
     assert initial_potential(OmegaConf.create(older), folder) is None
+
+
+def test_a_job_that_is_done_again_starts_from_the_potential_of_the_project_and_not_from_its_own(folder):
+    config, job = compose([*SMALL, "initial=models/potential.nnpx"]), folder / "multirun" / "0"
+    project, own = (place / "models" / "potential.nnpx" for place in (folder, job))
+    project.parent.mkdir()
+    (folder / "first.nnpx").rename(project)
+    kept = project.read_bytes()
+    for _ in range(2):
+        link_files(config, folder, job)
+        assert own.read_bytes() == kept == project.read_bytes()
+        with whole(own) as file:  # as a training puts it there
+            file.write(b"another")
+    link_files(config, folder, folder)
+    assert project.read_bytes() == kept
 
 
 def test_dvc_is_not_asked_to_start_from_a_file_that_it_does_not_watch(folder):

@@ -15,8 +15,8 @@ MEASURED = {
     "acac": (3, "MomentsWithMessages", 5.0, 250),
     "acac_local": (4, "Moments", 5.0, 250),
     "rmd17_ethanol": (3, "MomentsWithMessages", 5.0, 240),
-    "mlearn_silicon": (4, "MomentsWithMessages", 5.0, 60),
-    "mlearn_lithium": (4, "Moments", 7.0, 60),
+    "mlearn_si": (4, "MomentsWithMessages", 5.0, 60),
+    "mlearn_li": (4, "Moments", 7.0, 60),
     "water_pbe0": (1, "MomentsWithMessages", 5.0, 27),
 }
 

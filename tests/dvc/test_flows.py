@@ -67,6 +67,7 @@ def test_an_experiment_reruns_only_what_depends_on_its_choice(project: Project) 
         ("md.duration_ps=0.01", ["simulate"]),
         ("data.split.n_test=0.2", ["label", "prepare"]),
         ("network.hidden=[8]", ["train"]),
+        ("initial=data/inputs/first.nnpx", ["train"]),
         ("tracking.flush_every_s=1.0", []),
     ],
 )
