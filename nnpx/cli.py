@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from nnpx import __version__
 from nnpx.arguments import Parser, take_trusted
 from nnpx.commands import commands, run_command
-from nnpx.errors import ConfigError, NNPXError, WorkspaceError
+from nnpx.errors import ConfigError, NNPXError, OutOfMemoryError, WorkspaceError
 from nnpx.files import TAKES_NOTHING
+from nnpx.memory import LESS, is_out_of_memory
 from nnpx.verbs import run_verb, verbs
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """The command `nnpx`. Errors of the user's input, and a disk that takes nothing more, are one line each and exit with 2."""
+    """The command `nnpx`. Errors of the user's input, and a disk or a memory that is full, are one line each and exit with 2."""
     # a batch system ends its jobs so: runs are closed and workers ended, as after Ctrl-C
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -41,12 +42,23 @@ def main() -> int:
         if not _is_unread():
             raise
         return 128 + signal.SIGPIPE
-    except OSError as error:
-        if error.errno not in TAKES_NOTHING:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (told := _of_the_machine(error)) is None:
             raise
-        expected, found = "a disk that can be written to", error.strerror or str(error)
-        do = "Free some space and run the same command again: what is finished is kept."
-        return _complain(WorkspaceError(str(error.filename or "a file"), expected=expected, found=found, do=do))
+        return _complain(told)
+
+
+def _of_the_machine(error: Exception) -> NNPXError | None:
+    """What to say where the machine has no room left, on its disk or in its memory; None of any other error."""
+    said = str(error).splitlines() or [type(error).__name__]
+    if is_out_of_memory(error):
+        expected = "enough of it for what is to be computed"
+        return OutOfMemoryError("memory", expected=expected, found=f"none left ({said[0].rstrip('.')})", do=LESS)
+    if not isinstance(error, OSError) or error.errno not in TAKES_NOTHING:
+        return None
+    expected, found = "a disk that can be written to", error.strerror or said[0]
+    do = "Free some space and run the same command again: what is finished is kept."
+    return WorkspaceError(str(error.filename or "a file"), expected=expected, found=found, do=do)
 
 
 def _complain(error: NNPXError) -> int:

@@ -10,6 +10,7 @@
     ├── TrainingError     a training that diverged
     ├── CheckpointError   a training state that cannot be resumed or written
     ├── WorkspaceError    a folder that results cannot be written to
+    ├── OutOfMemoryError  work that takes more memory than there is
     └── SimulationError   a trajectory that left the region where it means anything
 
 Each message says what was expected, what was found and what to do.
@@ -77,6 +78,10 @@ class CheckpointError(NNPXError):
 
 class WorkspaceError(NNPXError):
     """A folder that results cannot be written to."""
+
+
+class OutOfMemoryError(NNPXError):
+    """Work that takes more memory than there is."""
 
 
 class SimulationError(NNPXError):

@@ -1,6 +1,5 @@
 """From structures to graphs: their atoms and pairs of neighbours, checked before anything is computed."""
 
-import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +11,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import IN_PRECISION, AtomicGraph
+from nnpx.memory import ALWAYS_THERE, free_memory
 from nnpx.neighbor_search import pairs_within, shortest_lattice_vector
 from nnpx.speed.threads import in_parts
 
@@ -22,8 +22,8 @@ ERROR_BAR: Final = "energy_noise"
 #: memory that a pair of neighbours takes, bytes: 48 in the list, which the graph shares or, of several structures, has once more, and about
 #: as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
-#: the pairs of an open structure of so many atoms fit into any memory, 150 MB; to estimate them would take as long as to list them
-FEW_ATOMS: Final = 1000
+#: an open structure of so many atoms is taken for one within the cutoff: to estimate its pairs would take as long as to list them
+FEW_ATOMS: Final = 32
 #: ratio of the longest to the shortest axis of the image of a sphere; a cell beyond has no volume
 FLAT: Final = 1e8
 
@@ -57,8 +57,11 @@ def graph_from_list(
 
 def _graph(structures: Sequence[Atoms], names: Sequence[str], numbers: Sequence[int], cutoff: float, dtype: torch.dtype) -> AtomicGraph:
     """All structures put together at once: to join the graphs of many small ones would take several times as long as their lists."""
-    checked = [_checked(atoms, numbers, cutoff, name) for atoms, name in zip(structures, names, strict=True)]
-    species, cells, pairs = zip(*checked, strict=True)
+    named = list(zip(structures, names, strict=True))
+    species = [species_index(atoms, numbers=numbers, where=name) for atoms, name in named]
+    cells = [checked_cell(atoms, where=name) for atoms, name in named]
+    _refuse_too_many_pairs(structures, cells, cutoff, names)
+    pairs = [_pairs(atoms, cutoff, name) for atoms, name in named]
     center, neighbor, shift = (_joined(part) for part in zip(*pairs, strict=True))
     energies, forces, stresses = zip(*(_labels(atoms, name) for atoms, name in zip(structures, names, strict=True)), strict=True)
     atom_start, edge_start = _starts(species), _starts([centers for centers, _, _ in pairs])
@@ -103,15 +106,11 @@ def _slots(center: np.ndarray) -> np.ndarray:
     return places
 
 
-def _checked(
-    atoms: Atoms, numbers: Sequence[int], cutoff: float, where: str
-) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Species, cell, and the pairs i, j, S of a structure, which has passed every check."""
-    species, cell = species_index(atoms, numbers=numbers, where=where), checked_cell(atoms, where=where)
-    _refuse_too_many_pairs(atoms, cell, cutoff, where)
+def _pairs(atoms: Atoms, cutoff: float, where: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs i, j, S of a structure, none of them too close."""
     center, neighbor, shift, distance = pairs_within(atoms, cutoff, in_parts=in_parts)
     _refuse_coinciding_atoms(atoms, center, neighbor, distance, where)
-    return species, cell, (center, neighbor, shift)
+    return center, neighbor, shift
 
 
 def _labels(atoms: Atoms, where: str) -> tuple[float, np.ndarray, np.ndarray]:
@@ -227,24 +226,29 @@ def volume_of(cell: np.ndarray, pbc: np.ndarray) -> float:
     return float(abs(np.linalg.det(cell))) if pbc.all() else np.nan
 
 
-def _refuse_too_many_pairs(atoms: Atoms, cell: np.ndarray, cutoff: float, where: str) -> None:
-    """The number of pairs is that of a homogeneous structure: an atom sees those of a sphere, of an open structure at most all others."""
+def _refuse_too_many_pairs(structures: Sequence[Atoms], cells: Sequence[np.ndarray], cutoff: float, names: Sequence[str]) -> None:
+    """All structures together are listed before the first is used, so that their pairs have to be in memory together."""
+    pairs = [_n_pairs(atoms, cell, cutoff) for atoms, cell in zip(structures, cells, strict=True)]
+    taken = sum(pairs) * BYTES_PER_PAIR
+    if taken > ALWAYS_THERE and taken > (free := free_memory()):
+        raise GeometryError(
+            names[0] if len(names) == 1 else f"{names[0]} and the {len(names) - 1} after it",
+            expected=f"neighbours that fit into the memory that is free, {free / 1e9:.1f} GB",
+            found=f"about {sum(pairs):.1e} pairs within {cutoff:g} Å, which take {taken / 1e9:.0f} GB",
+            do="Lower cutoff.radius, or take fewer or smaller structures.",
+        )
+
+
+def _n_pairs(atoms: Atoms, cell: np.ndarray, cutoff: float) -> float:
+    """That of a homogeneous structure, about: an atom sees those of a sphere, of an open structure at most all others."""
     if not atoms.pbc.any() and len(atoms) <= FEW_ATOMS:
-        return
+        return len(atoms) * (len(atoms) - 1.0)
     frame, extent = cell if atoms.pbc.any() else np.eye(3), np.ones(3)
     if not atoms.pbc.all():
         extent = np.where(atoms.pbc, 1.0, np.ptp(atoms.positions @ np.linalg.inv(frame), axis=0) + 2.0 * TOO_CLOSE)
     density = len(atoms) / (abs(np.linalg.det(frame)) * extent.prod())
     in_sphere = density * 4.0 / 3.0 * np.pi * cutoff**3
-    pairs = len(atoms) * (in_sphere if atoms.pbc.any() else min(len(atoms) - 1.0, in_sphere))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if pairs * BYTES_PER_PAIR > memory:
-        raise GeometryError(
-            where,
-            expected=f"neighbours that fit into the memory of {memory / 1e9:.0f} GB",
-            found=f"about {pairs:.1e} pairs within {cutoff:g} Å, which take {pairs * BYTES_PER_PAIR / 1e9:.0f} GB",
-            do="Lower cutoff.radius, or evaluate a smaller structure.",
-        )
+    return len(atoms) * float(in_sphere if atoms.pbc.any() else min(len(atoms) - 1.0, in_sphere))
 
 
 def _refuse_coinciding_atoms(atoms: Atoms, center: np.ndarray, neighbor: np.ndarray, distance: np.ndarray, where: str) -> None:

@@ -147,6 +147,7 @@ class Potential(nn.Module):
         chemistry = self.embedding(graph.species)
         if graph.has_stored_features():
             return chemistry, graph.features, pull_of_stored(graph)
+        self.descriptor.refuse_beyond_memory(edges, graph.n_atoms)
         return chemistry, *self.descriptor.trainable(edges, chemistry, create_graph=self.training)
 
     def given_with_pull(

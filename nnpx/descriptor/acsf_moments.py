@@ -94,6 +94,11 @@ class AcsfMoments(Descriptor):
         pairs = torch.einsum("alps,cl->apsc", spectrum, self.legendre) - itself[..., None] * self.straight
         return torch.cat([radial, self.ordered(pairs)], dim=1)
 
+    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
+        """Harmonics of every pair, and its radial functions and shells in every channel."""
+        per_pair = 10.0 * (self.l_max + 1) ** 2 + (self.radial.n_functions + len(self.grid.eta)) * (1.0 + self.n_channels)
+        return super().memory_per_atom(n_neighbors, derivatives=derivatives) + per_pair * n_neighbors
+
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """φ_n(r) f_c(r)."""
         shells: Tensor = self.radial(distance) * self.cutoff(distance)[:, None]

@@ -89,6 +89,10 @@ class AcsfWide(Descriptor):
         features: Tensor = self.way(edges, chemistry)
         return features
 
+    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
+        """That of the way that was taken."""
+        return self.way.memory_per_atom(n_neighbors, derivatives=derivatives)
+
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij of every edge."""
         return self.way.jacobian(edges, chemistry)

@@ -93,6 +93,11 @@ class GaussianMoments(Descriptor):
         seven = torch.bmm(torch.einsum("axkr,axs->arsk", cube, second).flatten(1, 2), first).flatten(1)
         return torch.cat([moments[:, 0], *squares, four.index_select(1, self.ordered), five, six, seven], dim=1)
 
+    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
+        """Monomials of every pair, and its radial functions in every channel."""
+        per_pair = 6.0 * len(MONOMIALS) + 2.0 * (self.radial.n_functions + self.coefficients.shape[1])
+        return super().memory_per_atom(n_neighbors, derivatives=derivatives) + per_pair * n_neighbors
+
     def moments(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom monomial density"]:
         """The different components of Ψ0, Ψ1, Ψ2 and Ψ3, in the order of `MONOMIALS`."""
         inside = slots(edges, self.cutoff.radius)

@@ -62,7 +62,7 @@ class SOAP(Descriptor):
         self.smeared = Smeared(radial=radial, l_max=l_max, width=width, radius=cutoff.radius)
         n_terms = radial.n_functions * n_channels
         self.mixing: nn.Parameter | None = None
-        self.n_densities = n_terms
+        self.n_densities = self.n_terms = n_terms
         if n_densities is not None:
             start = torch.randn(n_terms, n_densities, generator=generator, dtype=torch.float64) / n_terms**0.5
             self.mixing, self.n_densities = nn.Parameter(start), n_densities
@@ -83,6 +83,11 @@ class SOAP(Descriptor):
             both = torch.bmm(moments.mT, moments).flatten(1)
             spectrum.append(both.index_select(1, self.pair) * (2 * order + 1) ** -0.5)
         return torch.cat(spectrum, dim=1)
+
+    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
+        """The polynomials of every pair, as many as the width asks for in the radius, and its functions in every channel."""
+        per_pair = 3.0 * len(self.smeared.series) + (self.l_max + 1) * 2.0 * (self.l_max + self.smeared.n_functions + self.n_terms)
+        return super().memory_per_atom(n_neighbors, derivatives=derivatives) + per_pair * n_neighbors
 
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij by forward differentiation."""

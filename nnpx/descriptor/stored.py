@@ -76,6 +76,7 @@ def store(
 
     Raises:
         TooLargeError: features and derivatives take more memory than `most_bytes`; as soon as that is known.
+        OutOfMemoryError: those of a few atoms do not fit into what is free.
     """
     features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
     of_species = chemistry.new_zeros(int(graph.species.max()) + 1, chemistry.shape[1]).index_copy(0, graph.species, chemistry)
@@ -85,6 +86,7 @@ def store(
             some = graph.select(structures)
             first = int(graph.atom_start[structures[0]])
             for block in some.edges().blocks(ATOMS_AT_A_TIME if descriptor.is_local else some.n_atoms, some.species):
+                descriptor.refuse_beyond_memory(block.edges, block.n_centers, derivatives=derivatives)
                 own = of_species[block.species]
                 features[first : first + block.n_centers] = descriptor(block.edges, own)[: block.n_centers].to(dtype)
                 first += block.n_centers

@@ -67,6 +67,11 @@ class SymmetryFunctions(Descriptor, ABC):
         for name, values in {"channel_p": p, "channel_q": q, "place_of_pair": place}.items():
             self.register_buffer(name, values.clone(), persistent=False)
 
+    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
+        """Most of it are triplets, with their indices, factors and weights, and the slopes of every function where these are asked for."""
+        within = n_neighbors * (self.angular_cutoff.radius / self.cutoff.radius) ** 3
+        return super().memory_per_atom(n_neighbors, derivatives=derivatives) + within**2 / 2.0 * (200.0 if derivatives else 48.0)
+
     @abstractmethod
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """What one neighbour adds."""

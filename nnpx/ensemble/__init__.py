@@ -23,7 +23,7 @@ from nnpx.errors import SpeciesError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Linearised, Potential, row_of_each
 from nnpx.speed.compiled import may_use_loops
-from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_threads
+from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_threads, n_threads
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -143,6 +143,8 @@ class Ensemble(nn.Module):
         """The edges in portions, where an atomic energy depends on the edges of its own centre only."""
         is_local = all(member.descriptor.is_local for member in self.members) and not graph.has_stored_features()
         most = ATOMS_AT_A_TIME.get(graph.positions.device.type, ELSEWHERE) if is_local else graph.n_atoms
+        if not graph.has_stored_features():
+            self.members[0].descriptor.refuse_beyond_memory(edges, graph.n_atoms, at_a_time=most * n_threads())
         n_blocks = math.ceil(graph.n_atoms / most)
         return edges.blocks(math.ceil(graph.n_atoms / n_blocks), graph.species)  # about equally many, as threads wait for the last
 

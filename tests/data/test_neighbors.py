@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from nnpx import neighbors
 from nnpx.descriptor.density import reverse, slots
 from nnpx.errors import DataError, GeometryError
 from nnpx.graph import join
@@ -41,13 +42,29 @@ def test_the_estimate_is_right_for_a_crystal(monkeypatch):
     """Refused with just less memory than the pairs within 6 Å take, and let through with a little more."""
     atoms = bulk("Si", "diamond", a=5.431, cubic=True) * (2, 2, 2)
     n_pairs = len(graph(atoms, 6.0).center)
+    monkeypatch.setattr(neighbors, "ALWAYS_THERE", 0.0)
     for factor, refused in ((0.8, True), (1.2, False)):
-        monkeypatch.setattr("os.sysconf", lambda name, memory=int(150 * n_pairs * factor): 1 if name == "SC_PAGE_SIZE" else memory)
+        monkeypatch.setattr(neighbors, "free_memory", lambda free=150 * n_pairs * factor: free)
         if refused:
             with pytest.raises(GeometryError, match="neighbours that fit"):
                 graph(atoms, 6.0)
         else:
             assert len(graph(atoms, 6.0).center) == n_pairs
+
+
+@pytest.mark.parametrize("atoms", [bulk("Cu", cubic=True), molecule("CH3CH2OH")], ids=["crystal", "molecule"])
+def test_pairs_of_many_structures_have_to_fit_together_and_are_refused_before_one_is_listed(atoms, monkeypatch):
+    """Each takes a third of what is free."""
+    each = 150 * len(graph(atoms, 8.0).center)
+    monkeypatch.setattr(neighbors, "ALWAYS_THERE", 0.0)
+    monkeypatch.setattr(neighbors, "free_memory", lambda: 3 * each)
+    rule = {"numbers": [1, 6, 8, 29], "cutoff": 8.0, "where": "own.xyz"}
+    assert graph_from_list([atoms] * 2, **rule).n_structures == 2
+    monkeypatch.setattr(neighbors, "pairs_within", lambda *words, **named: pytest.fail("pairs were listed"))
+    with pytest.raises(
+        GeometryError, match=r"structure 0 of own\.xyz and the 4 after it: expected neighbours .* Lower cutoff\.radius, or take fewer"
+    ):
+        graph_from_list([atoms] * 5, **rule)
 
 
 def test_a_list_of_structures_is_the_graphs_of_each_put_together():
