@@ -1,7 +1,6 @@
 """Memory that work takes and memory that there is: what cannot fit is refused before its first half has been computed."""
 
 import os
-import resource
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -60,8 +59,10 @@ def _of_machine() -> float:
 
 def _of_address_space() -> float:
     """What `ulimit -v` leaves."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    with suppress(OSError):
+    with suppress(ImportError, OSError):
+        import resource  # there is none on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
             return float(limit - int(_OWN_SIZE.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE"))
     return float("inf")
