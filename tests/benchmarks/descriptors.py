@@ -33,6 +33,14 @@ OPTIONS: Final[Mapping[str, list[str]]] = {
     "acsf_set51": ["radial=set51"],
     "wacsf": ["radial=wacsf", "species_embedding=atomic_number"],
 }
+#: where the names of those go whose predictions take about as long, in points from theirs
+BESIDE: Final[dict[str, tuple[int, int, str]]] = {
+    "aev": (-5, -6, "right"),
+    "aev_2x": (-5, 3, "right"),
+    "acsf_moments": (-2, -26, "right"),
+    "acsf_wide": (0, 18, "left"),
+    "gaussian_moments": (0, 22, "center"),
+}
 COLUMNS: Final = {"energy (meV/atom)": 2, "forces (meV/Å)": 3, "prediction (µs/atom)": 4, "training (s)": 5}
 
 
@@ -52,15 +60,20 @@ def rows(page: str) -> dict[str, list[tuple[float, float]]]:
     found = {}
     for line in re.findall(r"^\| \w+ \| 3 \|.*$", page, re.MULTILINE):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        numbers = [[float(part) for part in cells[place].split("±")] if "±" in cells[place] else [np.nan] * 2 for place in COLUMNS.values()]
-        found[cells[0]] = [(each[0], each[1]) for each in numbers]
+        found[cells[0]] = [_estimate(cells[place]) for place in COLUMNS.values()]
     return found
+
+
+def _estimate(cell: str) -> tuple[float, float]:
+    """A mean and its deviation, which may be left out; NaN where there is none."""
+    mean, *deviation = [float(part) for part in cell.replace("–", "nan").split("±")]
+    return mean, *(deviation or [0.0])
 
 
 def draw(table: Mapping[str, list[tuple[float, float]]]) -> Figure:
     """The error of the forces against the time of a prediction and of a training."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+        figure = Figure(figsize=(9.0, 4.4), layout="constrained")
         for k, cost in enumerate(("prediction (µs/atom)", "training (s)")):
             _panel(figure.add_subplot(1, 2, k + 1), table, list(COLUMNS).index(cost), cost)
     return figure
@@ -70,16 +83,18 @@ def _panel(axes: Axes, table: Mapping[str, list[tuple[float, float]]], place: in
     table = {name: own for name, own in table.items() if np.isfinite(own[place][0])}
     x, y = (np.array([own[column] for own in table.values()]) for column in (place, 1))
     axes.errorbar(x[:, 0], y[:, 0], xerr=x[:, 1], yerr=y[:, 1], fmt="o", color=COLORS[0], markersize=4)
-    for name, across, up in zip(table, x[:, 0], y[:, 0], strict=True):
-        axes.annotate(name, (across, up), xytext=(4, 3), textcoords="offset points", fontsize=6.5, color=INK)
     order = np.lexsort((y[:, 0], x[:, 0]))
     best = [order[k] for k in range(len(order)) if y[order[k], 0] < y[order[:k], 0].min(initial=np.inf)]
     axes.step(x[best, 0], y[best, 0], where="post", color=INK, linewidth=0.9, zorder=1)
     axes.set(xscale="log", yscale="log", xlabel=cost, ylabel="error of the forces (meV/Å)")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(right=1.9 * x[:, 0].max())  # names need room
+    for name, across, up in zip(table, x[:, 0], y[:, 0], strict=True):
+        right, above, side = BESIDE.get(name, (5, 2, "left")) if cost.startswith("prediction") else (5, 2, "left")
+        axes.annotate(name, (across, up), xytext=(right, above), textcoords="offset points", ha=side, fontsize=7, color=INK)
 
 
 def main() -> None:
