@@ -44,14 +44,15 @@ def refuse_reduced_precision(potential: nn.Module) -> None:
         ConfigError: torch was told to multiply float32 in less.
     """
     if not _multiplies_in_full() and any(weight.dtype == torch.float32 for weight in potential.parameters()):
-        found = 'less: torch.set_float32_matmul_precision("high") or "medium", allow_tf32 or an fp32_precision of torch.backends'
-        do = 'Set torch.set_float32_matmul_precision("highest"), and no fp32_precision but "ieee".'
+        found = 'less: torch.set_float32_matmul_precision("high") or "medium", allow_tf32, an fp32_precision of torch.backends or autocast'
+        do = 'Set torch.set_float32_matmul_precision("highest"), and no fp32_precision but "ieee"; leave torch.autocast.'
         raise ConfigError("around a potential", expected="products of matrices in full float32", found=found, do=do)
 
 
 def _multiplies_in_full() -> bool:
     try:
-        return torch.get_float32_matmul_precision() == "highest"
+        casts = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+        return torch.get_float32_matmul_precision() == "highest" and not casts
     except RuntimeError:  # of several devices or libraries each has been told its own
         return False
 

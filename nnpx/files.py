@@ -143,14 +143,20 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
+#: what nnpx itself writes to a project, and no pattern stands for
+_OWN: Final = ("multirun", "learn", "models", "reports", "outputs", "data/prepared", "data/labelled.extxyz")
+
+
 def files_of(name: str, folder: Path) -> list[Path]:
-    """The name; of a pattern such as runs/*/OUTCAR those of all files that it stands for, in order, or itself where there are none.
+    """The name; of a pattern such as runs/*/OUTCAR those of all files that it stands for, or itself where there are none.
 
     Args:
-        name: absolute, or seen from the folder; so are those returned.
-        folder: where relative names start.
+        name: absolute, or seen from the folder; so are those returned, in the order of their letters.
+        folder: where relative names start; its own name is no pattern, and what nnpx has written to it is none of the files.
     """
     if not set("*?[") & set(name) or (folder / name).exists():
         return [Path(name)]
     found = sorted(glob(name, root_dir=folder, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
-    return [Path(one) for one in found if (folder / one).is_file()] or [Path(name)]
+    own = [folder.absolute() / place for place in _OWN]
+    others = (Path(one) for one in found if not any((folder.absolute() / one).is_relative_to(place) for place in own))
+    return [one for one in others if (folder / one).is_file()] or [Path(name)]

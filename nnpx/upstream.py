@@ -59,7 +59,14 @@ _IDLE: Final = ("n_processes",)
 
 def stamp(verb: str, config: DictConfig) -> str:
     """The fingerprint of what a verb reads."""
-    return fingerprint(*(config[key] for key in READS[verb]))
+    return fingerprint(*(of_labels(config) if key == "reference" else config[key] for key in READS[verb]))
+
+
+def of_labels(config: DictConfig) -> dict[str, Any]:
+    """What of the reference engine decides labels: not the directory in which it keeps its files."""
+    node = plain(config.reference)
+    parameters = node.get("parameters")
+    return {**node, **({"parameters": {key: parameters[key] for key in parameters if key != "directory"}} if parameters else {})}
 
 
 def is_current(verb: str, config: DictConfig, workspace: Path) -> bool:

@@ -16,7 +16,7 @@ from nnpx.data.source import as_structures
 from nnpx.executor.labelling import Labelling
 from nnpx.files import md5, read_json, write_json
 from nnpx.progress import Bars
-from nnpx.upstream import inputs_of
+from nnpx.upstream import inputs_of, of_labels, stamp
 
 
 def main(config: DictConfig, workspace: Path) -> None:
@@ -25,7 +25,7 @@ def main(config: DictConfig, workspace: Path) -> None:
     data, labels = workspace / "data" / "labelled.extxyz", workspace / "data" / "labels.json"
     checksums, known = inputs_of(config, workspace), read_json(labels) if data.is_file() else {}
     stamps = {
-        "config": fingerprint(config.data, config.reference, config.seed),
+        "config": stamp("label", config),
         "made_of": fingerprint(*_decisive(config), checksums, nnpx.__version__, reference.identity),
     }
     if known.get("made_of") == stamps["made_of"] and known.get("md5") == md5(data) and not known["failures"]:
@@ -49,7 +49,7 @@ def main(config: DictConfig, workspace: Path) -> None:
 
 def _decisive(config: DictConfig) -> list[object]:
     """What decides the labels: the split does not."""
-    return [config.seed, OmegaConf.masked_copy(config.data, [key for key in config.data if key != "split"]), config.reference]
+    return [config.seed, OmegaConf.masked_copy(config.data, [key for key in config.data if key != "split"]), of_labels(config)]
 
 
 def _report(bar: Bars, task: TaskID, done: int, total: int) -> None:

@@ -100,7 +100,7 @@ def remarks(structures: Sequence[Atoms], duplicates: Duplicates, frames: Sequenc
         duplicates: among them.
         frames: which frames of data/labelled.extxyz they are, from 0; None where they are in no such file.
     """
-    said = [*contradictions(structures, duplicates), *borrowed(structures, duplicates, frames), *not_the_slope(structures)]
+    said = [*contradictions(structures, duplicates), *borrowed(structures, frames), *not_the_slope(structures)]
     said += [*outside(structures, frames), *_unseen_states(structures)]
     size = ranges(structures)
     if size["force_rms"] is not None and not 1e-3 < size["force_rms"] < 30:

@@ -16,6 +16,8 @@ from nnpx.data.frames import labels
 _SAME: Final = 1e-3
 #: Å; no atom moves farther between two structures from which a slope is taken
 _NEAR: Final = 0.3
+#: Å; files of four decimals round by half of it
+_ROUNDED: Final = 1e-4
 #: fewer pairs of structures decide nothing
 _FEWEST: Final = 10
 #: correlation from which on the forces are some multiple of the slope
@@ -45,7 +47,7 @@ def contradictions(structures: Sequence[Atoms], duplicates: Duplicates) -> list[
     return [f"exact duplicates have labels that differ, by up to {off['energy']:.3g} eV and {off['forces']:.3g} eV/Å"]
 
 
-def borrowed(structures: Sequence[Atoms], duplicates: Duplicates, frames: Sequence[int] | None = None) -> list[str]:
+def borrowed(structures: Sequence[Atoms], frames: Sequence[int] | None = None) -> list[str]:
     """Structures that differ, and whose forces are the same to the last digit: of one calculation, whose files another has read.
 
     Structures are named as in `outside`.
@@ -55,13 +57,23 @@ def borrowed(structures: Sequence[Atoms], duplicates: Duplicates, frames: Sequen
         forces = np.asarray(labels(atoms).get("forces", 0.0), dtype=np.float64)
         if len(atoms) > 1 and np.abs(forces).max() > _SAME:
             alike[(forces + 0.0).tobytes()].append(index)
-    same = {index: number for number, group in enumerate(duplicates.near) for index in group}
-    several = [group for group in alike.values() if len({same.get(index, -1 - index) for index in group}) > 1]
+    groups = [[first, *(k for k in others if not _is_moved(structures[first], structures[k]))] for first, *others in alike.values()]
+    several = [group for group in groups if len(group) > 1]
     if not several:
         return []
     named = " and ".join(str(index if frames is None else frames[index]) for index in several[0][:_NAMED])
     file, more = "" if frames is None else " of data/labelled.extxyz", f"; {len(several)} such groups" if len(several) > 1 else ""
     return [f"structures {named}{file} differ and have the same forces to the last digit: were their calculations in one folder?{more}"]
+
+
+def _is_moved(one: Atoms, other: Atoms) -> bool:
+    """Whether two structures are the same up to a translation, and so have the same forces."""
+    if not np.array_equal(one.numbers, other.numbers) or not np.array_equal(one.pbc, other.pbc):
+        return False
+    if any(one.pbc) and not np.allclose(one.cell.array, other.cell.array, rtol=0.0, atol=_ROUNDED):
+        return False
+    apart = other.positions - one.positions
+    return bool(np.abs(find_mic(apart - apart[0], one.cell, one.pbc)[0]).max() < _ROUNDED)
 
 
 def outside(structures: Sequence[Atoms], frames: Sequence[int] | None = None) -> list[str]:

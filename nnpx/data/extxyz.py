@@ -7,7 +7,7 @@ import numpy as np
 from annotated_types import Ge
 from ase import Atoms
 
-from nnpx.data.reader import SAME_ENERGY, Reading, read_all, read_isolated
+from nnpx.data.reader import SAME_ENERGY, Reading, called, read_all, read_isolated
 from nnpx.data.source import NOT_STATED, Gathered, Run, Source
 from nnpx.data.split import GIVEN, Split, group_in_file
 from nnpx.errors import DataError
@@ -70,10 +70,10 @@ class File(Source):
             DataError: see `nnpx.data.reader` and `nnpx.data.checks`.
             GeometryError: see `nnpx.data.checks`.
         """
-        readings = {part: read_all(folder / name, keys=self.keys) for part, name in self.paths.items() if name is not None}
+        readings = {part: read_all(Path(name), keys=self.keys, folder=folder) for part, name in self.paths.items() if name is not None}
         structures: list[Atoms] = []
         for part, reading in readings.items():
-            name = Path(str(self.paths[part])).name
+            name = called(Path(str(self.paths[part])))
             if part == "pool" and not reading.structures:
                 raise DataError(name, expected="structures", found="isolated atoms only", do="Give them as data.isolated_atoms.")
             self.check(reading.structures, name, reading.frames)
@@ -109,5 +109,5 @@ class File(Source):
             if abs(energies.setdefault(symbol, energy) - energy) > SAME_ENERGY:
                 found, do = f"{energies[symbol]} and {energy} eV in two files", "Give the right ones in a file, data.isolated_atoms."
                 raise DataError(f"isolated {symbol}", expected="one energy", found=found, do=do)
-        own = {} if self.isolated_atoms is None else read_isolated(folder / self.isolated_atoms, keys=self.keys)
+        own = {} if self.isolated_atoms is None else read_isolated(self.isolated_atoms, folder, keys=self.keys)
         return {**energies, **own}

@@ -19,16 +19,21 @@ from nnpx.files import files_of
 _BROKEN: Final = (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, AssertionError, StopIteration)
 
 
+def open_all(name: str, folder: Path) -> list[Atoms]:
+    """Every structure of a file, or of all files of a pattern, one after the other (`nnpx.files.files_of`).
+
+    Raises:
+        DataError: as `open_structures`.
+    """
+    return [atoms for file in files_of(name, folder) for atoms in open_structures(folder / file)]
+
+
 def open_structures(path: Path) -> list[Atoms]:
-    """Every structure of a file, in its order, or of all files of a pattern, one after the other.
+    """Every structure of a file, in its order.
 
     Raises:
         DataError: no such file, an empty one, an unknown format, or one that is cut off or damaged.
     """
-    return [atoms for file in files_of(str(path), Path()) for atoms in _structures_of(file)]
-
-
-def _structures_of(path: Path) -> list[Atoms]:
     check_present(path)
     try:
         kind = filetype(str(path))

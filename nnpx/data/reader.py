@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 from ase import Atoms
 
-from nnpx.data.files import open_structures
+from nnpx.data.files import open_all, open_structures
 from nnpx.data.finding import NAMES, Place, as_energy, as_forces, as_voigt, chosen, converted, look
 from nnpx.data.frames import attach
 from nnpx.errors import DataError
@@ -55,20 +55,25 @@ def read(path: Path, *, keys: Mapping[str, str] | None = None) -> list[Atoms]:
     return read_all(path, keys=keys).structures
 
 
-def read_all(path: Path, *, keys: Mapping[str, str] | None = None) -> Reading:
+def read_all(path: Path, *, keys: Mapping[str, str] | None = None, folder: Path | None = None) -> Reading:
     """The same with isolated atoms and with what was found where.
+
+    Args:
+        path: see `read`.
+        keys: see `read`.
+        folder: where the path starts, which then may be a pattern of several files.
 
     Raises:
         DataError: as `read`.
     """
-    raw = open_structures(path)
+    raw, name = (open_structures(path), path.name) if folder is None else (open_all(str(path), folder), called(path))
     lone = [index for index, atoms in enumerate(raw) if _is_isolated(atoms)]
     rest = [index for index in range(len(raw)) if index not in set(lone)]
     found: list[str] = []
-    where = _places([raw[index] for index in rest or lone], dict(keys or {}), path.name, found)
-    where_lone = _places([raw[index] for index in lone], dict(keys or {}), path.name, []) if lone else where
-    structures = [_normal(raw[index], where, f"structure {index} of {path.name}") for index in rest]
-    isolated = _isolated([_normal(raw[index], where_lone, f"structure {index} of {path.name}") for index in lone], path.name)
+    where = _places([raw[index] for index in rest or lone], dict(keys or {}), name, found)
+    where_lone = _places([raw[index] for index in lone], dict(keys or {}), name, []) if lone else where
+    structures = [_normal(raw[index], where, f"structure {index} of {name}") for index in rest]
+    isolated = _isolated([_normal(raw[index], where_lone, f"structure {index} of {name}") for index in lone], name)
     if isolated:
         found.append(f"isolated atoms: {', '.join(sorted(isolated))}")
     found.extend(_free_energy_remark([raw[index] for index in rest], where["energy"]))
@@ -76,13 +81,18 @@ def read_all(path: Path, *, keys: Mapping[str, str] | None = None) -> Reading:
     return Reading(structures, isolated, found, rest)
 
 
-def read_isolated(path: Path, *, keys: Mapping[str, str] | None = None) -> dict[str, float]:
-    """Energies (eV) of isolated atoms by element, from a file that holds nothing else; no mark is needed.
+def called(path: Path) -> str:
+    """A file by its name, a pattern as it is: structures are counted through all of its files."""
+    return str(path) if set("*?[") & set(str(path)) else path.name
+
+
+def read_isolated(name: str, folder: Path, *, keys: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Energies (eV) of isolated atoms by element, from files that hold nothing else; no mark is needed.
 
     Raises:
         DataError: a structure has more than one atom, or as `read`.
     """
-    raw = open_structures(path)
+    raw, path = open_all(name, folder), Path(name)
     where = _places(raw, dict(keys or {}), path.name, [])
     return _isolated([_normal(atoms, where, f"structure {index} of {path.name}") for index, atoms in enumerate(raw)], path.name)
 

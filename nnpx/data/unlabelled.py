@@ -9,9 +9,10 @@ from annotated_types import Ge
 from ase import Atoms
 
 from nnpx.data.checks import check_geometry
-from nnpx.data.files import open_structures
+from nnpx.data.files import open_all
 from nnpx.data.frames import geometry
 from nnpx.data.jobs import SinglePoints
+from nnpx.data.reader import called
 from nnpx.data.source import Gathered, Run, Source, labelled
 from nnpx.data.split import Split, group_in_file
 from nnpx.errors import DataError
@@ -57,7 +58,7 @@ class Unlabelled(Source):
             DataError: the file cannot be read, or its structures differ in their total charge (`info["charge"]`, e).
             GeometryError: atoms too close, or a cell without volume or left-handed.
         """
-        given = open_structures(folder / self.path)
+        given = open_all(self.path, folder)
         stated = [atoms.info.get("charge", 0.0) for atoms in given]
         charges = sorted({float(charge) for charge in stated if isinstance(charge, int | float | np.number)}) or [0.0]
         if len(charges) > 1:
@@ -65,9 +66,9 @@ class Unlabelled(Source):
                 f"charges of {', '.join(f'{charge:g}' for charge in charges)} e",
                 "Label each apart, with its reference.charge.",
             )
-            raise DataError(Path(self.path).name, expected="one total charge, which a potential cannot tell apart", found=found, do=do)
+            raise DataError(called(Path(self.path)), expected="one total charge, which a potential cannot tell apart", found=found, do=do)
         geometries = [self._bare(atoms) for atoms in given]
-        check_geometry(geometries, Path(self.path).name, minimum_distance=self.minimum_distance)
+        check_geometry(geometries, called(Path(self.path)), minimum_distance=self.minimum_distance)
         jobs = [SinglePoints(f"structure {index} of {self.path}", (atoms,)) for index, atoms in enumerate(geometries)]
         elements = {str(symbol) for atoms in geometries for symbol in atoms.symbols} if self.isolated_atoms else set()
         remark = [] if charges == [0.0] else [f"info['charge'] = {charges[0]:g} e is not read: make sure that reference.charge is the same"]

@@ -3,7 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -17,7 +17,7 @@ from annotated_types import Gt
 from nnpx.data.jobs import Batch, Engine
 from nnpx.executor import Executor, Task
 from nnpx.processes import ONE_THREAD, begin_group, count_cores, end_group, end_with_parent, environment
-from nnpx.reference.folders import remove_those_of
+from nnpx.reference.folders import for_temporary_files
 
 #: s; a worker has so long to load its libraries: the clock of its first task starts when it is ready
 _START_S: Final = 60.0
@@ -37,11 +37,12 @@ class Processes(Executor):
     def results(self, engine: Engine, tasks: Sequence[Task], folder: Path) -> Generator[tuple[str, Batch], None, None]:
         """Key and batch of every task, as they come."""
         size = min(self.n_processes if self.n_processes is not None else count_cores(), len(tasks))
-        crew = _Crew(engine, size)
-        try:
-            yield from crew.results(tasks)
-        finally:
-            crew.end()
+        with for_temporary_files() as variables:
+            crew = _Crew(engine, size, {**ONE_THREAD, **variables})
+            try:
+                yield from crew.results(tasks)
+            finally:
+                crew.end()
 
 
 @dataclass
@@ -57,8 +58,8 @@ class _Worker:
 class _Crew:
     """The processes."""
 
-    def __init__(self, engine: Engine, size: int) -> None:
-        self._engine, self._size = engine, size
+    def __init__(self, engine: Engine, size: int, variables: Mapping[str, str]) -> None:
+        self._engine, self._size, self._variables = engine, size, variables
         self._busy: list[_Worker] = []
         self._idle: list[tuple[BaseProcess, Connection]] = []
 
@@ -111,7 +112,7 @@ class _Crew:
     def _hire(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        with environment(ONE_THREAD):
+        with environment(self._variables):
             process = context.Process(target=_work, args=(self._engine, theirs), daemon=True)
             process.start()
         theirs.close()
@@ -125,8 +126,6 @@ def _end(process: BaseProcess, line: Connection) -> None:
     process.kill()  # where it has not begun a group yet
     process.join()
     line.close()
-    if process.pid is not None:
-        remove_those_of(process.pid)
 
 
 def _work(engine: Engine, line: Connection) -> None:

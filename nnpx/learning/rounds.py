@@ -35,6 +35,7 @@ from nnpx.learning.view import View
 from nnpx.learning.ways import read_frames
 from nnpx.reference import Reference
 from nnpx.uncertainty.none import Uncalibrated
+from nnpx.upstream import of_labels
 
 #: what of an experiment may change while its loop runs
 IDLE: Final = ("conf_hash", "name", "initial", "md", "tracking", "executor")
@@ -265,6 +266,7 @@ def _nodes(config: DictConfig) -> dict[str, Any]:
     nodes = {str(key): config[key] for key in config if key not in IDLE}
     learning = plain(config.learning)
     walkers = {key: value for key, value in learning["walkers"].items() if key != "keep_every_fs"}
+    nodes["reference"] = of_labels(config)
     nodes["learning"] = {key: value for key, value in learning.items() if key not in ("stopping", "timeout_s")} | {"walkers": walkers}
     return nodes
 

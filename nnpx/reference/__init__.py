@@ -54,7 +54,7 @@ class Reference(ABC):
 
     def advice(self, calculator: BaseCalculator) -> str:
         """What to do about a calculation that failed."""
-        return "Look at the geometry, or loosen the convergence of the engine."
+        return "Look at the geometry, at the program of the engine and the room on its disk, or loosen its convergence."
 
     def neutral(self) -> "Reference":
         """The same level of theory for what has no charge, and whose spin state is given by its magnetic moments."""

@@ -2,11 +2,12 @@
 
 import importlib
 import inspect
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, final
 
-from ase.calculators.calculator import BaseCalculator
+from ase.calculators.calculator import BadConfiguration, BaseCalculator
 
 from nnpx.errors import ReferenceEngineError
 from nnpx.reference import Reference, missing
@@ -16,7 +17,7 @@ from nnpx.trusted import reach, trusted_packages
 #: modules of ASE whose calculators compute in this process and read no file
 HARMLESS: Final = ("ase.calculators.emt", "ase.calculators.lj", "ase.calculators.morse")
 
-_KEEP: Final = "To look at the files of the engine, have them kept: reference.parameters.directory=FOLDER."
+_KEEP: Final = "To look at the files of the engine, have them kept: reference.parameters.directory=FOLDER changes no label."
 
 
 @final
@@ -68,24 +69,40 @@ class ASE(Reference):
             ReferenceEngineError: a package that is not trusted, no such class, no calculator, or arguments that it does not take.
         """
         engine, kept_in = self._class(), self.parameters.get("directory")
-        folder = new_folder(kept_in)
-        is_told = "directory" in inspect.signature(engine).parameters
         try:
-            calculator = engine(**{**self.parameters, **({"directory": str(folder)} if is_told else {})})
-        except TypeError as error:
-            raise ReferenceEngineError(
-                "reference.parameters", expected=f"arguments of {self.path}", found=str(error), do="Correct reference.parameters."
-            ) from error
-        if not is_told and hasattr(calculator, "directory"):
-            calculator.directory = str(folder)
+            folder = new_folder(None if kept_in is None else str(kept_in))
+        except OSError as error:
+            where, expected = "reference.parameters.directory", "a folder that can be written to"
+            raise ReferenceEngineError(where if kept_in else "TMPDIR", expected=expected, found=str(error), do="Name another.") from error
+        try:
+            calculator = self._in(folder, engine)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         if kept_in is None:
             remove_with(calculator, folder)
         return calculator
 
+    def _in(self, folder: Path, engine: type[BaseCalculator]) -> BaseCalculator:
+        """A calculator that works in the folder."""
+        parameters = {key: value for key, value in self.parameters.items() if key != "directory"}
+        is_told = "directory" in inspect.signature(engine).parameters
+        try:
+            calculator = engine(**parameters, **({"directory": str(folder)} if is_told else {}))
+        except (TypeError, BadConfiguration, *self.failures) as error:
+            found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            do = "Correct reference.parameters, or what ASE has to be told of the program (~/.config/ase/config.ini)."
+            raise ReferenceEngineError(
+                "reference.parameters", expected=f"arguments of {self.path} with which it can begin", found=found, do=do
+            ) from error
+        if not is_told and hasattr(calculator, "directory"):
+            calculator.directory = str(folder)
+        return calculator
+
     def advice(self, calculator: BaseCalculator) -> str:
         """Where to look."""
-        where = f"The files of the engine are in {calculator.directory}." if "directory" in self.parameters else _KEEP
-        return f"{super().advice(calculator)} {where}"
+        kept = self.parameters.get("directory") is not None and hasattr(calculator, "directory")
+        return f"{super().advice(calculator)} {f'The files of the engine are in {calculator.directory}.' if kept else _KEEP}"
 
     def _class(self) -> type[BaseCalculator]:
         module, _, name = self.path.rpartition(".")

@@ -1,20 +1,21 @@
 """A folder for every calculation: a program that finds the files of another structure takes them for its own."""
 
-import os
 import shutil
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir, mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any, Final
 
-#: begins the names of temporary folders, before the number of the process
-_PREFIX: Final = "nnpx-engine-"
+#: begins the names of temporary folders
+PREFIX: Final = "nnpx-engine-"
 
 
 def new_folder(kept_in: str | None) -> Path:
     """A new folder among those that are kept, or a temporary one where none are."""
     if kept_in is None:
-        return Path(mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        return Path(mkdtemp(prefix=PREFIX))
     parent = Path(kept_in).resolve()
     parent.mkdir(parents=True, exist_ok=True)
     return Path(mkdtemp(prefix="", dir=parent))
@@ -25,7 +26,8 @@ def remove_with(owner: Any, folder: Path) -> None:
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
 
 
-def remove_those_of(process: int) -> None:
-    """The temporary folders of a process that was killed."""
-    for folder in Path(gettempdir()).glob(f"{_PREFIX}{process}-*"):
-        shutil.rmtree(folder, ignore_errors=True)
+@contextmanager
+def for_temporary_files() -> Iterator[dict[str, str]]:
+    """A folder for all that processes keep for a while, which goes with the block, however they end; the variables that tell them."""
+    with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as folder:
+        yield {"TMPDIR": folder}

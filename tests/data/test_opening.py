@@ -1,5 +1,6 @@
 """Files that are none, or not whole, are told by name and place."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ from ase.calculators.emt import EMT
 from ase.io import write
 
 from nnpx.data import frames
-from nnpx.data.files import open_structures
-from nnpx.data.reader import read
+from nnpx.data.files import open_all, open_structures
+from nnpx.data.reader import read, read_all
 from nnpx.errors import DataError
+from nnpx.files import files_of
 
 
 def labelled(seed: int) -> Atoms:
@@ -48,22 +50,44 @@ def test_an_element_that_there_is_not_is_named(tmp_path: Path) -> None:
         open_structures(tmp_path / "frames.xyz")
 
 
-def test_a_pattern_is_all_of_its_files_by_name(tmp_path: Path) -> None:
-    for name, seeds in {"b/frames.traj": [2], "a/frames.extxyz": [0, 1], "c/other.extxyz": [3]}.items():
-        (tmp_path / name).parent.mkdir()
-        write(tmp_path / name, [labelled(seed) for seed in seeds])
-    found = read(tmp_path / "*" / "frames.*")
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder whose own name looks like a pattern, beside one that this pattern would stand for."""
+    for name, seed in {"p[1]/b/frames.traj": 2, "p[1]/a/frames.extxyz": 0, "p[1]/c/other.extxyz": 3, "p1/a/frames.extxyz": 9}.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        write(tmp_path / name, [labelled(seed), labelled(seed + 1)] if seed == 0 else labelled(seed))
+    return tmp_path / "p[1]"
+
+
+def test_a_pattern_is_all_of_its_files_by_name(project: Path) -> None:
+    found = open_all("*/frames.*", project)
     assert [atoms.positions[0, 0] for atoms in found] == pytest.approx([labelled(seed).positions[0, 0] for seed in range(3)], abs=1e-8)
+    assert len(read_all(Path("a/frames.extxyz"), folder=project).structures) == 2
+    assert len(read(project / "a/frames.extxyz")) == 2
 
 
-def test_a_name_with_brackets_is_no_pattern(tmp_path: Path) -> None:
-    write(tmp_path / "a[1].extxyz", labelled(0))
-    assert len(read(tmp_path / "a[1].extxyz")) == 1
+def test_no_pattern_stands_for_what_nnpx_has_written(project: Path) -> None:
+    there = files_of("**/*.extxyz", project)
+    for name in ("multirun/a/0/a/frames.extxyz", "data/labelled.extxyz", "data/prepared/train.extxyz", "learn/dataset.extxyz"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / "a/frames.extxyz", project / name)
+    assert files_of("**/*.extxyz", project) == there == [Path("a/frames.extxyz"), Path("c/other.extxyz")]
+    (project / "data/inputs").mkdir()
+    shutil.copy(project / "a/frames.extxyz", project / "data/inputs/mine.extxyz")
+    assert files_of("data/*/*.extxyz", project) == [Path("data/inputs/mine.extxyz")]
+
+
+def test_structures_of_a_pattern_are_called_by_it(project: Path) -> None:
+    bad = labelled(1)
+    bad.calc.results["forces"] = bad.calc.results["forces"][:2]
+    write(project / "b/frames.traj", bad)
+    with pytest.raises(DataError, match=r"structure 2 of \*/frames\.\*: expected numbers with the shape of forces"):
+        read_all(Path("*/frames.*"), folder=project)
 
 
 def test_a_pattern_of_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"runs/\*/OUTCAR: expected a file, found nothing of that name"):
-        read(tmp_path / "runs" / "*" / "OUTCAR")
+        open_all("runs/*/OUTCAR", tmp_path)
 
 
 def test_empty_file(tmp_path: Path) -> None:

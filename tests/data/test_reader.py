@@ -155,7 +155,7 @@ def test_isolated_atoms_are_set_apart(tmp_path: Path) -> None:
     assert reading.isolated == {"Cu": 1.5}
     assert len(reading.structures) == 1
     write(tmp_path / "b.extxyz", Atoms("H", info={"energy": -13.6}))
-    assert read_isolated(tmp_path / "b.extxyz") == {"H": -13.6}
+    assert read_isolated("b.extxyz", tmp_path) == {"H": -13.6}
 
 
 # ---- bad input: one clear error each

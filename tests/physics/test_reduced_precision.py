@@ -53,6 +53,14 @@ def test_an_evaluation_in_float32_is_refused_and_one_in_float64_is_what_it_was(r
             evaluated(graph.cast(torch.float32))
 
 
+def test_within_autocast_nothing_is_computed():
+    graph = graph_of(ethanols(1))
+    potential = potential_for(graph).to_precision(torch.float32).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(ConfigError, match=REFUSED):
+        potential(graph.cast(torch.float32))
+    assert torch.isfinite(potential(graph.cast(torch.float32)).forces).all()
+
+
 @pytest.mark.parametrize("record_after", [0, 10**9], ids=["recorded", "not recorded"])
 def test_the_calculator_refuses_before_and_after_it_has_recorded(record_after):
     graph, (atoms,) = graph_of(ethanols(1)), ethanols(1)

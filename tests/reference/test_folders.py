@@ -7,20 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from learning.engines import copper
 
+from nnpx.config import compose
 from nnpx.data.frames import labels
 from nnpx.data.jobs import SinglePoints
 from nnpx.errors import ReferenceEngineError
 from nnpx.executor import Task
 from nnpx.executor.processes import Processes
 from nnpx.reference.ase import ASE
+from nnpx.upstream import stamp
 
 #: the energy is x of the first atom, which goes through files and a moment of waiting; what a calculation before has left adds to it
 PROGRAM = """
 from pathlib import Path
 
 import numpy as np
-from ase.calculators.calculator import FileIOCalculator
+from ase.calculators.calculator import BadConfiguration, FileIOCalculator
 
 
 class Program(FileIOCalculator):
@@ -42,6 +45,11 @@ class Told(Program):
     def __init__(self, *, directory="told"):
         super().__init__(directory=directory)
         Path(directory, "begun").touch()
+
+
+class Unconfigured(Program):
+    def __init__(self, **parameters):
+        raise BadConfiguration("no configuration of programs")
 
 
 class Hanging(Program):
@@ -111,4 +119,30 @@ def test_a_process_that_is_killed_leaves_no_files(tmp_path):
     job = SinglePoints("hanging", (atoms(1.0),))
     found = dict(Processes(n_processes=1).results(program("Hanging"), [Task(job.key(), job, allowed_s=1.0)], tmp_path / "jobs"))
     assert "no answer" in found[job.key()].failures[0].reason
+    assert left() == []
+
+
+def test_where_files_are_kept_is_no_reason_to_label_again():
+    words = ["data=unlabelled", "reference=ase", "reference.calculator=my_programs.Program"]
+    plain, kept, other = (compose([*words, f"reference.parameters={{{more}}}"]) for more in ("", "directory: calculations", "label: other"))
+    assert stamp("label", plain) == stamp("label", kept) != stamp("label", other)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        ("Unconfigured", {}, "reference.parameters: .*, found BadConfiguration: no configuration .*config.ini"),
+        ("Program", {"directory": "a_file"}, "reference.parameters.directory: expected a folder that can be written to"),
+    ],
+)
+def test_a_program_that_cannot_begin_says_what_to_correct_and_leaves_nothing(name, parameters, said):
+    Path("a_file").touch()
+    with pytest.raises(ReferenceEngineError, match=said):
+        program(name, **parameters).calculator()
+    assert left() == []
+
+
+def test_no_directory_is_a_temporary_one():
+    assert labels(ASE(calculator="ase.calculators.emt.EMT", parameters={"directory": None}, level_of_theory=None).label(copper(0)))
+    gc.collect()
     assert left() == []
