@@ -172,7 +172,7 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
         do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
         files = [workspace / name for name in instantiate(config.data).inputs(workspace)]
         check("data", files, "a file that DVC watches, such as those in data/inputs/", do)
-    if verb == "train" and (initial := config.get("initial")):
+    if verb == "train" and (initial := config.get("initial")) is not None:
         do = "Add it to the deps of the stage train in dvc.yaml; copy before what a stage writes, such as models/potential.nnpx."
         check("initial", [workspace / initial], "a file that DVC watches", do)
 

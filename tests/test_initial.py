@@ -8,6 +8,8 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from omegaconf import OmegaConf
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from small import NUMBERS, ethanols
 
 from nnpx import artifact, cli
@@ -93,6 +95,28 @@ def test_all_that_differs_in_the_weights_is_named(folder):
 def test_a_file_that_is_not_there_is_told_before_anything_is_labelled(folder):
     with pytest.raises(ArtifactError, match=r"none\.nnpx: expected a saved potential, found no such file"):
         check_choices("label", compose([*SMALL, "initial=none.nnpx"]), folder)
+
+
+def test_a_folder_is_told_for_what_it_is(folder):
+    (folder / "models").mkdir()
+    with pytest.raises(ArtifactError, match="models: expected a saved potential, found a folder"):
+        check_choices("train", compose([*SMALL, "initial=models"]), folder)
+
+
+def test_no_name_is_no_choice_and_refused_before_a_file_is_looked_for():
+    with pytest.raises(ConfigError, match=r'initial: expected text \(1 or more\) or null, found ""\.'):
+        validate(compose([*SMALL, "initial=''"]))
+
+
+def test_a_potential_of_before_there_was_noise_has_none_and_is_gone_on_from(folder):
+    path = folder / "first.nnpx"
+    with safe_open(path, framework="pt") as file:
+        header, weights = json.loads(file.metadata()[artifact.KEY]), load_file(path)
+    del header["config"]["noise"]
+    save_file(weights, path, {artifact.KEY: json.dumps(header)})
+    assert initial_potential(compose(FROM), folder) == path
+    with pytest.raises(ConfigError, match=r'noise="nnpx\.noise\.none\.NoNoise".*found noise="nnpx\.noise\.heteroscedastic'):
+        initial_potential(compose([*FROM, "noise=heteroscedastic"]), folder)
 
 
 def test_elements_that_it_does_not_know_are_refused_before_training(folder):
