@@ -87,9 +87,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = _local(path)
     if not path.is_file():
-        raise ArtifactError(
-            str(path), expected="a saved potential", found="no such file", do="Run `nnpx train` first, or correct the path."
-        )
+        found = "a folder" if path.is_dir() else "no such file"
+        raise ArtifactError(str(path), expected="a saved potential", found=found, do="Run `nnpx train` first, or correct the path.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

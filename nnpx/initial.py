@@ -14,6 +14,8 @@ from nnpx.errors import ConfigError
 
 #: the nodes that give a potential its weights, and these their meaning
 DECISIVE: Final = ("cutoff", "radial", "species_embedding", "descriptor", "network", "prior", "noise")
+#: what the potentials of versions have that knew no other, as `build_parts` has it
+_NO_NOISE: Final = {"_target_": "nnpx.noise.none.NoNoise"}
 
 
 def initial_potential(config: DictConfig, workspace: Path) -> Path | None:
@@ -43,7 +45,7 @@ def initial_potential(config: DictConfig, workspace: Path) -> Path | None:
 
 def _of_weights(config: Mapping[str, Any], n_members: int) -> dict[str, Any]:
     """What decides number and meaning of the weights, by dotted path."""
-    nodes = {name: config[name] for name in DECISIVE if name in config}  # the files of older versions have no noise
+    nodes = {"noise": _NO_NOISE, **{name: config[name] for name in DECISIVE if name in config}}  # files of older versions have no noise
     n_heads = instantiate(config["ensemble"]).n_heads if "ensemble" in config else 1
     return {**leaves(nodes), "members": n_members, "heads": n_heads}
 

@@ -69,10 +69,15 @@ def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:
         "seeds": {"experiment": config.seed, "members": instantiate(config.ensemble).seeds(config.seed)},
         "device": device(config),
         "data_md5": json.loads(card.read_text(encoding="utf-8"))["md5"] if card.is_file() else {},
-        "initial_md5": md5(workspace / initial) if (initial := config.get("initial")) else "",
+        "initial_md5": initial_md5(config, workspace),
         "dvc": locked_hashes(workspace, "train"),
         "provenance": {**provenance(workspace), "code": code_fingerprint()},
     }
+
+
+def initial_md5(config: DictConfig, workspace: Path) -> str:
+    """The checksum of the potential that a training starts from; empty where it starts from random weights."""
+    return md5(workspace / initial) if (initial := config.get("initial")) is not None else ""
 
 
 def device(config: DictConfig) -> dict[str, Any]:

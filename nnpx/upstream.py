@@ -179,7 +179,7 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
         do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
         files = [workspace / name for name in instantiate(config.data).inputs(workspace)]
         check("data", files, "a file that DVC watches, such as those in data/inputs/", do)
-    if verb == "train" and (initial := config.get("initial")):
+    if verb == "train" and (initial := config.get("initial")) is not None:
         do = "Add it to the deps of the stage train in dvc.yaml; copy before what a stage writes, such as models/potential.nnpx."
         check("initial", [workspace / initial], "a file that DVC watches", do)
 
@@ -227,12 +227,12 @@ def check_choices(verb: str, config: DictConfig, workspace: Path) -> None:
         elements = list(range(1, len(chemical_symbols)))
         trainer: Trainer = instantiate(config.trainer)
         loss = instantiate(config.loss, forces_rms=1.0, numbers=elements, knows_energy_std=known, knows_forces_std=known)
-        trainer.check_objective(Objective(loss, instantiate(config.optimizer), instantiate(config.schedule)))
         if parts.n_heads > 1 and not loss.fits_spread:
             expected = "a loss that fits the spread of the heads of a shallow ensemble to the errors of energies and of forces"
             found = f"{type(loss).__name__}, with which that of one of them stays an accident of the initial weights"
             do = "Choose loss=crps or loss=nll, with both of their weights above 0, or another ensemble."
             raise ConfigError("loss", expected=expected, found=found, do=do)
+        trainer.check_objective(Objective(loss, instantiate(config.optimizer), instantiate(config.schedule)))
 
 
 def borrow(config: DictConfig, project: Path, workspace: Path) -> None:

@@ -8,13 +8,15 @@ import torch
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from omegaconf import OmegaConf
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from small import NUMBERS, ethanols
 
 from nnpx import artifact, cli
 from nnpx.config import compose, validate
 from nnpx.configuration.schema import plain
 from nnpx.errors import ArtifactError, ConfigError, SpeciesError
-from nnpx.files import whole
+from nnpx.files import md5, whole
 from nnpx.fitting import training_task
 from nnpx.initial import initial_potential
 from nnpx.upstream import check_choices, check_watched, link_files
@@ -58,6 +60,14 @@ def largest_change(first: Path, second: Path) -> float:
     return float(torch.stack(changes).max())
 
 
+def write_again(path: Path, lacking: str) -> None:
+    """The same potential with a configuration that lacks a node, as an older version wrote it."""
+    with safe_open(path, framework="pt") as file:
+        header, weights = json.loads(file.metadata()[artifact.KEY]), load_file(path)
+    del header["config"][lacking]
+    save_file(weights, path, {artifact.KEY: json.dumps(header)})
+
+
 def test_a_training_that_does_not_move_ends_where_it_started_from_though_its_data_are_others(folder, monkeypatch):
     assert nnpx(folder, monkeypatch, "train", *FROM, *STILL) == 0
     assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") < 1e-7
@@ -93,6 +103,25 @@ def test_all_that_differs_in_the_weights_is_named(folder):
 def test_a_file_that_is_not_there_is_told_before_anything_is_labelled(folder):
     with pytest.raises(ArtifactError, match=r"none\.nnpx: expected a saved potential, found no such file"):
         check_choices("label", compose([*SMALL, "initial=none.nnpx"]), folder)
+
+
+def test_a_folder_is_told_for_what_it_is(folder):
+    (folder / "models").mkdir()
+    with pytest.raises(ArtifactError, match="models: expected a saved potential, found a folder"):
+        check_choices("train", compose([*SMALL, "initial=models"]), folder)
+
+
+def test_no_name_is_no_choice_and_refused_before_a_file_is_looked_for():
+    with pytest.raises(ConfigError, match=r'initial: expected text \(1 or more\) or null, found ""\.'):
+        validate(compose([*SMALL, "initial=''"]))
+
+
+def test_a_potential_of_before_there_was_noise_has_none_and_is_gone_on_from(folder):
+    path = folder / "first.nnpx"
+    write_again(path, "noise")
+    assert initial_potential(compose(FROM), folder) == path
+    with pytest.raises(ConfigError, match=r'noise="nnpx\.noise\.none\.NoNoise".*found noise="nnpx\.noise\.heteroscedastic'):
+        initial_potential(compose([*FROM, "noise=heteroscedastic"]), folder)
 
 
 def test_elements_that_it_does_not_know_are_refused_before_training(folder):
@@ -140,6 +169,21 @@ def test_a_job_that_is_done_again_starts_from_the_potential_of_the_project_and_n
             file.write(b"another")
     link_files(config, folder, folder)
     assert project.read_bytes() == kept
+
+
+def test_jobs_that_start_elsewhere_share_their_data_and_start_there_again_when_they_are_done_again(folder, monkeypatch):
+    """One that died after its potential was saved, and before that was known, has its own in the place of the project's."""
+    project = folder / "models" / "potential.nnpx"
+    project.parent.mkdir()
+    project.write_bytes((folder / "first.nnpx").read_bytes())
+    write_again(project, "noise")
+    for _ in range(2):
+        assert nnpx(folder, monkeypatch, "train", "-m", *SMALL, "initial=first.nnpx,models/potential.nnpx") == 0
+        jobs = [next((folder / "multirun").glob(f"*/{number}")) for number in (0, 1)]
+        starts = [artifact.read_header(job / "models" / "potential.nnpx")["provenance"]["initial_md5"] for job in jobs]
+        assert starts == [md5(folder / "first.nnpx"), md5(project)]
+        (jobs[1] / "result.json").unlink()
+    assert len(list((folder / ".nnpx" / "shared").iterdir())) == 1
 
 
 def test_dvc_is_not_asked_to_start_from_a_file_that_it_does_not_watch(folder):

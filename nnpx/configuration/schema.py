@@ -28,7 +28,7 @@ NOUNS: Final = (
 SCALARS: Final[dict[str, Any]] = {
     "name": Annotated[str, Len(1)],
     "seed": Annotated[int, Ge(0), Lt(2**32)],
-    "initial": str | None,
+    "initial": Annotated[str, Len(1)] | None,
     "conf_hash": str,
 }
 #: those of them that experiments composed by earlier versions lack

@@ -226,7 +226,7 @@ class Walkers:
 
     def _judge(self, way: Way, look: Look, limits: Limits) -> None:
         """What follows from a look at a walker."""
-        uncertainty = look.uncertainty
+        uncertainty = way.measured = look.uncertainty
         if not np.isfinite(uncertainty) or look.forces is None or self._is_absurd(way, look.forces):
             way.fate = ABSURD
         elif uncertainty > limits.upper:

@@ -35,14 +35,14 @@ class Way:
     guard: Guard
     timestep_fs: float
     trail: Joined  #: what is kept of it to look at
-    shown: int = -1  #: the step that was added to it last
     fate: str = ""  #: empty while it is on its way
     walked_fs: float = 0.0  #: in this round
+    measured: float = np.inf  #: at the last look, eV/Å; infinite where nothing was
     level: float = 0.0  #: its uncertainty in units of the upper limit
     cannot_begin: bool = False  #: the potential knows too little of the structure that it begins with
     candidates: list[Atoms] = field(default_factory=list)
     frames: list[Atoms] = field(default_factory=list)  #: at every look at which it was to be trusted
-    uncertainty: list[float] = field(default_factory=list)  #: at every look, eV/Å
+    uncertainty: list[float] = field(default_factory=list)  #: at every look, eV/Å, cut off where the band has long ended
     trusted: tuple[int, np.ndarray, np.ndarray] | None = None  #: step, positions and momenta at the last of the frames
 
     def trust(self, uncertainty: float) -> None:
@@ -53,15 +53,14 @@ class Way:
         self.frames.append(geometry(atoms, info=info))
 
     def show(self) -> None:
-        """Add where the walker is now to its trail, but for what is there already, and for coordinates that are no numbers."""
-        atoms, step = self.walker.atoms, self.walker.step
-        if step == self.shown or not np.isfinite(atoms.positions).all():
+        """Add where the walker is now to its trail, with what was measured there; but for coordinates that are no numbers."""
+        atoms = self.walker.atoms
+        if not np.isfinite(atoms.positions).all():
             return
-        known: dict[str, Any] = {"walker": self.name, "time_fs": step * self.timestep_fs}
-        known |= {"uncertainty": self.uncertainty[-1]} if self.uncertainty else {}
+        known: dict[str, Any] = {"walker": self.name, "time_fs": self.walker.step * self.timestep_fs}
+        known |= {"uncertainty": self.measured} if np.isfinite(self.measured) else {}
         known |= {"fate": self.fate} if self.fate else {}
         self.trail.append(text(geometry(atoms, info=known)).encode())
-        self.shown = step
 
     def return_to_trusted(self) -> None:
         """Put the walker back to the last of its frames, with the momenta that it had there."""

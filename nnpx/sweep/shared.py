@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from omegaconf import DictConfig
 
@@ -14,7 +14,7 @@ from nnpx.errors import NNPXError
 from nnpx.files import read_json
 from nnpx.sweep.files import LOCK, writable
 from nnpx.sweep.grid import Grid, Job
-from nnpx.upstream import BEFORE, STAMPS, files_named, is_current, link_files, stamp
+from nnpx.upstream import BEFORE, READS, STAMPS, files_named, is_current, link_files, stamp
 from nnpx.verbs import run_verb
 
 #: what prepared data consist of, below data/
@@ -68,7 +68,8 @@ def _make(job: Job, folder: Path, grid: Grid) -> str:
 def _folder(config: DictConfig, project: Path) -> Path:
     """Where the data that this experiment describes are kept; two sweeps that want the same share them."""
     source = read_json(project / STAMPS["label"]).get("md5") if _is_there(config, project) else None
-    key = fingerprint(*(stamp(verb, config) for verb in STAMPS), _checksums(config, project), source)
+    files = _checksums([plain(config[part]) for part in READS["label"]], project)
+    key = fingerprint(*(stamp(verb, config) for verb in STAMPS), files, source)
     return project / ".nnpx" / "shared" / key
 
 
@@ -76,11 +77,11 @@ def _is_there(config: DictConfig, folder: Path) -> bool:
     return all(is_current(verb, config, folder) for verb in STAMPS)
 
 
-def _checksums(config: DictConfig, project: Path) -> dict[str, str]:
-    """Checksums of the files that the experiment names."""
+def _checksums(described: Any, project: Path) -> dict[str, str]:
+    """Checksums of the files that an experiment, or a part of it, names."""
     from nnpx.files import md5
 
-    return {str(path): md5(project / path) for path in files_named(plain(config), project)}
+    return {str(path): md5(project / path) for path in files_named(plain(described), project)}
 
 
 def _copy(source: Path, target: Path) -> None:

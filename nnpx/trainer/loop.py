@@ -124,16 +124,18 @@ class Trainer:
         Raises:
             ConfigError: something of loss, schedule or trainer would; the words that mend it are said.
         """
+        one_loss = "loss=crps" if objective.loss.fits_spread else "loss=huber"  # the heads of a shallow ensemble may need it
         misleading = {
             "trainer.batch_size=null": self.batch_size is not None,
             "trainer.gradient_clip=null": math.isfinite(self.gradient_clip),
             "trainer.ema_decay=0": self.ema_decay > 0,
             "schedule=constant": not objective.schedule.is_constant,
-            "loss=huber": objective.loss.changes_at != (),
+            one_loss: objective.loss.changes_at != (),
         }
         words = [word for word, is_misleading in misleading.items() if is_misleading]
         if objective.optimizer.sees_one_function and words:
-            expected = "with it one function in all updates: of the whole training set, at one learning rate, neither clipped nor averaged"
+            whole = "of the whole training set (batch_size=null, as its size is known only later)"
+            expected = f"with it one function in all updates: {whole}, at one learning rate, neither clipped nor averaged"
             nouns = ", ".join(word.partition("=")[0] for word in words)
             raise ConfigError("optimizer", expected=expected, found=f"another by {nouns}", do=f"Add {' '.join(words)}.")
 

@@ -11,6 +11,7 @@ from nnpx.configuration.overrides import parse
 from nnpx.configuration.schema import plain, raise_all
 from nnpx.configuration.targets import trusted_code
 from nnpx.errors import ConfigError
+from nnpx.lineage import initial_md5
 from nnpx.tuning.search import Declared
 from nnpx.tuning.space import corners, overrides_of
 from nnpx.upstream import check_choices
@@ -42,15 +43,18 @@ def check_space(declared: Declared, overrides: Sequence[str], config_dir: Path |
     return configs
 
 
-def study_name(declared: Declared, configs: Sequence[DictConfig]) -> str:
+def study_name(declared: Declared, configs: Sequence[DictConfig], project: Path) -> str:
     """A name that changes with the space, with whatever the experiments at its corners are made of, and with how it is searched.
+
+    A potential that the trainings start from counts by its content: another of the same name is another start.
 
     The budget, the record of runs and comments in conf/ change nothing: such a search goes on.
     """
     idle = ("conf_hash", "tracking")
     made_of = [{key: value for key, value in plain(config).items() if key not in idle} for config in configs]
+    starts = [md5 for config in configs if (md5 := initial_md5(config, project))]  # none leaves the names of searches what they were
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{declared.option}-{configs[0].name}")
-    return f"{name}-{fingerprint(declared.content(), made_of, trusted_code())[:8]}"
+    return f"{name}-{fingerprint(declared.content(), made_of, trusted_code(), *starts)[:8]}"
 
 
 def _check_apart(declared: Declared, overrides: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ def tune(declared: Declared, overrides: Sequence[str], config_dir: Path | None, 
     conf, search = conf_now(config_dir), declared.search
     configs = check_space(declared, overrides, config_dir)
     order = Order(
-        folder=project / ".nnpx" / "tune" / study_name(declared, configs),
+        folder=project / ".nnpx" / "tune" / study_name(declared, configs, project),
         project=project,
         search=search,
         overrides=tuple(overrides),

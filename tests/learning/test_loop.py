@@ -22,7 +22,6 @@ from nnpx.learning.journal import Journal
 from nnpx.learning.publishing import publish
 from nnpx.learning.ways import read_frames
 from nnpx.md.batched import Walkers
-from nnpx.md.walker import read_walker
 from nnpx.upstream import alone_with_data, is_current
 from nnpx.verbs import run_verb
 
@@ -66,32 +65,6 @@ def test_walkers_go_on_from_where_they_were(finished: Path) -> None:
     for one, two in undisturbed:
         assert two["time_ps"] == pytest.approx(one["time_ps"] + two["walked_ps"])
         assert two["walked_ps"] > 0
-
-
-def test_the_way_of_a_walker_can_be_looked_at(finished: Path) -> None:
-    """Its start in the round, then a frame every 16 fs, and what it came to where it did not arrive."""
-    for number in (1, 2):
-        here = finished / f"learn/round_0{number}"
-        for k, told in enumerate(json.loads((here / "walkers.json").read_text())["walkers"]):
-            frames = read(here / f"walkers/{told['name']}.extxyz", ":")
-            start = read_walker(finished / f"learn/round_0{number - 1}/walkers/{k:03d}.npz")
-            np.testing.assert_array_equal(frames[0].positions, start.atoms.positions)
-            times = np.array([atoms.info["time_fs"] for atoms in frames]) - 2.0 * start.step
-            expected = [*np.arange(0.0, 1000 * told["walked_ps"] + 1e-6, 16.0)]
-            if told["fate"] != "arrived":
-                expected += [1000 * told["walked_ps"]] if 1000 * told["walked_ps"] % 16.0 else []
-                assert frames[-1].info["fate"] == told["fate"]
-            np.testing.assert_allclose(times, expected)
-            assert all(atoms.info["uncertainty"] > 0 for atoms in frames)
-
-
-def test_looks_are_kept_as_often_as_was_asked_for_and_nothing_that_an_earlier_attempt_left(project: Path) -> None:
-    """Of eleven looks every one, the first, or none."""
-    for keep, n_frames in (("8.0", {11}), ("1000.0", {1}), ("null", {0})):
-        one = loop(project, f"learning.walkers.keep_every_fs={keep}")
-        one._walk(one.place(0), one.place(1), 1)
-        trails = [one.place(1).trail(name) for name in one.settings.walkers.names]
-        assert {len(read(path, ":")) if path.is_file() else 0 for path in trails} == n_frames
 
 
 def test_a_finished_loop_does_nothing(finished: Path) -> None:

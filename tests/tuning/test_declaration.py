@@ -133,12 +133,21 @@ def test_a_shipped_search_is_valid_and_says_how_it_is_run(option):
 def test_the_name_of_a_study_follows_from_what_is_searched(project):
     def name(*words):
         declared, overrides = read_search(["tune=mine", *words], project / "conf", "none")
-        return study_name(declared, [compose(overrides)])
+        return study_name(declared, [compose(overrides)], project)
 
     assert name().startswith("mine-quickstart-")
     assert name() == name("tune.n_trials=50", "tune.n_workers=3", "tracking=none")
     different = [name(), name("seed=1"), name("tune.sampler.seed=1"), name("tune.storage=sqlite"), name("network.hidden=[8]")]
     assert len(set(different)) == len(different)
+
+
+def test_a_potential_that_was_replaced_is_another_start_and_another_study(project):
+    declared, overrides = read_search(["tune=mine", "initial=first.nnpx"], project / "conf", "none")
+    names = []
+    for content in (b"one", b"another", b"one"):
+        (project / "first.nnpx").write_bytes(content)
+        names.append(study_name(declared, [compose(overrides)], project))
+    assert names[0] == names[2] != names[1]
 
 
 def test_a_group_of_ones_own_is_searched(tune, project):
