@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.io import write
 from gpu_systems import Record, guarded, labelled_silicon
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from omegaconf import OmegaConf
 from speed import displaced, make_update, potential_for
 
@@ -108,7 +109,12 @@ def _one_recorded(overrides: list[str], device: str) -> Iterator[Record]:
     loss = instantiate(compose(overrides).loss, **wired)
     optimizer, train = torch.optim.SGD(potential.train().parameters(), 0.0), graph.to(device)
     computed = ComputedGradient(
-        Fabric(accelerator=torch.device(device).type, devices=1), potential, loss, optimizer, train=train, clip=10.0
+        Fabric(accelerator=torch.device(device).type, devices=1, plugins=[LightningEnvironment()]),
+        potential,
+        loss,
+        optimizer,
+        train=train,
+        clip=10.0,
     )
     padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=5)
     recorded = RecordedGradient(computed, potential, loss, train=padded, clip=10.0)

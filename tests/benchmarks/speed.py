@@ -31,6 +31,7 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.verlet import VelocityVerlet
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 
 import nnpx
 from nnpx.assembly import build_parts
@@ -188,7 +189,12 @@ def make_update(
     loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known)
     optimizer = instantiate(config.optimizer).build(potential.parameters())
     computed = ComputedGradient(
-        Fabric(accelerator=torch.device(device).type, devices=1), potential, loss, optimizer, train=graph, clip=10.0
+        Fabric(accelerator=torch.device(device).type, devices=1, plugins=[LightningEnvironment()]),
+        potential,
+        loss,
+        optimizer,
+        train=graph,
+        clip=10.0,
     )
     gradient: Gradient = computed
     if recorded and device != "cpu":

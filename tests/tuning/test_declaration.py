@@ -40,7 +40,7 @@ def test_every_bound_and_choice_is_checked_before_the_first_trial(tune, project)
     assert "Did you mean learning_rate?" in text
     assert "Did you mean acsf?" in text
     assert "found 1.5" in text
-    assert "expected a whole number ≥ 1, found 0" in text
+    assert "expected a whole number ≥ 1 or null, found 0" in text
     assert not (project / ".nnpx").exists()
 
 
