@@ -147,6 +147,11 @@ def md5(path: Path) -> str:
 _OWN: Final = ("multirun", "learn", "models", "reports", "outputs", "data/prepared", "data/labelled.extxyz")
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name may stand for several files."""
+    return bool(set("*?[") & set(name))
+
+
 def files_of(name: str, folder: Path) -> list[Path]:
     """The name; of a pattern such as runs/*/OUTCAR those of all files that it stands for, or itself where there are none.
 
@@ -154,7 +159,7 @@ def files_of(name: str, folder: Path) -> list[Path]:
         name: absolute, or seen from the folder; so are those returned, in the order of their letters.
         folder: where relative names start; its own name is no pattern, and what nnpx has written to it is none of the files.
     """
-    if not set("*?[") & set(name) or (folder / name).exists():
+    if not is_pattern(name) or (folder / name).exists():
         return [Path(name)]
     found = sorted(glob(name, root_dir=folder, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
     own = [folder.absolute() / place for place in _OWN]

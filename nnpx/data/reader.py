@@ -13,6 +13,7 @@ from nnpx.data.files import open_all, open_structures
 from nnpx.data.finding import NAMES, Place, as_energy, as_forces, as_voigt, chosen, converted, look
 from nnpx.data.frames import attach
 from nnpx.errors import DataError
+from nnpx.files import is_pattern
 
 #: values of `config_type` that mark one atom in vacuum
 _ISOLATED: Final = ("isolated_atom", "isolatedatom", "isolated")
@@ -83,7 +84,7 @@ def read_all(path: Path, *, keys: Mapping[str, str] | None = None, folder: Path 
 
 def called(path: Path) -> str:
     """A file by its name, a pattern as it is: structures are counted through all of its files."""
-    return str(path) if set("*?[") & set(str(path)) else path.name
+    return str(path) if is_pattern(str(path)) else path.name
 
 
 def read_isolated(name: str, folder: Path, *, keys: Mapping[str, str] | None = None) -> dict[str, float]:
@@ -92,9 +93,9 @@ def read_isolated(name: str, folder: Path, *, keys: Mapping[str, str] | None = N
     Raises:
         DataError: a structure has more than one atom, or as `read`.
     """
-    raw, path = open_all(name, folder), Path(name)
-    where = _places(raw, dict(keys or {}), path.name, [])
-    return _isolated([_normal(atoms, where, f"structure {index} of {path.name}") for index, atoms in enumerate(raw)], path.name)
+    raw, file = open_all(name, folder), called(Path(name))
+    where = _places(raw, dict(keys or {}), file, [])
+    return _isolated([_normal(atoms, where, f"structure {index} of {file}") for index, atoms in enumerate(raw)], file)
 
 
 def _is_isolated(atoms: Atoms) -> bool:

@@ -46,6 +46,19 @@ class Objective:
     schedule: Schedule
 
 
+def fabric_on(accelerator: str, *, devices: int = 1, strategy: str = "auto") -> Fabric:
+    """Lightning Fabric on some devices of this machine, as in a process of its own.
+
+    nnpx starts its processes itself: those that a batch system counts as tasks of the job are none of its own.
+
+    Args:
+        accelerator: `cpu`, `cuda` or `auto`.
+        devices: how many.
+        strategy: `ddp` shares the work among them.
+    """
+    return Fabric(accelerator=accelerator, devices=devices, strategy=strategy, plugins=[LightningEnvironment()])
+
+
 @final
 class Trainer:
     """Gradient descent on energies and forces, with averaged weights.
@@ -140,9 +153,7 @@ class Trainer:
             raise ConfigError("optimizer", expected=expected, found=f"another by {nouns}", do=f"Add {' '.join(words)}.")
 
     def _fabric(self) -> Fabric:
-        # nnpx starts its processes itself: those that a batch system counts as tasks of the job are none of its own
-        alone = LightningEnvironment()
-        return Fabric(accelerator=self.accelerator, devices=self.devices, strategy=self.strategy, plugins=[alone])
+        return fabric_on(self.accelerator, devices=self.devices, strategy=self.strategy)
 
     def fit(
         self,

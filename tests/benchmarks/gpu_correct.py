@@ -13,8 +13,6 @@ import torch
 from ase import Atoms
 from ase.io import write
 from gpu_systems import Record, guarded, labelled_silicon
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from omegaconf import OmegaConf
 from speed import displaced, make_update, potential_for
 
@@ -30,6 +28,7 @@ from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 from nnpx.trainer.gradient import ComputedGradient, RecordedGradient
+from nnpx.trainer.loop import fabric_on
 from nnpx.trainer.padded import PaddedSet
 
 PROPERTIES = ("energy", "forces", "energy_std", "forces_std")
@@ -108,14 +107,7 @@ def _one_recorded(overrides: list[str], device: str) -> Iterator[Record]:
     wired = {"forces_rms": 1.0, "numbers": potential.numbers, "knows_energy_std": True, "knows_forces_std": True}
     loss = instantiate(compose(overrides).loss, **wired)
     optimizer, train = torch.optim.SGD(potential.train().parameters(), 0.0), graph.to(device)
-    computed = ComputedGradient(
-        Fabric(accelerator=torch.device(device).type, devices=1, plugins=[LightningEnvironment()]),
-        potential,
-        loss,
-        optimizer,
-        train=train,
-        clip=10.0,
-    )
+    computed = ComputedGradient(fabric_on(torch.device(device).type), potential, loss, optimizer, train=train, clip=10.0)
     padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=5)
     recorded = RecordedGradient(computed, potential, loss, train=padded, clip=10.0)
     weights, worst, random = list(potential.parameters()), 0.0, torch.Generator().manual_seed(0)

@@ -30,8 +30,6 @@ from ase import Atoms, units
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.md.verlet import VelocityVerlet
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 
 import nnpx
 from nnpx.assembly import build_parts
@@ -44,6 +42,7 @@ from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
 from nnpx.statistics import measure_scales
 from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
+from nnpx.trainer.loop import fabric_on
 from nnpx.trainer.padded import PaddedSet
 
 #: ethanols that are evaluated, and how many of them together
@@ -188,14 +187,7 @@ def make_update(
     known = {"knows_energy_std": potential.n_heads > 1, "knows_forces_std": potential.n_heads > 1}
     loss = instantiate(config.loss, forces_rms=float(potential.energy_scale), numbers=potential.numbers, **known)
     optimizer = instantiate(config.optimizer).build(potential.parameters())
-    computed = ComputedGradient(
-        Fabric(accelerator=torch.device(device).type, devices=1, plugins=[LightningEnvironment()]),
-        potential,
-        loss,
-        optimizer,
-        train=graph,
-        clip=10.0,
-    )
+    computed = ComputedGradient(fabric_on(torch.device(device).type), potential, loss, optimizer, train=graph, clip=10.0)
     gradient: Gradient = computed
     if recorded and device != "cpu":
         padded = PaddedSet(graph, cutoff_radius=potential.cutoff_radius, batch_size=batch)

@@ -24,12 +24,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     set_up(monkeypatch)
 
 
-@pytest.fixture
-def project(spoiled: Path) -> Path:
-    """A loop that has its first potential, but has not walked."""
-    return spoiled
-
-
 def agrees(frames: list[Atoms], round_before: Path) -> bool:
     """Whether each frame has the uncertainty that the potential of the round before predicts for it."""
     potential = load(round_before / "potential.nnpx")
@@ -37,24 +31,24 @@ def agrees(frames: list[Atoms], round_before: Path) -> bool:
     return np.allclose([atoms.info["uncertainty"] for atoms in frames], of_structures(potential, graph)[0], rtol=1e-3)
 
 
-def walk(project: Path) -> dict[str, list[Atoms]]:
+def walk(spoiled: Path) -> dict[str, list[Atoms]]:
     """The frames of every walker in the first round, of which every second look is kept."""
-    one = loop(project)
+    one = loop(spoiled)
     one._walk(one.place(0), one.place(1), 1)
     return {name: read(one.place(1).trail(name), ":") for name in one.settings.walkers.names}
 
 
 @pytest.mark.parametrize(("limits", "fate"), [(Limits(0.0, 1e9, farthest=0.0), "on foreign ground"), (Limits(0.0, 1e-9), "lost")])
 def test_beyond_the_band_a_frame_says_what_was_measured_and_not_where_the_band_ends(
-    limits: Limits, fate: str, project: Path, monkeypatch: pytest.MonkeyPatch
+    limits: Limits, fate: str, spoiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Threshold, "limits", lambda self, *measured: limits)
-    for frames in walk(project).values():
+    for frames in walk(spoiled).values():
         assert [atoms.info["fate"] for atoms in frames] == [fate]
-        assert agrees(frames, project / "learn/round_00")
+        assert agrees(frames, spoiled / "learn/round_00")
 
 
-def test_a_walker_that_the_potential_cannot_follow_ends_where_it_was_seen_last(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_walker_that_the_potential_cannot_follow_ends_where_it_was_seen_last(spoiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second walker from its second look on, after 16 fs: that look is kept, and the fate beside it without a measurement."""
     advance = Walkers.advance
 
@@ -64,12 +58,12 @@ def test_a_walker_that_the_potential_cannot_follow_ends_where_it_was_seen_last(p
         return advance(batch, steps, active, **how)
 
     monkeypatch.setattr(Walkers, "advance", refuses)
-    frames = list(walk(project).values())[1]
+    frames = list(walk(spoiled).values())[1]
     assert [atoms.info["time_fs"] for atoms in frames] == [0.0, 16.0, 16.0]
     assert [atoms.info.get("fate") for atoms in frames] == [None, None, "absurd"]
     np.testing.assert_array_equal(frames[1].positions, frames[2].positions)
     assert "uncertainty" not in frames[2].info
-    assert agrees(frames[:2], project / "learn/round_00")
+    assert agrees(frames[:2], spoiled / "learn/round_00")
 
 
 def test_the_way_of_a_walker_can_be_looked_at(finished: Path) -> None:
@@ -90,10 +84,10 @@ def test_the_way_of_a_walker_can_be_looked_at(finished: Path) -> None:
             assert all("uncertainty" in atoms.info for atoms in frames if atoms.info.get("fate") != "absurd")
 
 
-def test_looks_are_kept_as_often_as_was_asked_for_and_nothing_that_an_earlier_attempt_left(project: Path) -> None:
+def test_looks_are_kept_as_often_as_was_asked_for_and_nothing_that_an_earlier_attempt_left(spoiled: Path) -> None:
     """Of eleven looks every one, the first, or none."""
     for keep, n_frames in (("8.0", {11}), ("1000.0", {1}), ("null", {0})):
-        one = loop(project, f"learning.walkers.keep_every_fs={keep}")
+        one = loop(spoiled, f"learning.walkers.keep_every_fs={keep}")
         one._walk(one.place(0), one.place(1), 1)
         trails = [one.place(1).trail(name) for name in one.settings.walkers.names]
         assert {len(read(path, ":")) if path.is_file() else 0 for path in trails} == n_frames

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from pretended_cuda_graph import gpu  # noqa: F401  # a fixture
 from small import as_on_a_gpu, carbons, ethanols
 from test_padded import case, padded, unlike
@@ -20,6 +18,7 @@ from nnpx.config import compose, instantiate
 from nnpx.loss import Loss
 from nnpx.speed.cuda_graph import RecordingError
 from nnpx.trainer.gradient import ComputedGradient, RecordedGradient
+from nnpx.trainer.loop import fabric_on
 
 pytestmark = pytest.mark.usefixtures("gpu")
 
@@ -31,9 +30,7 @@ def gradients(
     potential, loss, graph = case(structures, *overrides, keep=keep)
     loss = wrap(loss)
     optimizer = torch.optim.SGD(potential.parameters(), 0.0)
-    computed = ComputedGradient(
-        Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()]), potential, loss, optimizer, train=graph, clip=0.5
-    )
+    computed = ComputedGradient(fabric_on("cpu"), potential, loss, optimizer, train=graph, clip=0.5)
     return RecordedGradient(computed, potential, loss, train=padded(potential, graph), clip=0.5), computed
 
 
