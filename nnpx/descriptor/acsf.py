@@ -13,6 +13,7 @@ from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.function_grid import FunctionGrid
 from nnpx.descriptor.kept import check_known, keep
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
+from nnpx.descriptor.triplet_sums import TripletFunctions
 from nnpx.descriptor.triplets import Corners
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
@@ -49,8 +50,6 @@ class ACSF(SymmetryFunctions):
         ConfigError: `angular_radius` is larger than the cutoff, or `functions` names one that is not there.
     """
 
-    columns: Tensor
-
     def __init__(
         self,
         *,
@@ -67,22 +66,37 @@ class ACSF(SymmetryFunctions):
         of_three = [[f"{_KIND[kind]} {name} channels {p}-{q}" for name in pool.names()] for p, q in pairs.T.tolist()]
         check_known(functions or (), (of_two, of_three))
         kept = keep(of_three, functions)
-        super().__init__(
-            n_channels=n_channels, pairs=pairs[:, kept.blocks], angular_radius=angular_radius, cutoff=cutoff, third_side=kind == "narrow"
-        )
-        self.radial, self.kind, self.grid = radial, kind, pool.only(kept.functions)
         before = [name for row in of_two for name in row]
         columns = [k for k, name in enumerate(before) if functions is None or name in functions]
+        grid = pool.only(kept.functions)
+        super().__init__(
+            n_channels=n_channels,
+            pairs=pairs[:, kept.blocks],
+            angular_radius=angular_radius,
+            radial=radial,
+            cutoff=cutoff,
+            third_side=kind == "narrow",
+            shape=(len(grid.eta), len(grid.lam)),
+            combinations=grid.chosen,
+            columns=torch.tensor([*columns, *(len(before) + column for column in kept.columns)], dtype=torch.long),
+        )
+        self.kind, self.grid = kind, grid
         self._names = [*(before[k] for k in columns), *kept.names]
-        self.n_features = len(self._names)
-        self.every_column = functions is None
-        columns += [len(before) + column for column in kept.columns]
-        self.register_buffer("columns", torch.tensor(columns, dtype=torch.long), persistent=False)
 
-    def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
-        """φ_n(r) f_c(r)."""
-        shells: Tensor = self.radial(distance) * self.cutoff(distance)[:, None]
-        return shells
+    def of_triplets(self) -> TripletFunctions:
+        """The functions g of every η and r_s, and 2 ((1 + λ cos θ) / 2)^ζ of every λ and ζ."""
+        is_narrow = self.kind == "narrow"
+        third = self._side if is_narrow else self._one
+        return TripletFunctions(side=self._side, third=third, has_third_side=is_narrow, cone=self.grid.cones)
+
+    def _side(self, distance: Float[Tensor, " side"]) -> Float[Tensor, "side shell"]:
+        """g(r)."""
+        side: Tensor = self.grid.shells(distance.square(), distance, 1) * self.angular_cutoff(distance)[:, None]
+        return side
+
+    def _one(self, distance: Float[Tensor, " side"]) -> Float[Tensor, "side shell"]:
+        """The third side counts nothing."""
+        return distance.new_ones(len(distance), self.shape[0])
 
     def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet cone"]]:
         """g(r_ij) g(r_ik) g(r_jk) or g(r_ij) g(r_ik) of every η and r_s; 2 ((1 + λ cos θ) / 2)^ζ of every λ and ζ."""
@@ -113,14 +127,6 @@ class ACSF(SymmetryFunctions):
         n_sides = 3 if self.kind == "narrow" else 2
         left = self.grid.shell_slopes(squares, sides, n_sides, changes)
         return left, self.grid.cone_slopes(at.scalar / (at.r_ij * at.r_ik))
-
-    def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
-        """The combinations that the angular set asks for."""
-        return self.grid.of_functions(grid)
-
-    def kept(self, features: Float[Tensor, "*row all"]) -> Float[Tensor, "*row feature"]:
-        """The columns that are features, of all that were summed."""
-        return features if self.every_column else features.index_select(-1, self.columns)
 
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G4 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""

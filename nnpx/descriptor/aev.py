@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.symmetry_functions import SymmetryFunctions
+from nnpx.descriptor.triplet_sums import TripletFunctions
 from nnpx.descriptor.triplets import Corners
 from nnpx.errors import ConfigError
 from nnpx.radial import Radial
@@ -51,6 +52,7 @@ class AEV(SymmetryFunctions):
 
     shift: Tensor
     angle: Tensor
+    radial_factor = RADIAL_FACTOR
 
     def __init__(
         self,
@@ -65,8 +67,6 @@ class AEV(SymmetryFunctions):
         n_shells: Annotated[int, Ge(1)],
         n_angles: Annotated[int, Ge(1)],
     ) -> None:
-        pairs = torch.triu_indices(n_channels, n_channels)
-        super().__init__(n_channels=n_channels, pairs=pairs, angular_radius=angular_radius, cutoff=cutoff, third_side=False)
         if first_shell >= angular_radius:
             raise ConfigError(
                 "descriptor.first_shell",
@@ -74,24 +74,44 @@ class AEV(SymmetryFunctions):
                 found=f"{first_shell} Å",
                 do="Lower descriptor.first_shell.",
             )
-        self.radial, self.eta, self.zeta = radial, eta, zeta
+        super().__init__(
+            n_channels=n_channels,
+            pairs=torch.triu_indices(n_channels, n_channels),
+            angular_radius=angular_radius,
+            radial=radial,
+            cutoff=cutoff,
+            third_side=False,
+            shape=(n_shells, n_angles),
+            combinations=torch.arange(n_shells * n_angles),
+            columns=None,
+        )
+        self.eta, self.zeta = eta, zeta
         shells = torch.linspace(first_shell, angular_radius, n_shells + 1, dtype=torch.float64)[:-1]
         angles = (torch.arange(n_angles, dtype=torch.float64) + 0.5) * math.pi / n_angles
         self.register_buffer("shift", shells, persistent=False)
         self.register_buffer("angle", angles, persistent=False)
-        self.n_features = radial.n_functions * n_channels + n_shells * n_angles * len(self.channel_p)
 
-    def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
-        """¼ φ_n(r) f_c(r)."""
-        shells: Tensor = self.radial(distance) * (RADIAL_FACTOR * self.cutoff(distance))[:, None]
-        return shells
+    def of_triplets(self) -> TripletFunctions:
+        """f_c of a side, e^{−η (x/2 − r_s)²} of the sum of both, and the cones."""
+
+        def side(distance: Float[Tensor, " side"]) -> Float[Tensor, "side shell"]:
+            return self.angular_cutoff(distance)[:, None].expand(-1, len(self.shift))
+
+        return TripletFunctions(side=side, third=self._shells, has_third_side=False, cone=self._cones)
+
+    def _shells(self, both: Float[Tensor, " triplet"]) -> Float[Tensor, "triplet shell"]:
+        """e^{−η (x/2 − r_s)²} of the sum x of both sides."""
+        return bells(-self.eta * (0.5 * both[:, None] - self.shift).square())
+
+    def _cones(self, cosine: Float[Tensor, " triplet"]) -> Float[Tensor, "triplet angle"]:
+        """2 ((1 + cos(θ − θ_s)) / 2)^ζ by the addition theorem, without an arc cosine."""
+        closer = COSINE_FACTOR * cosine[:, None]
+        apart = closer * torch.cos(self.angle) + torch.sqrt(1.0 - closer.square()) * torch.sin(self.angle)
+        return 2.0 * (0.5 + 0.5 * apart) ** self.zeta
 
     def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet angle"]]:
-        """One factor per shell and one per angle; cos(θ − θ_s) by the addition theorem, without an arc cosine."""
-        shell = bells(-self.eta * (0.5 * (at.r_ij + at.r_ik)[:, None] - self.shift).square()) * (at.f_ij * at.f_ik)[:, None]
-        cosine = (COSINE_FACTOR * at.scalar / (at.r_ij * at.r_ik))[:, None]
-        apart = cosine * torch.cos(self.angle) + torch.sqrt(1.0 - cosine.square()) * torch.sin(self.angle)
-        return shell, 2.0 * (0.5 + 0.5 * apart) ** self.zeta
+        """One factor per shell and one per angle."""
+        return self._shells(at.r_ij + at.r_ik) * (at.f_ij * at.f_ik)[:, None], self._cones(at.scalar / (at.r_ij * at.r_ik))
 
     def slopes(
         self, at: Corners, slope_ij: Float[Tensor, " triplet"], slope_ik: Float[Tensor, " triplet"]

@@ -4,7 +4,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -34,8 +33,8 @@ class ExpandingDescriptor(Descriptor):
         """The densities, computed by themselves; None where `forward` is the faster way."""
 
     @abstractmethod
-    def has_loops(self, dtype: torch.dtype) -> bool:
-        """Whether `expanded` has loops for this precision, where loops are used."""
+    def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:
+        """Whether `expanded` has loops for species with these vectors, and for their precision, where loops are used."""
 
     @abstractmethod
     def expands_like(self, other: Descriptor) -> bool:
@@ -62,9 +61,15 @@ class ExpandingDescriptor(Descriptor):
         """The features, and how energies that depend on them pull at the edges."""
         expanded = self.expanded(edges, chemistry)
         if expanded is None:
-            return linearised(lambda variables: self(variables, chemistry), edges)
+            return self.linearised_in_operations(edges, chemistry)
         features, gradients = self.linearised_in(expanded.sums, chemistry)
         return features, lambda slopes: expanded.pull(gradients(slopes))
+
+    def linearised_in_operations(
+        self, edges: Edges, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """The same in operations of torch, where it is not `expanded`. It may know a cheaper way for several energies."""
+        return linearised(lambda variables: self(variables, chemistry), edges)
 
     @abstractmethod
     def linearised_in(

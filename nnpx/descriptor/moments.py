@@ -80,9 +80,9 @@ class Moments(ExpandingDescriptor):
         """B, in loops over the pairs, on a processor."""
         return self.sums.expanded(edges, chemistry.index_select(0, edges.neighbor))
 
-    def has_loops(self, dtype: torch.dtype) -> bool:
+    def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:
         """Unless radial functions or cutoff are trained or not smooth enough for a table."""
-        return self.sums.basis(dtype) is not None
+        return self.sums.basis(of_species.dtype) is not None
 
     def of_densities(
         self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]

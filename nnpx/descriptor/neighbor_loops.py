@@ -235,7 +235,7 @@ def _tug(density: np.ndarray, near: Slot, channel: int, n_atoms: int, back: np.n
         row, to = monomials[m], back[m]
         by_wave[:n_atoms] = 0.0
         by_slope[:n_atoms] = 0.0
-        for k in range(0, len(waves), 4):  # of which tables hold a multiple: `nnpx.descriptor.tabulated.AT_A_TIME`
+        for k in range(0, len(waves), 4):  # of which tables hold a multiple: `tabulate`
             a, b, c, d = density[m, k], density[m, k + 1], density[m, k + 2], density[m, k + 3]
             p, q, r, s = waves[k], waves[k + 1], waves[k + 2], waves[k + 3]
             for atom in range(n_atoms):

@@ -17,7 +17,7 @@ from nnpx.cutoff import Cutoff
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import change, expand, pull_back
-from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate
+from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate, within
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.speed.compiled import arrays, may_use_loops, operation, with_known_signature
@@ -39,10 +39,11 @@ class NeighborSums:
         cutoff: f_c, with its radius.
         harmonics: Y_lm.
         squeeze: by which distances are multiplied for φ_k.
+        factor: by which φ_k is multiplied.
     """
 
-    def __init__(self, radial: Radial, cutoff: Cutoff, harmonics: Harmonics, *, squeeze: float = 1.0) -> None:
-        self._radial, self._cutoff, self._harmonics, self._squeeze = radial, cutoff, harmonics, squeeze
+    def __init__(self, radial: Radial, cutoff: Cutoff, harmonics: Harmonics, *, squeeze: float = 1.0, factor: float = 1.0) -> None:
+        self._radial, self._cutoff, self._harmonics, self._squeeze, self._factor = radial, cutoff, harmonics, squeeze, factor
         self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
 
     def basis(self, dtype: torch.dtype) -> list[Tensor] | None:
@@ -51,8 +52,9 @@ class NeighborSums:
         made_of = (self._cutoff.radius, [(one.data_ptr(), one._version) for module in modules for one in module.buffers()])
         if dtype not in self._kept or self._kept[dtype][0] != made_of:
             is_fixed = not any(True for module in modules for _ in module.parameters())
-            table = tabulate(self._functions(), self._cutoff.radius, dtype) if is_fixed else None
-            basis = None if table is None else [table, reach(table, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
+            span = within(self._cutoff.radius)
+            table = tabulate(self._functions(), span, dtype) if is_fixed else None
+            basis = None if table is None else [table, reach(table, span, self._cutoff.radius), *self._harmonics.as_terms(dtype)]
             self._kept[dtype] = (made_of, basis)
         return self._kept[dtype][1]
 
@@ -87,7 +89,7 @@ class NeighborSums:
     def _functions(self) -> Functions:
         """φ_k f_c in float64."""
         radial, cutoff = in_float64(self._radial), in_float64(self._cutoff)
-        return lambda distance: radial(distance * self._squeeze) * cutoff(distance)[:, None]
+        return lambda distance: radial(distance * self._squeeze) * (self._factor * cutoff(distance))[:, None]
 
 
 @with_known_signature

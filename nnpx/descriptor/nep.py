@@ -103,9 +103,9 @@ class NEP(ExpandingDescriptor):
         of_neighbor = chemistry.index_select(0, edges.neighbor)
         return side_by_side(self.far_sums.expanded(edges, of_neighbor), self.near_sums.expanded(edges, of_neighbor))
 
-    def has_loops(self, dtype: torch.dtype) -> bool:
+    def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:
         """Unless radial functions or cutoff are trained or not smooth enough for a table."""
-        return self.far_sums.basis(dtype) is not None and self.near_sums.basis(dtype) is not None
+        return self.far_sums.basis(of_species.dtype) is not None and self.near_sums.basis(of_species.dtype) is not None
 
     def linearised_in(
         self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]

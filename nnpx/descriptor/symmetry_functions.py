@@ -1,7 +1,9 @@
 """Symmetry functions: sums over one and over two neighbours, resolved by channel."""
 
 import copy
-from abc import ABC, abstractmethod
+import math
+from abc import abstractmethod
+from collections.abc import Callable
 from typing import Final, final
 
 import torch
@@ -12,6 +14,10 @@ from nnpx.cutoff import Cutoff
 from nnpx.derivatives import forward_derivative, gradients_of, with_slope
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
+from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
+from nnpx.descriptor.triplet_sums import Angular, TripletTables, triplet_sums
 from nnpx.descriptor.triplets import (
     Corners,
     Terms,
@@ -20,34 +26,42 @@ from nnpx.descriptor.triplets import (
     by_factors,
     chunks,
     corners,
+    sum_by_channel,
+    third_side,
     triangular,
     triplets,
     weighted,
 )
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
-from nnpx.reduce import sum_edges_to_atoms
+from nnpx.radial import Radial
+from nnpx.speed.compiled import may_use_loops
 
 #: rows of triplets whose derivatives are in memory together, by device: on a processor few enough for its cache, elsewhere many
 CHUNKS_AT_A_TIME: Final = {"cpu": 2048}
 ELSEWHERE: Final = 262144
 
 
-class SymmetryFunctions(Descriptor, ABC):
+class SymmetryFunctions(ExpandingDescriptor, Angular):
     """One radial block per channel and one angular block per pair of channels of the neighbours.
 
         radial_i  = Σ_j     e_j^q shells(r_ij)
         angular_i = Σ_{j<k} (e_j^p e_k^q + e_j^q e_k^p) left ⊗ right (r_ij, r_ik, r_ij·r_ik),   p < q;  e_j^p e_k^p for p = q
 
-    A subclass says what a shell is and what the two factors of an angular function are. The sum of their outer products over the triplets
-    is one of small matrix products: a function of its own for every combination costs nothing per triplet.
+    A subclass says what the two factors of an angular function are. Where every species vector has one channel only, as with `onehot`, both
+    sums are loops that read their functions from tables (`nnpx.descriptor.triplet_sums`). As operations of torch the sum of outer products
+    over the triplets is one of small matrix products: a function of its own for every combination costs nothing per triplet.
 
     Args:
         n_channels: length of the species vector.
         pairs: p and q of every pair of channels that has angular functions, p ≤ q, in the order of the upper triangle.
         angular_radius: radius within which angles are resolved, Å.
+        radial: φ_n; a shell is φ_n f_c times `radial_factor`.
         cutoff: f_c; the same function with `angular_radius` in place of its radius is `angular_cutoff`.
         third_side: whether a triplet counts only where j and k are within the angular radius of each other, too.
+        shape: how many left and right factors there are.
+        combinations: those of a left and a right factor that are functions, numbered left · right.
+        columns: which of the functions of all channels and pairs are features; None for all.
 
     Raises:
         ConfigError: `angular_radius` is larger than the cutoff.
@@ -56,25 +70,59 @@ class SymmetryFunctions(Descriptor, ABC):
     channel_p: Tensor
     channel_q: Tensor
     place_of_pair: Tensor
+    places: Tensor
+    combinations: Tensor
+    columns: Tensor
+    order: Tensor
+    radial_factor: float = 1.0
     most_complete = 24  # of which all triplets are listed
 
-    def __init__(self, *, n_channels: int, pairs: Int[Tensor, "2 pair"], angular_radius: float, cutoff: Cutoff, third_side: bool) -> None:
+    def __init__(
+        self,
+        *,
+        n_channels: int,
+        pairs: Int[Tensor, "2 pair"],
+        angular_radius: float,
+        radial: Radial,
+        cutoff: Cutoff,
+        third_side: bool,
+        shape: tuple[int, int],
+        combinations: Int[Tensor, " function"],
+        columns: Int[Tensor, " feature"] | None,
+    ) -> None:
         super().__init__()
-        self.n_channels, self.third_side = n_channels, third_side
+        self.n_channels, self.radial, self.third_side = n_channels, radial, third_side
+        self.radial_sums, self.triplet_tables = NeighborSums(radial, cutoff, Harmonics(0), factor=self.radial_factor), TripletTables()
         self.cutoff, self.angular_cutoff = cutoff, angular_cutoff(cutoff, angular_radius)
         p, q = pairs
         place = torch.full((n_channels * (n_channels + 1) // 2,), -1).index_copy(0, triangular(p, q, n_channels), torch.arange(len(p)))
-        for name, values in {"channel_p": p, "channel_q": q, "place_of_pair": place}.items():
+        n_radial, n_angular = radial.n_functions * n_channels, len(p) * len(combinations)
+        columns = torch.arange(n_radial + n_angular) if columns is None else columns
+        by_function = torch.arange(n_radial).view(-1, n_channels).T.flatten()
+        by_pair = n_radial + torch.arange(len(p))[:, None] * math.prod(shape) + combinations
+        indices = {
+            "channel_p": p,
+            "channel_q": q,
+            "place_of_pair": place,
+            "places": torch.full((n_channels, n_channels), -1).index_put((p, q), torch.arange(len(p))),
+            "combinations": combinations,
+            "columns": columns,
+            "order": torch.cat([by_function, by_pair.flatten()])[columns],
+        }
+        for name, values in indices.items():
             self.register_buffer(name, values.clone(), persistent=False)
+        self.shape, self.n_features = shape, len(columns)
+        self.every_combination, self.every_column = len(combinations) == math.prod(shape), len(columns) == n_radial + n_angular
 
     def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
         """Most of it are triplets, with their indices, factors and weights, and the slopes of every function where these are asked for."""
         within = n_neighbors * (self.angular_cutoff.radius / self.cutoff.radius) ** 3
         return super().memory_per_atom(n_neighbors, derivatives=derivatives) + within**2 / 2.0 * (200.0 if derivatives else 48.0)
 
-    @abstractmethod
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
-        """What one neighbour adds."""
+        """What one neighbour adds: φ_n(r) f_c(r) times `radial_factor`."""
+        shells: Tensor = self.radial(distance) * (self.radial_factor * self.cutoff(distance))[:, None]
+        return shells
 
     @abstractmethod
     def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
@@ -92,14 +140,6 @@ class SymmetryFunctions(Descriptor, ABC):
             slope_ik: f_c′(r_ik), Å⁻¹.
         """
 
-    def combinations(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
-        """From all combinations of left and right factors those that are functions."""
-        return grid
-
-    def kept(self, features: Float[Tensor, "*row all"]) -> Float[Tensor, "*row feature"]:
-        """From the functions of all channels and pairs those that are features."""
-        return features
-
     @final  # type: ignore[misc]  # for torch `forward` is an attribute
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The radial functions of every channel, then the angular ones of every pair of channels."""
@@ -108,7 +148,54 @@ class SymmetryFunctions(Descriptor, ABC):
         return self._joined(inside, chemistry, terms.sums(), terms.n_combinations)
 
     @final
-    def linearised(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Float[Tensor, "atom feature"], Pull]:
+    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
+        """The sums over one and over two neighbours in loops, on a processor, where every species vector has one channel only."""
+        if not may_use_loops() or edges.vector.device.type != "cpu" or (tables := self._tables(chemistry)) is None:
+            return None
+        of_neighbor, kind = chemistry.index_select(0, edges.neighbor), chemistry.abs().argmax(1).index_select(0, edges.neighbor)
+        of_two = triplet_sums(edges, kind, of_neighbor.sum(1), [*tables, self.places], self.shape)
+        return side_by_side(self.radial_sums.expanded(edges, of_neighbor), of_two)
+
+    def _tables(self, chemistry: Float[Tensor, "_ channel"]) -> list[Tensor] | None:
+        """What loops need for these vectors; None where they cannot be used."""
+        if not _are_apart(chemistry) or self.radial_sums.basis(chemistry.dtype) is None:
+            return None
+        return self.triplet_tables.of(self, self.angular_cutoff.radius, chemistry.dtype)
+
+    @final
+    def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:
+        """Where every vector has one channel only, unless radial functions are trained or something is not smooth enough for a table."""
+        return self._tables(of_species) is not None
+
+    @final
+    def of_densities(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> Float[Tensor, "atom feature"]:
+        """The sums, as they stand among the features."""
+        return torch.cat(sums, 2)[0].index_select(1, self.order)
+
+    @final
+    def linearised_in(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
+        """The same, and back."""
+        sizes = [density.shape[2] for density in sums]
+
+        def gradients(slopes: Float[Tensor, "energy atom feature"]) -> Gradients:
+            back = slopes.new_zeros(*slopes.shape[:2], sum(sizes)).index_copy(2, self.order, slopes)
+            return tuple(back[:, None].split(sizes, 3))
+
+        return self.of_densities(sums, chemistry), gradients
+
+    @final
+    def expands_like(self, other: Descriptor) -> bool:
+        """Whether the functions are the same."""
+        return type(other) is type(self) and other.names() == self.names() and self.radial_sums.equals(other.radial_sums)
+
+    @final
+    def linearised_in_operations(
+        self, edges: Edges, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Pull]:
         """The features, and how energies that depend on them pull at the edges.
 
         Most of the work is in the triplets. One energy is followed back through them by a backward pass; for several it is cheaper to find
@@ -156,8 +243,8 @@ class SymmetryFunctions(Descriptor, ABC):
     ) -> Float[Tensor, "atom feature"]:
         """The features, from the slots and from the sums over triplets."""
         radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), inside.n_atoms)
-        angular = self.combinations(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
-        return self.kept(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
+        angular = self._of_functions(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
+        return self._of_features(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
 
     def _slopes_by_sides(
         self, edges: Edges, three: Triplets, f: Float[Tensor, " edge"], slope: Float[Tensor, " edge"]
@@ -176,11 +263,11 @@ class SymmetryFunctions(Descriptor, ABC):
         Where every species vector has one channel only, as with `onehot`, a triplet counts for one pair of channels: it belongs to the
         centre with this pair, and has one weight. Otherwise it belongs to the centre, and has a weight for every pair.
         """
-        apart = not chemistry.requires_grad and bool(((chemistry != 0).sum(1) <= 1).all())
+        apart = _are_apart(chemistry)
         kind = chemistry.abs().argmax(1)[edges.neighbor] if apart else torch.zeros_like(edges.neighbor)
         three = triplets(edges, self.angular_cutoff.radius, kind, self.n_channels if apart else 1)
         if self.third_side and not edges.complete:
-            three = three.where((_third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
+            three = three.where((third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
         if apart:
             three = three.with_pairs(self.place_of_pair, len(self.channel_p))
         if apart:
@@ -190,6 +277,14 @@ class SymmetryFunctions(Descriptor, ABC):
         p, q = self.channel_p, self.channel_q
         both = e_j[:, p] * e_k[:, q]
         return three, torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
+
+    def _of_functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
+        """From all combinations of left and right factors those that are functions."""
+        return grid if self.every_combination else grid.index_select(-1, self.combinations)
+
+    def _of_features(self, functions: Float[Tensor, "*row all"]) -> Float[Tensor, "*row feature"]:
+        """From the functions of all channels and pairs those that are features."""
+        return functions if self.every_column else functions.index_select(-1, self.columns)
 
     @final
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
@@ -208,18 +303,16 @@ class SymmetryFunctions(Descriptor, ABC):
         left, right = self.factors(corners(edges, three, f))
         of_left, of_right = self._slopes_by_sides(edges, three, f, falls)
         terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
-        by_r_ij, by_r_ik, by_dot = self.combinations(terms.flatten(2))[:, :, None, :].unbind(1)
+        by_r_ij, by_r_ik, by_dot = self._of_functions(terms.flatten(2))[:, :, None, :].unbind(1)
         by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
-        return self.kept(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
+        return self._of_features(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
 
 
-def _third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:
-    """r_jk (Å), cut off from gradients."""
-    vector = edges.vector.detach()
-    distance: Tensor = torch.linalg.vector_norm(vector.index_select(0, three.first) - vector.index_select(0, three.second), dim=1)
-    return distance
+def _are_apart(chemistry: Float[Tensor, "_ channel"]) -> bool:
+    """Whether every vector is fixed and has one channel only, as with `onehot`."""
+    return not chemistry.requires_grad and bool(((chemistry != 0).sum(1) <= 1).all())
 
 
 def angular_cutoff(cutoff: Cutoff, angular_radius: float) -> Cutoff:
@@ -238,21 +331,3 @@ def angular_cutoff(cutoff: Cutoff, angular_radius: float) -> Cutoff:
     inner = copy.deepcopy(cutoff)
     inner.radius = angular_radius
     return inner
-
-
-def sum_by_channel(
-    values: Float[Tensor, "row ..."], weights: Float[Tensor, "row channel"], owner: Int[Tensor, " row"], n_owners: int
-) -> Float[Tensor, "owner channel ..."]:
-    """Σ over the rows of each owner of weight × value, for every channel.
-
-    Products with a weight of zero are left out where the weights are fixed: of a one-hot embedding's pairs, one in many counts.
-    """
-    n_channels = weights.shape[1]
-    if weights.requires_grad:
-        row = torch.arange(weights.shape[0], device=weights.device).repeat_interleave(n_channels)
-        channel = torch.arange(n_channels, device=weights.device).repeat(weights.shape[0])
-    else:
-        row, channel = weights.nonzero(as_tuple=True)
-    weight = weights[row, channel].reshape(-1, *[1] * (values.dim() - 1))
-    total = sum_edges_to_atoms(values[row] * weight, owner[row] * n_channels + channel, n_owners * n_channels)
-    return total.reshape(n_owners, n_channels, *values.shape[1:])

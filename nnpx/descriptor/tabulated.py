@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nnpx.derivatives import forward_derivative
 from nnpx.radial.bells import NOTHING
+from nnpx.speed.eights import EIGHT
 
 #: largest error of a table, as a part of the largest value of its function, and the most pieces to reach it with
 TOLERANCE: Final = {torch.float32: 1e-8, torch.float64: 1e-12}
@@ -18,14 +19,15 @@ _FEWEST_PIECES: Final = 32
 #: where tables begin and end, as a part of the radius: not at 0, where a derivative may be 0 / 0, and within the cutoff's last kink
 BEGIN: Final = 0.01
 END: Final = 1.0 - 1e-9
-#: functions are filled up to a multiple of so many, with zeros: as loops take them together
-AT_A_TIME: Final = 4
 
 #: several functions of each distance
 Functions = Callable[[Float[Tensor, " edge"]], Float[Tensor, "edge function"]]
+_Module = TypeVar("_Module", bound=torch.nn.Module)
+#: where a table begins and ends
+Span = tuple[float, float]
 
 
-def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[Tensor, "piece 6 function"] | None:
+def tabulate(functions: Functions, span: Span, dtype: torch.dtype) -> Float[Tensor, "piece 6 function"] | None:
     """Polynomials of fifth degree on equal intervals, which join with their first two derivatives.
 
         f(r) = Σ_p c_sp t^p,   r = r_0 + (s + t) h,   0 ≤ t < 1        r_0 and 1/h: see `reach`
@@ -35,39 +37,45 @@ def tabulate(functions: Functions, radius: float, dtype: torch.dtype) -> Float[T
 
     Args:
         functions: f, which can be differentiated forward twice and take float64.
-        radius: up to where, Å.
+        span: from r_0 to where, as `within` has it for functions of a distance.
         dtype: precision in which the table is read, and to which there are enough pieces.
 
     Returns:
-        c; None where functions are not smooth enough, as one with a kink, or have no such derivatives.
+        c, filled up to a multiple of eight functions with some that are zero, as loops take them; None where functions are not smooth enough,
+        as one with a kink, or have no such derivatives.
     """
     pieces = _FEWEST_PIECES
     while pieces <= MOST_PIECES:
         try:
-            table, error = _with(pieces, functions, radius)
+            table, error = _with(pieces, functions, span)
         except Exception:  # noqa: BLE001  # a function of somebody's own, which torch's transformations do not suit in one way or another
             return None
         if error <= TOLERANCE[dtype]:
-            filled = torch.nn.functional.pad(table, (0, -table.shape[2] % AT_A_TIME))
+            filled = torch.nn.functional.pad(table, (0, -table.shape[2] % EIGHT))
             return filled.to(dtype).contiguous()
         pieces *= 2
     return None
 
 
-def reach(table: Float[Tensor, "piece 6 function"], radius: float) -> Float[Tensor, " 3"]:
+def within(radius: float) -> Span:
+    """Where functions of a distance that end at the radius (Å) are tabulated."""
+    return BEGIN * radius, END * radius
+
+
+def reach(table: Float[Tensor, "piece 6 function"], span: Span, radius: float) -> Float[Tensor, " 3"]:
     """1/h (1/Å), r_0 and the radius (Å); closer than r_0 the first piece goes on."""
-    return table.new_tensor([len(table) / ((END - BEGIN) * radius), BEGIN * radius, radius])
+    return table.new_tensor([len(table) / (span[1] - span[0]), span[0], radius])
 
 
-def in_float64(module: torch.nn.Module) -> torch.nn.Module:
+def in_float64(module: _Module) -> _Module:
     """A copy whose numbers are in float64, on the processor."""
     return copy.deepcopy(module).double().cpu()
 
 
-def _with(pieces: int, functions: Functions, radius: float) -> tuple[Float[Tensor, "piece 6 function"], float]:
+def _with(pieces: int, functions: Functions, span: Span) -> tuple[Float[Tensor, "piece 6 function"], float]:
     """So many pieces, and their largest error between the ends."""
-    width = (END - BEGIN) * radius / pieces
-    ends = BEGIN * radius + width * torch.arange(pieces + 1, dtype=torch.float64)
+    width = (span[1] - span[0]) / pieces
+    ends = span[0] + width * torch.arange(pieces + 1, dtype=torch.float64)
     table = _pieces(*_derivatives(functions, ends), width)
     inner = torch.tensor([0.2, 0.5, 0.8], dtype=torch.float64)
     found = (table[:, None] * (inner[:, None] ** torch.arange(6))[None, :, :, None]).sum(2)

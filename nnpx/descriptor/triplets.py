@@ -182,3 +182,28 @@ def add_to_edges(pulls: Float[Tensor, "edge energy 3"], by_sides: Float[Tensor, 
     for edge, other, by_distance in ((three.first, three.second, by_r_ij), (three.second, three.first, by_r_ik)):
         along, across = unit.index_select(0, edge), edges.vector.index_select(0, other)
         pulls.index_add_(0, edge, torch.addcmul(by_dot * across[:, None], by_distance, along[:, None]))
+
+
+def third_side(edges: Edges, three: Triplets) -> Float[Tensor, " triplet"]:
+    """r_jk (Å), cut off from gradients."""
+    vector = edges.vector.detach()
+    distance: Tensor = torch.linalg.vector_norm(vector.index_select(0, three.first) - vector.index_select(0, three.second), dim=1)
+    return distance
+
+
+def sum_by_channel(
+    values: Float[Tensor, "row ..."], weights: Float[Tensor, "row channel"], owner: Int[Tensor, " row"], n_owners: int
+) -> Float[Tensor, "owner channel ..."]:
+    """Σ over the rows of each owner of weight × value, for every channel.
+
+    Products with a weight of zero are left out where the weights are fixed: of a one-hot embedding's pairs, one in many counts.
+    """
+    n_channels = weights.shape[1]
+    if weights.requires_grad:
+        row = torch.arange(weights.shape[0], device=weights.device).repeat_interleave(n_channels)
+        channel = torch.arange(n_channels, device=weights.device).repeat(weights.shape[0])
+    else:
+        row, channel = weights.nonzero(as_tuple=True)
+    weight = weights[row, channel].reshape(-1, *[1] * (values.dim() - 1))
+    total = sum_edges_to_atoms(values[row] * weight, owner[row] * n_channels + channel, n_owners * n_channels)
+    return total.reshape(n_owners, n_channels, *values.shape[1:])

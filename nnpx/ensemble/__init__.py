@@ -128,7 +128,8 @@ class Ensemble(nn.Module):
         return self.device.type == "cpu" and may_use_loops() and all(map(self._has_loops, self.members))
 
     def _has_loops(self, member: Potential) -> bool:
-        return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(self.dtype)
+        species = torch.arange(len(member.numbers), device=self.device)
+        return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(member.embedding(species).detach())
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool, recorded: OfDensities | None = None) -> Prediction:
         """The same in the threads that there are."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nnpx.descriptor.expanding import ExpandingDescriptor
 from nnpx.descriptor.neighbor_sums import NeighborSums
+from nnpx.descriptor.triplet_sums import TripletTables
 from nnpx.potential import Potential
 
 
@@ -51,6 +52,8 @@ def _equal(one: Any, other: Any) -> bool:
             same = len(one) == len(other) and all(map(_equal, one, other))
         case NeighborSums():
             same = one.equals(other)  # it remembers tables
+        case TripletTables():
+            same = True  # of what is compared elsewhere
         case _ if is_dataclass(one):
             same = all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
         case _:

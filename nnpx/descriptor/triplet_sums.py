@@ -1,0 +1,164 @@
+"""Sums over two neighbours in one pass: from the pairs of an atom to its angular sums, and from what pulls at these back to the pairs.
+
+As operations of torch every triplet writes dozens of numbers to memory that are read again, many times over. The loops here list the triplets
+of a few atoms at a time and read their functions from tables: a few hundred triplets are in memory together. Nothing that is trained is in
+them: what a training differentiates, the pulls by the gradients in the sums, is linear, and the derivative of that is a loop as well.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from nnpx.descriptor.expanding import Expanded
+from nnpx.descriptor.tabulated import Functions, in_float64, reach, tabulate, within
+from nnpx.descriptor.triplet_loops import SUM_OF_SIDES, THIRD_SIDE, change, expand, pull_back
+from nnpx.graph import Edges
+from nnpx.speed.compiled import arrays, operation, with_known_signature
+from nnpx.speed.loops import Loop
+from nnpx.speed.threads import in_parts
+
+#: where the cosine of an angle lies
+_COSINES: Final = (-1.0, 1.0)
+
+
+class Angular(nn.Module, ABC):
+    """What has functions of two neighbours."""
+
+    @abstractmethod
+    def of_triplets(self) -> "TripletFunctions":
+        """What two neighbours add, as functions of one argument each."""
+
+
+@dataclass(frozen=True)
+class TripletFunctions:
+    """What two neighbours add: left ⊗ right with left = side(r_ij) side(r_ik) third and right = cone(cos θ)."""
+
+    side: Functions  #: with the cutoff function
+    third: Functions  #: of r_jk or of r_ij + r_ik
+    has_third_side: bool  #: whether of r_jk
+    cone: Functions
+
+    def tables(self, radius: float, dtype: torch.dtype) -> list[Tensor] | None:
+        """Tables of a side, the third argument and the cosine, each with its reach, and what the third argument is; None if one has none."""
+        furthest = radius if self.has_third_side else 2.0 * radius
+        given = [(self.side, within(radius), radius), (self.third, within(furthest), furthest), (self.cone, _COSINES, 1.0)]
+        found = []
+        for functions, span, end in given:
+            table = tabulate(functions, span, dtype)
+            if table is None:
+                return None
+            found += [table, reach(table, span, end)]
+        return [*found, torch.tensor([THIRD_SIDE if self.has_third_side else SUM_OF_SIDES])]
+
+
+@final
+class TripletTables:
+    """Tables of a descriptor's functions in each precision: made when they are first asked for, and again when its numbers change."""
+
+    def __init__(self) -> None:
+        self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
+
+    def of(self, descriptor: Angular, radius: float, dtype: torch.dtype) -> list[Tensor] | None:
+        """Those up to the radius (Å); None where something is trained or not smooth enough."""
+        made_of = (radius, [(one.data_ptr(), one._version) for one in descriptor.buffers()])
+        if dtype not in self._kept or self._kept[dtype][0] != made_of:
+            is_fixed = not any(True for _ in descriptor.parameters())
+            self._kept[dtype] = (made_of, in_float64(descriptor).of_triplets().tables(radius, dtype) if is_fixed else None)
+        return self._kept[dtype][1]
+
+
+def triplet_sums(
+    edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edge"], basis: list[Tensor], shape: tuple[int, int]
+) -> Expanded:
+    """S_i = Σ_{j<k} w_j w_k left ⊗ right of every atom and pair of kinds of its neighbours, on a processor.
+
+    Args:
+        edges: the pairs.
+        kind: of each neighbour.
+        weight: w of each neighbour.
+        basis: `TripletFunctions.tables`, and of every two kinds the place among the sums of an atom, or −1.
+        shape: how many left and right factors there are.
+    """
+    start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
+    pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), kind, start]
+    sums = SUMS(pairs, basis, shape)
+
+    def pull(gradients: tuple[Tensor, ...]) -> Tensor:
+        gradient = gradients[0].reshape(-1, *sums.shape)
+        if gradient.requires_grad and torch.is_grad_enabled():
+            pulls: Tensor = _Pulls.apply(gradient, pairs, basis, shape)  # type: ignore[no-untyped-call]  # as torch has it
+        else:
+            pulls = PULLS(gradient, pairs, basis)
+        return pulls
+
+    return Expanded((sums.flatten(1)[None],), pull)
+
+
+@with_known_signature
+class _Pulls(torch.autograd.Function):
+    """(∂V/∂S_i) · (∂S_i/∂r_ij) of several energies as a function of ∂V/∂S, in which it is linear."""
+
+    @staticmethod
+    def forward(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+        pulls: Tensor = PULLS(gradient, pairs, basis)
+        return pulls
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, ctx.pairs, ctx.basis, ctx.shape = inputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return CHANGES(grads[0], ctx.pairs, ctx.basis, ctx.shape), None, None, None
+
+
+def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+    return pairs[0].new_empty(len(pairs[4]) - 1, int(basis[7].max()) + 1, *shape)
+
+
+def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+    return displacement.new_empty(len(displacement), *_room_for_sums(pairs, basis, shape).shape)
+
+
+def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
+    return gradient.new_empty(len(gradient), len(pairs[0]), 3)
+
+
+def _sums(pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+    sums = _room_for_sums(pairs, basis, shape)
+    _in_parts(expand, pairs, sums.numpy(), arrays(pairs), arrays(basis))
+    return sums
+
+
+def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
+    pulls = _room_for_pulls(gradient, pairs, basis)
+    _in_parts(pull_back, pairs, pulls.numpy(), gradient.contiguous().numpy(), arrays(pairs), arrays(basis))
+    return pulls
+
+
+def _changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+    changes = _room_for_changes(displacement, pairs, basis, shape)
+    _in_parts(change, pairs, changes.numpy(), displacement.contiguous().numpy(), arrays(pairs), arrays(basis))
+    return changes
+
+
+def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
+    """A loop over all atoms, which threads share."""
+    in_parts(partial(loop, *given), len(pairs[4]) - 1)
+
+
+#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places
+SUMS: Final = operation("triplet_sums(Tensor[] pairs, Tensor[] basis, int[] shape) -> Tensor", _sums, _room_for_sums)
+#: ∂V/∂r_ij of several energies from their ∂V/∂S
+PULLS: Final = operation("triplet_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)
+#: how S changes as the vectors of all pairs are displaced (energy, edge, 3), the transpose of `PULLS`
+CHANGES: Final = operation(
+    "triplet_changes(Tensor displacement, Tensor[] pairs, Tensor[] basis, int[] shape) -> Tensor", _changes, _room_for_changes
+)
