@@ -95,19 +95,22 @@ class AEV(SymmetryFunctions):
         """f_c of a side, e^{−η (x/2 − r_s)²} of the sum of both, and the cones."""
 
         def side(distance: Float[Tensor, " side"]) -> Float[Tensor, "side shell"]:
-            return self.angular_cutoff(distance)[:, None].expand(-1, len(self.shift))
+            f: Tensor = self.angular_cutoff(distance)
+            return f[:, None].expand(-1, len(self.shift))
 
         return TripletFunctions(side=side, third=self._shells, has_third_side=False, cone=self._cones)
 
     def _shells(self, both: Float[Tensor, " triplet"]) -> Float[Tensor, "triplet shell"]:
         """e^{−η (x/2 − r_s)²} of the sum x of both sides."""
-        return bells(-self.eta * (0.5 * both[:, None] - self.shift).square())
+        shells: Tensor = bells(-self.eta * (0.5 * both[:, None] - self.shift).square())
+        return shells
 
     def _cones(self, cosine: Float[Tensor, " triplet"]) -> Float[Tensor, "triplet angle"]:
         """2 ((1 + cos(θ − θ_s)) / 2)^ζ by the addition theorem, without an arc cosine."""
         closer = COSINE_FACTOR * cosine[:, None]
         apart = closer * torch.cos(self.angle) + torch.sqrt(1.0 - closer.square()) * torch.sin(self.angle)
-        return 2.0 * (0.5 + 0.5 * apart) ** self.zeta
+        cones: Tensor = 2.0 * (0.5 + 0.5 * apart) ** self.zeta
+        return cones
 
     def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet shell"], Float[Tensor, "triplet angle"]]:
         """One factor per shell and one per angle."""

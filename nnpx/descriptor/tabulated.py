@@ -41,8 +41,8 @@ def tabulate(functions: Functions, span: Span, dtype: torch.dtype) -> Float[Tens
         dtype: precision in which the table is read, and to which there are enough pieces.
 
     Returns:
-        c, filled up to a multiple of eight functions with some that are zero, as loops take them; None where functions are not smooth enough,
-        as one with a kink, or have no such derivatives.
+        c, filled up to a multiple of eight functions with some that are zero, as loops take them; None where functions are not smooth
+        enough, as one with a kink, or have no such derivatives.
     """
     pieces = _FEWEST_PIECES
     while pieces <= MOST_PIECES:

@@ -1,8 +1,9 @@
 """Sums over two neighbours in one pass: from the pairs of an atom to its angular sums, and from what pulls at these back to the pairs.
 
-As operations of torch every triplet writes dozens of numbers to memory that are read again, many times over. The loops here list the triplets
-of a few atoms at a time and read their functions from tables: a few hundred triplets are in memory together. Nothing that is trained is in
-them: what a training differentiates, the pulls by the gradients in the sums, is linear, and the derivative of that is a loop as well.
+As operations of torch every triplet writes dozens of numbers to memory that are read again, many times over. The loops here list the
+triplets of a few atoms at a time and read their functions from tables: a few hundred triplets are in memory together. Nothing that is
+trained is in them: what a training differentiates, the pulls by the gradients in the sums, is linear, and the derivative of that is a loop
+as well.
 """
 
 from abc import ABC, abstractmethod
@@ -45,7 +46,7 @@ class TripletFunctions:
     cone: Functions
 
     def tables(self, radius: float, dtype: torch.dtype) -> list[Tensor] | None:
-        """Tables of a side, the third argument and the cosine, each with its reach, and what the third argument is; None if one has none."""
+        """Of a side, of the third argument and of the cosine, each with its reach, and what the third argument is; None if one has none."""
         furthest = radius if self.has_third_side else 2.0 * radius
         given = [(self.side, within(radius), radius), (self.third, within(furthest), furthest), (self.cone, _COSINES, 1.0)]
         found = []

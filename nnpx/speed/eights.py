@@ -27,18 +27,18 @@ def _in_loops(function: Callable[..., Any]) -> Callable[..., Any]:
     return known
 
 
-class _Eight(types.Type):  # type: ignore[misc]  # Numba has no types
+class _Eight(types.Type):
     """Eight numbers of one precision."""
 
     def __init__(self, dtype: Any) -> None:
-        super().__init__(name=f"Eight({dtype})")  # type: ignore[no-untyped-call]  # Numba has no types
+        super().__init__(name=f"Eight({dtype})")
         self.dtype = dtype
 
 
 @register_model(_Eight)
-class _EightModel(models.PrimitiveModel):  # type: ignore[misc]  # Numba has no types
+class _EightModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: _Eight) -> None:
-        super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), EIGHT))
+        super().__init__(dmm, fe_type, ir.VectorType(dmm.lookup(fe_type.dtype).get_value_type(), EIGHT))  # type: ignore[no-untyped-call]  # Numba has no types
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, given: Any, vector: Any) -> Any:
@@ -110,7 +110,7 @@ def _elementwise(instruction: str) -> Callable[..., Any]:
 def _write(symbol: Callable[..., Any], operate: Callable[..., Any]) -> None:
     """Let loops write it as a sign between eight numbers and eight others, or one."""
 
-    @overload(symbol)
+    @overload(symbol, strict=False)  # lambdas have no annotations
     def of_eights(one: Any, other: Any) -> Any:
         if isinstance(one, _Eight) and isinstance(other, _Eight):
             return lambda one, other: operate(one, other)
