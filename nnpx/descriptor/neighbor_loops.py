@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from nnpx.descriptor.table_loops import find, read
+from nnpx.speed.eights import EIGHT, store
 from nnpx.speed.loops import Loop, Part, part_of_loop
 
 #: atoms of a group, a multiple of eight: many, as every short loop has its beginning, and so few that their moments stay in a near cache
@@ -158,7 +160,7 @@ def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, basis: Basi
     vector, distance, weight, _ = pairs
     table, reach, steps, _, _ = basis
     which, inverse, unit, monomials, waves, slopes, weights = near
-    number = unit.dtype.type
+    number, some = unit.dtype.type, np.empty(2 * EIGHT, unit.dtype)
     for atom in range(n_atoms):
         pair = place[atom]
         which[atom] = pair
@@ -169,15 +171,13 @@ def _fill(near: Slot, place: np.ndarray, n_atoms: int, pairs: Pairs, basis: Basi
             unit[axis, atom] = vector[pair, axis] * inverse[atom] if is_there else number(0)
         for channel in range(len(weights)):
             weights[channel, atom] = weight[pair, channel] if is_there else number(0)
-        position = (length - reach[1]) * reach[0]
-        piece = min(int(position), len(table) - 1) if position > 0.0 else 0  # closer than the table, and NaN, in the first
-        t, c = position - number(piece), table[piece]
-        for k in range(len(waves)):
-            value = slope = c[5, k]
-            for power in range(4, 0, -1):
-                value = value * t + c[power, k]
-                slope = slope * t + value
-            slopes[k, atom], waves[k, atom] = slope * reach[0], value * t + c[0, k]
+        begin, t = find(table, reach, length)
+        for first in range(0, len(waves), EIGHT):
+            value, slope = read(table, begin + first, t)
+            store(some, 0, value)
+            store(some, EIGHT, slope)
+            for k in range(EIGHT):
+                waves[first + k, atom], slopes[first + k, atom] = some[k], some[EIGHT + k] * reach[0]
     monomials[0, :n_atoms] = 1.0
     for m in range(1, len(monomials)):
         lower, factor, to = monomials[steps[0, m]], unit[steps[1, m]], monomials[m]

@@ -90,10 +90,7 @@ def _rooms(like: np.ndarray, pairs: Pairs, basis: Basis) -> tuple[Neighbors, Tri
     distance, start, radius = pairs[1], pairs[4], basis[1][2]
     most = 0
     for atom in range(len(start) - 1):
-        n_near = 0
-        for pair in range(start[atom], start[atom + 1]):
-            n_near += distance[pair] < radius
-        most = max(most, n_near)
+        most = max(most, np.sum(distance[start[atom] : start[atom + 1]] < radius))
     n_near, n_triplets = _NEIGHBORS + most, _TRIPLETS + most * (most - 1) // 2 + 1
     n_left, n_right = basis[0].shape[2], basis[4].shape[2]
     near = (
@@ -118,12 +115,14 @@ def _list(atoms: Part, pairs: Pairs, basis: Basis, near: Neighbors, triplets: Tr
     kinds, places, runs = near[1], basis[7], triplets[2]
     atom, n_near, n_triplets, n_runs = atoms[0], 0, 0, 0
     while atom < atoms[1] and n_triplets < _TRIPLETS and n_near < _NEIGHBORS:
-        first = n_near
+        begin = first = n_near
         n_near = _meet(atom, n_near, pairs, basis, near)
+        own = kinds[begin:n_near]
         while first < n_near:
-            end, other = _end_of_kind(first, n_near, kinds), first
+            end, other = begin + np.searchsorted(own, kinds[first], side="right"), first
             while other < n_near:
-                other_end, place = _end_of_kind(other, n_near, kinds), places[kinds[first], kinds[other]]
+                other_end = begin + np.searchsorted(own, kinds[other], side="right")
+                place = places[kinds[first], kinds[other]]
                 if place >= 0:
                     runs[n_runs, 0], runs[n_runs, 1], runs[n_runs, 2], before = n_triplets, atom, place, n_triplets
                     n_triplets = _join((first, end), (other, other_end), near, basis, (triplets, n_triplets))
@@ -133,15 +132,6 @@ def _list(atoms: Part, pairs: Pairs, basis: Basis, near: Neighbors, triplets: Tr
         atom += 1
     runs[n_runs, 0] = n_triplets
     return atom, n_triplets
-
-
-@part_of_loop
-def _end_of_kind(first: int, end: int, kinds: np.ndarray) -> int:
-    """Where the neighbours of the kind of the first one end, or all of them."""
-    after = first
-    while after < end and kinds[after] == kinds[first]:
-        after += 1
-    return after
 
 
 @part_of_loop
