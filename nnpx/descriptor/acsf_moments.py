@@ -15,7 +15,7 @@ from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.function_grid import FunctionGrid
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta
-from nnpx.descriptor.symmetry_functions import angular_cutoff
+from nnpx.descriptor.listed_triplets import angular_cutoff
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.radial import Radial

@@ -16,9 +16,9 @@ from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.invariants import Invariants
 from nnpx.descriptor.learned_density import contracted, contracted_back
+from nnpx.descriptor.listed_triplets import angular_cutoff
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.descriptor.stored import jacobian_by_slots
-from nnpx.descriptor.symmetry_functions import angular_cutoff
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.wiring import Wired

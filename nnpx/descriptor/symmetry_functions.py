@@ -1,10 +1,8 @@
 """Symmetry functions: sums over one and over two neighbours, resolved by channel."""
 
-import copy
 import math
-from abc import abstractmethod
 from collections.abc import Callable
-from typing import Final, final
+from typing import final
 
 import torch
 from jaxtyping import Float, Int
@@ -14,35 +12,18 @@ from nnpx.cutoff import Cutoff
 from nnpx.derivatives import forward_derivative, gradients_of, with_slope
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
-from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
+from nnpx.descriptor.expanding import Expanded, Gradients
 from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.listed_triplets import ListedTriplets, are_apart
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
-from nnpx.descriptor.triplet_sums import Angular, TripletTables, triplet_sums
-from nnpx.descriptor.triplets import (
-    Corners,
-    Terms,
-    Triplets,
-    add_to_edges,
-    by_factors,
-    chunks,
-    corners,
-    sum_by_channel,
-    third_side,
-    triangular,
-    triplets,
-    weighted,
-)
-from nnpx.errors import ConfigError
+from nnpx.descriptor.triplet_sums import TripletTables, triplet_sums
+from nnpx.descriptor.triplets import corners, sum_by_channel
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.speed.compiled import may_use_loops
 
-#: rows of triplets whose derivatives are in memory together, by device: on a processor few enough for its cache, elsewhere many
-CHUNKS_AT_A_TIME: Final = {"cpu": 2048}
-ELSEWHERE: Final = 262144
 
-
-class SymmetryFunctions(ExpandingDescriptor, Angular):
+class SymmetryFunctions(ListedTriplets):
     """One radial block per channel and one angular block per pair of channels of the neighbours.
 
         radial_i  = Σ_j     e_j^q shells(r_ij)
@@ -67,9 +48,6 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
         ConfigError: `angular_radius` is larger than the cutoff.
     """
 
-    channel_p: Tensor
-    channel_q: Tensor
-    place_of_pair: Tensor
     places: Tensor
     combinations: Tensor
     columns: Tensor
@@ -90,20 +68,15 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
         combinations: Int[Tensor, " function"],
         columns: Int[Tensor, " feature"] | None,
     ) -> None:
-        super().__init__()
-        self.n_channels, self.radial, self.third_side = n_channels, radial, third_side
+        super().__init__(n_channels=n_channels, pairs=pairs, angular_radius=angular_radius, cutoff=cutoff, third_side=third_side)
+        self.radial = radial
         self.radial_sums, self.triplet_tables = NeighborSums(radial, cutoff, Harmonics(0), factor=self.radial_factor), TripletTables()
-        self.cutoff, self.angular_cutoff = cutoff, angular_cutoff(cutoff, angular_radius)
         p, q = pairs
-        place = torch.full((n_channels * (n_channels + 1) // 2,), -1).index_copy(0, triangular(p, q, n_channels), torch.arange(len(p)))
         n_radial, n_angular = radial.n_functions * n_channels, len(p) * len(combinations)
         columns = torch.arange(n_radial + n_angular) if columns is None else columns
         by_function = torch.arange(n_radial).view(-1, n_channels).T.flatten()
         by_pair = n_radial + torch.arange(len(p))[:, None] * math.prod(shape) + combinations
         indices = {
-            "channel_p": p,
-            "channel_q": q,
-            "place_of_pair": place,
             "places": torch.full((n_channels, n_channels), -1).index_put((p, q), torch.arange(len(p))),
             "combinations": combinations,
             "columns": columns,
@@ -114,37 +87,16 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
         self.shape, self.n_features = shape, len(columns)
         self.every_combination, self.every_column = len(combinations) == math.prod(shape), len(columns) == n_radial + n_angular
 
-    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
-        """Most of it are triplets, with their indices, factors and weights, and the slopes of every function where these are asked for."""
-        within = n_neighbors * (self.angular_cutoff.radius / self.cutoff.radius) ** 3
-        return super().memory_per_atom(n_neighbors, derivatives=derivatives) + within**2 / 2.0 * (200.0 if derivatives else 48.0)
-
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """What one neighbour adds: φ_n(r) f_c(r) times `radial_factor`."""
         shells: Tensor = self.radial(distance) * (self.radial_factor * self.cutoff(distance))[:, None]
         return shells
 
-    @abstractmethod
-    def factors(self, at: Corners) -> tuple[Float[Tensor, "triplet left"], Float[Tensor, "triplet right"]]:
-        """What two neighbours add, as two factors; `right` is a function of the angle at the centre alone."""
-
-    @abstractmethod
-    def slopes(
-        self, at: Corners, slope_ij: Float[Tensor, " triplet"], slope_ik: Float[Tensor, " triplet"]
-    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet right"]]:
-        """The derivatives of the factors: of `left` in r_ij, r_ik and r_ij·r_ik, of `right` in the cosine of the angle.
-
-        Args:
-            at: the triplets.
-            slope_ij: f_c′(r_ij), Å⁻¹.
-            slope_ik: f_c′(r_ik), Å⁻¹.
-        """
-
     @final  # type: ignore[misc]  # for torch `forward` is an attribute
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """The radial functions of every channel, then the angular ones of every pair of channels."""
         inside = slots(edges, self.cutoff.radius)
-        terms = self._terms(inside, chemistry)
+        terms = self.terms(inside, chemistry)
         return self._joined(inside, chemistry, terms.sums(), terms.n_combinations)
 
     @final
@@ -158,7 +110,7 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
 
     def _tables(self, chemistry: Float[Tensor, "_ channel"]) -> list[Tensor] | None:
         """What loops need for these vectors; None where they cannot be used."""
-        if not _are_apart(chemistry) or self.radial_sums.basis(chemistry.dtype) is None:
+        if not are_apart(chemistry) or self.radial_sums.basis(chemistry.dtype) is None:
             return None
         return self.triplet_tables.of(self, self.angular_cutoff.radius, chemistry.dtype)
 
@@ -203,7 +155,7 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
         """
         variables = edges.as_variables()
         with torch.enable_grad():
-            terms = self._terms(variables, chemistry)
+            terms = self.terms(variables, chemistry)
             sums = terms.sums()
             given = sums.detach().requires_grad_()
             features = self._joined(slots(variables, self.cutoff.radius), chemistry, given, terms.n_combinations)
@@ -212,31 +164,9 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
             of_pairs, by_sums = gradients_of(features, (variables.vector, given), slopes)
             if len(slopes) == 1:
                 return of_pairs + gradients_of(sums, (variables.vector,), by_sums)[0]
-            return of_pairs + self._pull_of_triplets(by_sums, edges, terms)
+            return of_pairs + self.pull_of_triplets(by_sums, edges, terms)
 
         return features.detach(), pull
-
-    @torch.no_grad()
-    def _pull_of_triplets(
-        self, by_sums: Float[Tensor, "energy owner left right"], edges: Edges, terms: Terms
-    ) -> Float[Tensor, "energy edge 3"]:
-        """From the derivatives of energies in the sums over triplets to those in the vectors of the edges."""
-        pulls = edges.vector.new_zeros(len(edges.center), len(by_sums), 3)
-        f, slope = with_slope(self.angular_cutoff, edges.distance)
-        for some in terms.split(CHUNKS_AT_A_TIME.get(edges.vector.device.type, ELSEWHERE)):
-            of_left, of_right = self._slopes_by_sides(edges, some.three, f, slope)
-            by_left, by_right = by_factors(by_sums, some.left, some.right, some.layout)
-            by_sides = torch.baddbmm(by_left @ weighted(of_left, some.weights).mT, by_right, of_right.mT)
-            add_to_edges(pulls, by_sides, edges, some.three)
-        return pulls.transpose(0, 1)
-
-    def _terms(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Terms:
-        """What is summed over the triplets."""
-        three, weights = self.weighted_triplets(edges, chemistry)
-        layout = chunks(three, weights.dtype)
-        three, weights = three.where(layout.place), weights.index_select(0, layout.place) * layout.counts[:, None]
-        left, right = self.factors(corners(edges, three, self.angular_cutoff(edges.distance)))
-        return Terms(three, weights, weighted(left, weights), right, layout, left.shape[1] * right.shape[1])
 
     def _joined(
         self, inside: Edges, chemistry: Float[Tensor, "atom channel"], sums: Float[Tensor, "owner left right"], n_combinations: int
@@ -245,38 +175,6 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
         radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), inside.n_atoms)
         angular = self._of_functions(sums.reshape(inside.n_atoms, len(self.channel_p), n_combinations))
         return self._of_features(torch.cat([radial.flatten(1), angular.flatten(1)], dim=-1))
-
-    def _slopes_by_sides(
-        self, edges: Edges, three: Triplets, f: Float[Tensor, " edge"], slope: Float[Tensor, " edge"]
-    ) -> tuple[Float[Tensor, "triplet 3 left"], Float[Tensor, "triplet 3 right"]]:
-        """The derivatives of both factors in r_ij, r_ik and r_ij·r_ik, with f_c and f_c′ of the edges; cos θ = r_ij·r_ik / (r_ij r_ik)."""
-        at = corners(edges, three, f)
-        of_left, by_cosine = self.slopes(at, slope.index_select(0, three.first), slope.index_select(0, three.second))
-        per_area = 1.0 / (at.r_ij * at.r_ik)
-        cosine = at.scalar * per_area
-        return of_left, torch.stack([by_cosine * change[:, None] for change in (-cosine / at.r_ij, -cosine / at.r_ik, per_area)], 1)
-
-    @final
-    def weighted_triplets(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> tuple[Triplets, Float[Tensor, "triplet pair"]]:
-        """The triplets within the angular radius, and e_j^p e_k^q for p ≤ q, symmetric under the exchange of j and k.
-
-        Where every species vector has one channel only, as with `onehot`, a triplet counts for one pair of channels: it belongs to the
-        centre with this pair, and has one weight. Otherwise it belongs to the centre, and has a weight for every pair.
-        """
-        apart = _are_apart(chemistry)
-        kind = chemistry.abs().argmax(1)[edges.neighbor] if apart else torch.zeros_like(edges.neighbor)
-        three = triplets(edges, self.angular_cutoff.radius, kind, self.n_channels if apart else 1)
-        if self.third_side and not edges.complete:
-            three = three.where((third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
-        if apart:
-            three = three.with_pairs(self.place_of_pair, len(self.channel_p))
-        if apart:
-            e = chemistry.sum(1)[edges.neighbor]
-            return three, (e.index_select(0, three.first) * e.index_select(0, three.second))[:, None]
-        e_j, e_k = chemistry[edges.neighbor[three.first]], chemistry[edges.neighbor[three.second]]
-        p, q = self.channel_p, self.channel_q
-        both = e_j[:, p] * e_k[:, q]
-        return three, torch.where(p == q, both, both + e_j[:, q] * e_k[:, p])
 
     def _of_functions(self, grid: Float[Tensor, "*row combination"]) -> Float[Tensor, "*row function"]:
         """From all combinations of left and right factors those that are functions."""
@@ -289,6 +187,7 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
     @final
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
+        self.refuse_triplets_beyond_memory(edges, 200.0)
         n_edges = len(edges.center)
         unit = edges.vector / edges.distance[:, None]
         slope = forward_derivative(self.shells, edges.distance, torch.ones_like(edges.distance))[1]
@@ -301,33 +200,10 @@ class SymmetryFunctions(ExpandingDescriptor, Angular):
         a, b = edges.vector[three.first], edges.vector[three.second]
         f, falls = with_slope(self.angular_cutoff, edges.distance)
         left, right = self.factors(corners(edges, three, f))
-        of_left, of_right = self._slopes_by_sides(edges, three, f, falls)
+        of_left, of_right = self.slopes_by_sides(edges, three, f, falls)
         terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
         by_r_ij, by_r_ik, by_dot = self._of_functions(terms.flatten(2))[:, :, None, :].unbind(1)
         by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
         by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
         angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
         return self._of_features(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
-
-
-def _are_apart(chemistry: Float[Tensor, "_ channel"]) -> bool:
-    """Whether every vector is fixed and has one channel only, as with `onehot`."""
-    return not chemistry.requires_grad and bool(((chemistry != 0).sum(1) <= 1).all())
-
-
-def angular_cutoff(cutoff: Cutoff, angular_radius: float) -> Cutoff:
-    """The same cutoff function with the radius within which angles are resolved (Å).
-
-    Raises:
-        ConfigError: it is larger than that of the cutoff, so that the neighbours would not be listed.
-    """
-    if angular_radius > cutoff.radius:
-        raise ConfigError(
-            "descriptor.angular_radius",
-            expected=f"at most cutoff.radius = {cutoff.radius} Å",
-            found=f"{angular_radius} Å",
-            do="Lower descriptor.angular_radius or raise cutoff.radius.",
-        )
-    inner = copy.deepcopy(cutoff)
-    inner.radius = angular_radius
-    return inner

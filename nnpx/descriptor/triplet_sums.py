@@ -7,6 +7,7 @@ as well.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, final
@@ -106,7 +107,7 @@ class _Pulls(torch.autograd.Function):
     """(∂V/∂S_i) · (∂S_i/∂r_ij) of several energies as a function of ∂V/∂S, in which it is linear."""
 
     @staticmethod
-    def forward(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+    def forward(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
         pulls: Tensor = PULLS(gradient, pairs, basis)
         return pulls
 
@@ -120,11 +121,11 @@ class _Pulls(torch.autograd.Function):
         return CHANGES(grads[0], ctx.pairs, ctx.basis, ctx.shape), None, None, None
 
 
-def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
     return pairs[0].new_empty(len(pairs[4]) - 1, int(basis[7].max()) + 1, *shape)
 
 
-def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
     return displacement.new_empty(len(displacement), *_room_for_sums(pairs, basis, shape).shape)
 
 
@@ -132,7 +133,7 @@ def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) 
     return gradient.new_empty(len(gradient), len(pairs[0]), 3)
 
 
-def _sums(pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+def _sums(pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
     sums = _room_for_sums(pairs, basis, shape)
     _in_parts(expand, pairs, sums.numpy(), arrays(pairs), arrays(basis))
     return sums
@@ -144,7 +145,7 @@ def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor
     return pulls
 
 
-def _changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: tuple[int, int]) -> Tensor:
+def _changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
     changes = _room_for_changes(displacement, pairs, basis, shape)
     _in_parts(change, pairs, changes.numpy(), displacement.contiguous().numpy(), arrays(pairs), arrays(basis))
     return changes

@@ -9,6 +9,7 @@ from small import CUTOFF, NUMBERS, carbons, graph_of, potential_for, stored
 from torch.profiler import ProfilerActivity, profile
 
 from nnpx import memory
+from nnpx.descriptor import listed_triplets
 from nnpx.descriptor.stored import store
 from nnpx.ensemble import ATOMS_AT_A_TIME, Ensemble
 from nnpx.errors import OutOfMemoryError
@@ -18,8 +19,7 @@ from nnpx.neighbors import graph_from_atoms
 ANGULAR = {name: ["descriptor.angular_radius=4"] for name in ("acsf", "acsf_wide")}
 #: descriptors with what makes them large, and whether their derivatives are stored
 LARGE = {
-    "triplets": (["descriptor=acsf", "descriptor.angular_radius=8"], False),
-    "slopes of triplets": (["descriptor=acsf", "descriptor.angular_radius=8"], True),
+    "loops over triplets": (["descriptor=acsf", "descriptor.angular_radius=8"], False),
     "moments of symmetry functions": (["descriptor=acsf_wide", "descriptor.angular_radius=8"], False),
     "a smooth density": (["descriptor=soap"], False),
     "Gaussian moments": (["descriptor=gaussian_moments"], False),
@@ -62,6 +62,27 @@ def test_the_estimate_is_right_within_a_factor_and_rather_too_small(words, deriv
 
     estimate = 8 * len(atoms) * descriptor.memory_per_atom(len(edges.center) / len(atoms), derivatives=derivatives)
     assert 0.7 < most_at_once(evaluate) / estimate < 4.0
+
+
+@pytest.mark.parametrize("derivatives", [False, True])
+def test_the_estimate_of_triplets_is_right_within_a_factor_and_rather_too_small(derivatives, monkeypatch):
+    """Where they are listed, as without loops; with 178 neighbours of each atom there are 15,753."""
+    parts, atoms = parts_of(["descriptor=acsf", "descriptor.angular_radius=8", "cutoff.radius=8", "prior=zero"], [29, 79]), alloy()
+    graph = graph_from_atoms(atoms, numbers=[29, 79], cutoff=8.0, where="test")
+    edges, chemistry, estimates = graph.edges(), parts.embedding(graph.species).detach(), []
+    monkeypatch.setattr(listed_triplets, "refuse_beyond_memory", lambda n_bytes, *where, **said: estimates.append(n_bytes))
+    taken = most_at_once(lambda: (parts.descriptor.jacobian if derivatives else parts.descriptor)(edges, chemistry))
+    assert 0.7 < taken / estimates[0] < 4.0
+
+
+def test_triplets_that_do_not_fit_are_refused_before_they_are_listed(monkeypatch):
+    graph, parts = graph_of(carbons(10)), built("acsf")
+    edges, chemistry = graph.edges(), parts.embedding(graph.species).detach()
+    take_all(monkeypatch)
+    monkeypatch.setattr(type(parts.descriptor), "weighted_triplets", lambda *words: pytest.fail("they were listed"))
+    for compute in (parts.descriptor, parts.descriptor.jacobian):
+        with pytest.raises(OutOfMemoryError, match=r"descriptor\.angular_radius: expected triplets that fit .* \d+ triplets of 40 atoms"):
+            compute(edges, chemistry)
 
 
 def built(descriptor: str):

@@ -1,0 +1,126 @@
+"""Sums over triplets in loops, against the same in operations of torch."""
+
+import copy
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from descriptor.environments import acetamide, parts_of
+
+from nnpx.descriptor import Descriptor
+from nnpx.descriptor.stored import store
+from nnpx.neighbors import graph_from_list
+from nnpx.speed.compiled import without_loops
+
+NUMBERS = [1, 6, 7, 8]
+#: symmetry functions with and without a third side, of shifted and centred shells, of some functions only, and of one channel
+OPTIONS = {
+    "narrow": ["descriptor=acsf"],
+    "centred": ["descriptor=acsf_narrow"],
+    "wide": ["descriptor=acsf", "descriptor.kind=wide", "descriptor.angular.n_shells=9"],
+    "one zeta": ["descriptor=acsf", "descriptor.angular.zetas=[2]", "descriptor.angular.lambdas=[1]", "descriptor.angular.n_shells=1"],
+    "published": ["descriptor=acsf_set51", "cutoff.radius=6.0"],
+    "aev": ["experiment=ani_2x"],
+    "weighted": ["descriptor=wacsf", "species_embedding=atomic_number"],
+}
+
+
+def structures() -> list[Atoms]:
+    """A molecule, many neighbours of one element and of two, an atom and a pair by themselves."""
+    carbon, nitride = bulk("C", cubic=True), bulk("CN", "zincblende", a=3.7, cubic=True)
+    for atoms in (carbon, nitride):
+        atoms.rattle(0.1, seed=1)
+    return [acetamide(), carbon, Atoms("O"), nitride, Atoms("CO", [[0.0, 0.0, 0.0], [0.0, 0.0, 1.1]]), acetamide()]
+
+
+def case(words: list[str], dtype: torch.dtype = torch.float64):
+    """A descriptor, the edges of the structures and the vectors of their atoms."""
+    parts = parts_of(words, NUMBERS)
+    graph = graph_from_list(structures(), numbers=NUMBERS, cutoff=parts.cutoff_radius, where="test").cast(dtype)
+    descriptor, embedding = copy.deepcopy(parts.descriptor).to(dtype), parts.embedding.to(dtype)
+    return descriptor, graph.edges(), embedding(graph.species).detach()
+
+
+def slopes_for(features: torch.Tensor, n: int = 2) -> torch.Tensor:
+    return torch.randn(n, *features.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-9), (torch.float32, 2e-4)])
+@pytest.mark.parametrize("words", OPTIONS.values(), ids=OPTIONS)
+def test_features_and_pulls_are_those_of_torch(words, dtype, within):
+    descriptor, edges, chemistry = case(words)
+    with without_loops():
+        expected, pull = descriptor.linearised(edges, chemistry)
+    slopes = slopes_for(expected)
+    pulls = pull(slopes)
+    descriptor, edges, chemistry = case(words, dtype)
+    assert descriptor.expanded(edges, chemistry) is not None
+    features, pull = descriptor.linearised(edges, chemistry)
+    assert features.dtype is dtype
+    torch.testing.assert_close(features.double(), expected, rtol=within, atol=within * float(expected.abs().max()))
+    torch.testing.assert_close(pull(slopes.to(dtype)).double(), pulls, rtol=within, atol=within * float(pulls.abs().max()))
+
+
+@pytest.mark.parametrize("words", OPTIONS.values(), ids=OPTIONS)
+def test_a_loss_in_forces_has_the_gradient_that_torch_finds(words):
+    """Updates of a training whose features are not stored differentiate the pulls once more, in the slopes."""
+    descriptor, edges, chemistry = case(words)
+    variables, found = edges.as_variables(), []
+    for way in (descriptor.trainable, lambda *given, **named: Descriptor.trainable(descriptor, *given, **named)):
+        features, pull = way(variables, chemistry, create_graph=True)
+        slopes = slopes_for(features).requires_grad_()
+        pulls = pull(slopes)
+        found.append(torch.autograd.grad((pulls * torch.sin(pulls.detach())).sum(), slopes)[0])
+    torch.testing.assert_close(*found, rtol=1e-8, atol=1e-8 * float(found[1].abs().max()))
+
+
+def test_functions_that_were_chosen_stand_in_their_order():
+    names = parts_of(["descriptor=acsf"], NUMBERS).descriptor.names()
+    chosen = [name for k, name in enumerate(names) if k % 7 == 3]
+    all_of_them, some = (case(["descriptor=acsf", f"descriptor.functions={words}"]) for words in ("null", repr(chosen)))
+    features = [one.linearised(edges, chemistry)[0] for one, edges, chemistry in (all_of_them, some)]
+    assert some[0].names() == chosen
+    assert torch.equal(features[1], features[0][:, [names.index(name) for name in chosen]])
+
+
+def test_a_table_is_made_anew_when_its_functions_change():
+    descriptor, edges, chemistry = case(["descriptor=acsf"])
+    before = descriptor.linearised(edges, chemistry)[0]
+    descriptor.grid.eta *= 1.5
+    after = descriptor.linearised(edges, chemistry)[0]
+    with without_loops():
+        expected = descriptor.linearised(edges, chemistry)[0]
+    assert not torch.allclose(before, expected)
+    torch.testing.assert_close(after, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("words", [["species_embedding=learned"], ["descriptor.angular.zetas=[1.5]"], ["descriptor.angular.zetas=[1]"]])
+def test_what_has_no_loops_is_computed_by_torch(words):
+    """Vectors with several numbers, and cones with a kink where the angle is straight, of which there is no table."""
+    descriptor, edges, chemistry = case(["descriptor=acsf", *words])
+    has_loops = words == ["descriptor.angular.zetas=[1]"]
+    assert descriptor.has_loops(chemistry) == has_loops
+    assert (descriptor.expanded(edges, chemistry) is not None) == has_loops
+    with without_loops():
+        expected = descriptor.linearised(edges, chemistry)[0]
+    torch.testing.assert_close(descriptor.linearised(edges, chemistry)[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_pair_that_is_nowhere_has_features_that_are_none():
+    descriptor, edges, chemistry = case(["descriptor=acsf"])
+    broken = edges.moved(edges.vector.index_put((torch.tensor([3]),), torch.tensor(torch.nan, dtype=torch.float64)))
+    features, pull = descriptor.linearised(broken, chemistry)
+    own = edges.center[3]
+    assert features[own].isnan().any()
+    assert features[torch.arange(len(features)) != own].isfinite().all()
+    assert pull(torch.ones(1, *features.shape, dtype=torch.float64))[0, edges.center == own].isnan().any()
+
+
+def test_stored_features_are_those_that_are_evaluated():
+    """Torch computes the former, loops the latter."""
+    parts = parts_of(["descriptor=acsf"], NUMBERS)
+    graph = graph_from_list(structures(), numbers=NUMBERS, cutoff=parts.cutoff_radius, where="test")
+    chemistry = parts.embedding(torch.arange(len(NUMBERS)))[graph.species].detach()
+    kept = store(graph, parts.descriptor, chemistry, torch.float64, derivatives=False)
+    torch.testing.assert_close(kept.features, parts.descriptor.linearised(graph.edges(), chemistry)[0], rtol=1e-9, atol=1e-9)
