@@ -13,9 +13,11 @@ from nnpx.derivatives import forward_derivative
 from nnpx.descriptor import Descriptor
 from nnpx.descriptor.angular import AngularSet
 from nnpx.descriptor.density import slots, sum_of_outer_products
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor
 from nnpx.descriptor.function_grid import FunctionGrid
 from nnpx.descriptor.harmonics import Harmonics, angular_momenta
 from nnpx.descriptor.listed_triplets import angular_cutoff
+from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
 from nnpx.errors import ConfigError
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -27,7 +29,7 @@ SHARPEST: Final = 6
 
 
 @final
-class AcsfMoments(Descriptor):
+class AcsfMoments(ExpandingDescriptor):
     """The symmetry functions G2 and G5 of `ACSF`, the same numbers in the same order, without a sum over pairs of neighbours.
 
         (1 + λ cos θ)^ζ = Σ_l c_l P_l(cos θ),   c_l = (2l + 1)/2 ∫ (1 + λx)^ζ P_l(x) dx
@@ -82,17 +84,53 @@ class AcsfMoments(Descriptor):
         for name, table in tables.items():
             self.register_buffer(name, table, persistent=False)
         self.n_features = radial.n_functions * n_channels + self.grid.n_functions * len(p)
+        self.radial_sums = NeighborSums(radial, cutoff, Harmonics(0))
+        self.moment_sums = NeighborSums(_Bells(self.grid, 1), self.angular_cutoff, self.harmonics)
+        self.own_sums = NeighborSums(_Bells(self.grid, 2), _Squared(self.angular_cutoff), Harmonics(0))
 
     def forward(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "atom feature"]:
         """G2 of every channel, then G5 of every pair of channels, in ascending order of η, r_s, λ, ζ."""
         inside, near = slots(edges, self.cutoff.radius), slots(edges, self.angular_cutoff.radius)
-        radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), edges.n_atoms).flatten(1)
-        e, p, q = chemistry.index_select(0, near.neighbor), self.channel_p, self.channel_q
-        moments = self.moments(near, chemistry)
-        spectrum = self.sum_over_m(moments[:, :, p] * moments[:, :, q])
-        itself = sum_of_outer_products(e[:, p] * e[:, q], self.narrow_shells(near.distance).square(), edges.n_atoms)
+        radial = sum_of_outer_products(chemistry.index_select(0, inside.neighbor), self.shells(inside.distance), edges.n_atoms)
+        e = chemistry.index_select(0, near.neighbor)
+        both = e[:, self.channel_p] * e[:, self.channel_q]
+        itself = sum_of_outer_products(both, self.narrow_shells(near.distance).square(), edges.n_atoms)
+        return self._joined(radial, self.moments(near, chemistry), itself)
+
+    def _joined(
+        self,
+        radial: Float[Tensor, "atom channel radial"],
+        moments: Float[Tensor, "atom component channel shell"],
+        itself: Float[Tensor, "atom pair shell"],
+    ) -> Float[Tensor, "atom feature"]:
+        """G2, and G5 from the moments less what a neighbour adds with itself."""
+        spectrum = self.sum_over_m(moments[:, :, self.channel_p] * moments[:, :, self.channel_q])
         pairs = torch.einsum("alps,cl->apsc", spectrum, self.legendre) - itself[..., None] * self.straight
-        return torch.cat([radial, self.ordered(pairs)], dim=1)
+        return torch.cat([radial.flatten(1), self.ordered(pairs)], dim=1)
+
+    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
+        """Σ_j e_j φ f_c, M and Σ_j e_j^p e_j^q g², in loops over the pairs, on a processor."""
+        e = chemistry.index_select(0, edges.neighbor)
+        both = e[:, self.channel_p] * e[:, self.channel_q]
+        return side_by_side(self.radial_sums.expanded(edges, e), self.moment_sums.expanded(edges, e), self.own_sums.expanded(edges, both))
+
+    def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:
+        """Unless radial functions are trained or something is not smooth enough for a table."""
+        return all(sums.basis(of_species.dtype) is not None for sums in (self.radial_sums, self.moment_sums, self.own_sums))
+
+    def expands_like(self, other: Descriptor) -> bool:
+        """Whether the functions are the same."""
+        return isinstance(other, AcsfMoments) and other.names() == self.names() and self.moment_sums.equals(other.moment_sums)
+
+    def of_densities(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> Float[Tensor, "atom feature"]:
+        """The features from the three sums, whose terms are pairs of a function and a channel or a pair of channels."""
+        radial, moments, itself = (density.unflatten(2, (-1, n)).mT for density, n in zip(sums, self._n_weights(), strict=True))
+        return self._joined(radial[0], moments.transpose(0, 1), itself[0])
+
+    def _n_weights(self) -> tuple[int, int, int]:
+        return self.n_channels, self.n_channels, len(self.channel_p)
 
     def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
         """Harmonics of every pair, and its radial functions and shells in every channel."""
@@ -157,6 +195,37 @@ class AcsfMoments(Descriptor):
         radial = [f"G2 {name} channel {q}" for q in range(self.n_channels) for name in self.radial.names()]
         pairs = list(zip(self.channel_p.tolist(), self.channel_q.tolist(), strict=True))
         return radial + [f"G5 {name} channels {p}-{q}" for p, q in pairs for name in self.grid.names()]
+
+
+@final
+class _Bells(Radial):
+    """e^{−n η (r − r_s)²}."""
+
+    def __init__(self, grid: FunctionGrid, power: int) -> None:
+        super().__init__()
+        self.grid, self.power, self.n_functions = grid, power, len(grid.eta)
+
+    def forward(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge shell"]:
+        """Of every η and r_s."""
+        shells: Tensor = bells(-self.power * self.grid.eta * (distance[:, None] - self.grid.shift).square())
+        return shells
+
+    def names(self) -> list[str]:
+        """They have none of their own."""
+        return [""] * self.n_functions
+
+
+@final
+class _Squared(Cutoff):
+    """f_c²."""
+
+    def __init__(self, cutoff: Cutoff) -> None:
+        super().__init__(radius=cutoff.radius)
+        self.cutoff, self.smoothness = cutoff, cutoff.smoothness
+
+    def envelope(self, x: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
+        """At x = r / radius."""
+        return self.cutoff.envelope(x).square()
 
 
 def _whole(zeta: float) -> int:

@@ -1,6 +1,7 @@
 """Symmetry functions G5 by whichever way is faster."""
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Any, Final, final
 
 import torch
@@ -9,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.descriptor import Descriptor
+from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.acsf import ACSF
 from nnpx.descriptor.acsf_moments import SHARPEST, AcsfMoments
 from nnpx.descriptor.angular import AngularSet
+from nnpx.descriptor.expanding import Expanded, ExpandingDescriptor, Gradients
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.wiring import Wired
@@ -38,7 +40,7 @@ def expected_neighbors(radius: float) -> float:
 
 
 @final
-class AcsfWide(Descriptor):
+class AcsfWide(ExpandingDescriptor):
     """The symmetry functions G2 and G5 by the way that is expected to be faster: through moments, or by a loop over pairs of neighbours.
 
     Both give the same numbers to rounding. Moments need whole ζ of at most 6, and are taken where the neighbours that silicon has within
@@ -74,7 +76,7 @@ class AcsfWide(Descriptor):
             f"which pays from about {least:.0f} neighbours on with {n_channels} channels and ζ ≤ {sharpest:g}; expected are {expected:.0f}"
         )
         possible = torch.equal(zeta, zeta.round()) and sharpest <= SHARPEST
-        self.way: Descriptor
+        self.way: AcsfMoments | ACSF
         if possible and expected >= least:
             self.way = AcsfMoments(**around, angular=angular)
             self.remark = f"G5 through moments, {rule} (by pairs: descriptor=acsf descriptor.kind=wide)"
@@ -96,6 +98,36 @@ class AcsfWide(Descriptor):
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
         """∂G_i/∂r_ij of every edge."""
         return self.way.jacobian(edges, chemistry)
+
+    def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
+        """What the way expands."""
+        return self.way.expanded(edges, chemistry)
+
+    def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:
+        """Whether the way has them."""
+        return self.way.has_loops(of_species)
+
+    def expands_like(self, other: Descriptor) -> bool:
+        """Whether both take the same way."""
+        return isinstance(other, AcsfWide) and self.way.expands_like(other.way)
+
+    def of_densities(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> Float[Tensor, "atom feature"]:
+        """The features of what the way expanded."""
+        return self.way.of_densities(sums, chemistry)
+
+    def linearised_in(
+        self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
+        """The same, and back."""
+        return self.way.linearised_in(sums, chemistry)
+
+    def linearised_in_operations(
+        self, edges: Edges, chemistry: Float[Tensor, "atom channel"]
+    ) -> tuple[Float[Tensor, "atom feature"], Pull]:
+        """As the way has it."""
+        return self.way.linearised_in_operations(edges, chemistry)
 
     def names(self) -> list[str]:
         """`G2 <radial> channel 0`, `G5 eta=… shift=… lambda=… zeta=… channels 0-1`, in the order of the features."""

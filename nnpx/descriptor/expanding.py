@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -71,8 +72,11 @@ class ExpandingDescriptor(Descriptor):
         """The same in operations of torch, where it is not `expanded`. It may know a cheaper way for several energies."""
         return linearised(lambda variables: self(variables, chemistry), edges)
 
-    @abstractmethod
     def linearised_in(
         self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> tuple[Float[Tensor, "atom feature"], Callable[[Tensor], Gradients]]:
         """The features of the densities, and from ∂V_m/∂G_i (energy, atom, feature) of several energies their gradients in these."""
+        variables = tuple(density.detach().requires_grad_() for density in sums)
+        with torch.enable_grad():
+            features = self.of_densities(variables, chemistry)
+        return features.detach(), lambda slopes: gradients_of(features, variables, slopes)
