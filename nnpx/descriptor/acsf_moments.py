@@ -133,8 +133,8 @@ class AcsfMoments(ExpandingDescriptor):
         return self.n_channels, self.n_channels, len(self.channel_p)
 
     def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
-        """Harmonics of every pair, and its radial functions and shells in every channel."""
-        per_pair = 10.0 * (self.l_max + 1) ** 2 + (self.radial.n_functions + len(self.grid.eta)) * (1.0 + self.n_channels)
+        """Loops take no more than others; derivatives harmonics of every pair, and its radial functions and shells in every channel."""
+        per_pair = derivatives * 10.0 * (self.l_max + 1) ** 2 + (self.radial.n_functions + len(self.grid.eta)) * (1.0 + self.n_channels)
         return super().memory_per_atom(n_neighbors, derivatives=derivatives) + per_pair * n_neighbors
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:

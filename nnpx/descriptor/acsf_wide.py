@@ -24,14 +24,14 @@ DENSITY: Final = 0.05
 
 
 def crossover(sharpest: float, n_channels: int) -> float:
-    """Neighbours within the angular radius from which moments are faster than pairs of neighbours: 2 + ζ (channels + 1) / 2.
+    """Neighbours within the angular radius from which moments are faster than pairs of neighbours: 6 + (2.5 + 1.2 ζ) channels.
 
     Pairs of neighbours take a time that grows with the square of the neighbours; moments one that grows with the pairs of channels and with
-    the largest ζ. The rule is within a quarter of what was measured with ζ up to 1, 2, 4 and 6 and one to sixteen elements with `onehot`
-    (tests/benchmarks/angular_sums.py and RESULTS.md). With vectors that have several numbers for an element, as `learned` has them, pairs
-    cost more: moments were then faster from 8 neighbours on with four channels and with eight.
+    the largest ζ. The rule is within a quarter of what was measured with ζ up to 1, 2, 4 and 6 and one to sixteen elements with `onehot`,
+    both in loops (tests/benchmarks/angular_sums.py and RESULTS.md). Of vectors that have several numbers for an element, as `learned` has
+    them, only moments are computed in loops, and are faster from a few neighbours on.
     """
-    return 2 + sharpest * (n_channels + 1) / 2
+    return 6 + (2.5 + 1.2 * sharpest) * n_channels
 
 
 def expected_neighbors(radius: float) -> float:
@@ -44,7 +44,7 @@ class AcsfWide(ExpandingDescriptor):
     """The symmetry functions G2 and G5 by the way that is expected to be faster: through moments, or by a loop over pairs of neighbours.
 
     Both give the same numbers to rounding. Moments need whole ζ of at most 6, and are taken where the neighbours that silicon has within
-    the angular radius (19 within 4.5 Å) are at least those of `crossover`: there up to 7 elements with ζ ≤ 4. `remark` says which way was
+    the angular radius (19 within 4.5 Å) are at least those of `crossover`: there only with one element where ζ ≤ 4. `remark` says which way was
     taken and why; `acsf_moments`, or `acsf` with `kind: wide`, takes the other.
 
     Args:

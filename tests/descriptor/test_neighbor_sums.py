@@ -16,7 +16,7 @@ from nnpx.cutoff.polynomial import Polynomial
 from nnpx.derivatives import gradients_of
 from nnpx.descriptor.harmonics import Harmonics, harmonics
 from nnpx.descriptor.neighbor_sums import CHANGES, PULLS, SUMS, NeighborSums
-from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate
+from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate, within
 from nnpx.graph import Edges
 from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
 from nnpx.radial import Radial
@@ -237,20 +237,20 @@ def test_what_is_trained_or_not_smooth_is_left_to_torch(radial):
 
 
 @pytest.mark.parametrize("cutoff", [Cosine(radius=RADIUS), Polynomial(radius=RADIUS, power=5)])
-@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 2e-12), (torch.float32, 2e-6)])
-def test_a_table_is_the_functions_and_joins_with_two_derivatives(cutoff, dtype, within):
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 2e-12), (torch.float32, 2e-6)])
+def test_a_table_is_the_functions_and_joins_with_two_derivatives(cutoff, dtype, error):
     radial = Bessel(n_functions=6, smoothness=0.0, cutoff_radius=RADIUS)
-    table = tabulate(lambda r: radial(r) * cutoff(r)[:, None], RADIUS, dtype)
+    table = tabulate(lambda r: radial(r) * cutoff(r)[:, None], within(RADIUS), dtype)
     assert table is not None
     assert table.dtype is dtype
-    per_angstrom, first, last = reach(table, RADIUS).tolist()
+    per_angstrom, first, last = reach(table, within(RADIUS), RADIUS).tolist()
     assert last == pytest.approx(RADIUS)
     distance = torch.linspace(0.1, RADIUS, 997, dtype=torch.float64)
     place = (distance - first) * per_angstrom
     piece = place.floor().clamp(0, len(table) - 1)
     powers = (place - piece)[:, None] ** torch.arange(6)
     found = torch.einsum("rp,rpk->rk", powers, table.double()[piece.long()])[:, :6]
-    torch.testing.assert_close(found, radial(distance) * cutoff(distance)[:, None], rtol=0, atol=within)
+    torch.testing.assert_close(found, radial(distance) * cutoff(distance)[:, None], rtol=0, atol=error)
     for derivative in range(3):
         at_end = sum(math.perm(p, derivative) * table[:, p].double() for p in range(6))
         at_start = math.factorial(derivative) * table[:, derivative].double()
@@ -259,6 +259,6 @@ def test_a_table_is_the_functions_and_joins_with_two_derivatives(cutoff, dtype, 
 
 
 def test_a_function_without_second_derivative_or_with_too_many_pieces_has_no_table():
-    assert tabulate(lambda r: torch.sin(2000.0 * r)[:, None], RADIUS, torch.float64) is None
-    assert tabulate(lambda r: torch.from_numpy(r.numpy())[:, None], RADIUS, torch.float64) is None
-    assert tabulate(lambda r: torch.sin(5.0 * r)[:, None], RADIUS, torch.float64).shape[0] < MOST_PIECES
+    assert tabulate(lambda r: torch.sin(2000.0 * r)[:, None], within(RADIUS), torch.float64) is None
+    assert tabulate(lambda r: torch.from_numpy(r.numpy())[:, None], within(RADIUS), torch.float64) is None
+    assert tabulate(lambda r: torch.sin(5.0 * r)[:, None], within(RADIUS), torch.float64).shape[0] < MOST_PIECES

@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 from members_of_ensembles import member
-from small import carbons, ethanols, graph_of, potential_for
+from small import CONFIG, carbons, ethanols, graph_of, potential_for
 
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble, recorded
@@ -48,7 +48,7 @@ def ensemble(option: str, n_members: int) -> Ensemble:
     return Ensemble([member([*ethanols(2), *carbons(2)], option, seed) for seed in range(n_members)])
 
 
-@pytest.mark.parametrize("option", ["moments", "nep"])
+@pytest.mark.parametrize("option", ["moments", "nep", "ani_2x"])
 @pytest.mark.parametrize("n_members", [1, 3])
 @pytest.mark.parametrize("spread", [False, True])
 def test_a_recording_has_the_results_of_the_ensemble(option: str, n_members: int, spread: bool, unrecorded: list[int]) -> None:
@@ -82,7 +82,10 @@ def test_evaluations_before_a_recording_are_counted(unrecorded: list[int]) -> No
 
 
 def test_what_has_no_densities_of_its_own_is_evaluated_as_ever(unrecorded: list[int]) -> None:
-    calculator, atoms = Calculator(Ensemble([potential_for(graph_of(carbons(2)))]), record_after=0), crystal()
+    """Symmetry functions of vectors with several numbers."""
+    config = {**CONFIG, "species_embedding": {"_target_": "nnpx.species_embedding.learned.Learned", "n_channels": 3}}
+    calculator = Calculator(Ensemble([potential_for(graph_of(carbons(2)), config=config)]), record_after=0)
+    atoms = crystal()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for _ in range(2):

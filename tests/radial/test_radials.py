@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nnpx.cutoff.polynomial import Polynomial
-from nnpx.descriptor.tabulated import BEGIN, END, tabulate
+from nnpx.descriptor.tabulated import tabulate, within
 from nnpx.errors import ConfigError
 from nnpx.radial.bells import bells
 from nnpx.radial.bessel import Bessel
@@ -126,7 +126,7 @@ def test_tails_are_never_subnormal(recipe: str):
     radial, cutoff = Gaussian(recipe=recipe, n_functions=16, r_min=0.8, cutoff_radius=6.0), Polynomial(radius=6.0, power=6)
     distance = torch.linspace(0.3, 6.0, 5000, dtype=torch.float64)
     of_bells, with_tails = (
-        tabulate(functions, 6.0, torch.float32)
+        tabulate(functions, within(6.0), torch.float32)
         for functions in (
             lambda r: radial(r) * cutoff(r)[:, None],
             lambda r: torch.exp((r[:, None] - radial.shift).square() * -radial.eta) * cutoff(r)[:, None],
@@ -139,6 +139,7 @@ def test_tails_are_never_subnormal(recipe: str):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_what_is_nan_stays_so(dtype: torch.dtype):
     """|r − c|³ has a second derivative that autograd does not find at c, where a piece begins: there is no table."""
-    middle = 6.0 * 0.5 * (BEGIN + END)
-    assert tabulate(lambda r: ((r - middle).square() ** 1.5)[:, None], 6.0, dtype) is None
+    begin, end = within(6.0)
+    middle = begin + (end - begin) / 2
+    assert tabulate(lambda r: ((r - middle).square() ** 1.5)[:, None], within(6.0), dtype) is None
     assert bells(torch.tensor([math.nan], dtype=dtype)).isnan().all()
