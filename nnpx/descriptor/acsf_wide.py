@@ -44,8 +44,8 @@ class AcsfWide(ExpandingDescriptor):
     """The symmetry functions G2 and G5 by the way that is expected to be faster: through moments, or by a loop over pairs of neighbours.
 
     Both give the same numbers to rounding. Moments need whole ζ of at most 6, and are taken where the neighbours that silicon has within
-    the angular radius (19 within 4.5 Å) are at least those of `crossover`: there only with one element where ζ ≤ 4. `remark` says which way was
-    taken and why; `acsf_moments`, or `acsf` with `kind: wide`, takes the other.
+    the angular radius (19 within 4.5 Å, 45 within 6 Å) are at least those of `crossover`: with ζ ≤ 4 there of one element, and of up to 5.
+    `remark` says which way was taken and why; `acsf_moments`, or `acsf` with `kind: wide`, takes the other.
 
     Args:
         cutoff: f_c, applied to radial functions at its own radius.
