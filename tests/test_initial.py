@@ -75,6 +75,15 @@ def test_a_training_that_does_not_move_ends_where_it_started_from_though_its_dat
     assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") > 0.01
 
 
+def test_a_training_that_only_makes_it_worse_keeps_what_it_started_from(folder, monkeypatch, capsys):
+    assert nnpx(folder, monkeypatch, "train", *FROM, "optimizer.learning_rate=30", "schedule.warmup_steps=0") == 0
+    assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") == 0
+    members = json.loads((folder / "models" / "training.json").read_text())["members"]
+    assert [(member["best_epoch"], member["epochs"]) for member in members] == [(0, 2), (0, 2)]
+    said = "member 0 keeps the weights that it started from: no epoch was better on the validation set"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_training_may_take_the_place_of_what_it_started_from_and_goes_on_from_that(folder, monkeypatch):
     """The same command twice is two trainings, of which the second begins where the first ended."""
     path = folder / "models" / "potential.nnpx"
@@ -83,7 +92,7 @@ def test_a_training_may_take_the_place_of_what_it_started_from_and_goes_on_from_
     losses, hashes = [], []
     for _ in range(2):
         assert nnpx(folder, monkeypatch, "train", *SMALL, "initial=models/potential.nnpx", "schedule.warmup_steps=0") == 0
-        losses += [row["train_loss"] for row in json.loads(path.with_name("training.json").read_text())["members"][0]["curve"]]
+        losses += [row["train_loss"] for row in json.loads(path.with_name("training.json").read_text())["members"][0]["curve"][1:]]
         hashes.append(artifact.read_header(path)["provenance"]["initial_md5"])
     assert losses == sorted(losses, reverse=True)
     assert len(set(hashes)) == 2
