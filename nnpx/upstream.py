@@ -20,6 +20,8 @@ from nnpx.configuration.schema import leaves, plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
 from nnpx.files import files_of, md5, read_json
 from nnpx.locks import alone
+from nnpx.registry import SCHEME
+from nnpx.runs import registered_file
 
 #: the parts of an experiment that a verb reads
 READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed"), "prepare": ("data", "seed")}
@@ -179,7 +181,12 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
         do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
         files = [workspace / name for name in instantiate(config.data).inputs(workspace)]
         check("data", files, "a file that DVC watches, such as those in data/inputs/", do)
-    if verb == "train" and (initial := config.get("initial")) is not None:
+    initial = config.get("initial") if verb == "train" else None
+    if initial is not None and initial.startswith(SCHEME):
+        if verb in stages and "@" in initial:
+            expected = "a version, such as models:/NAME/1: DVC does not see where an alias moves"
+            raise ConfigError("initial", expected=expected, found=initial, do="Name its version.")
+    elif initial is not None:
         do = "Add it to the deps of the stage train in dvc.yaml; copy before what a stage writes, such as models/potential.nnpx."
         check("initial", [workspace / initial], "a file that DVC watches", do)
 
@@ -258,9 +265,11 @@ def link_files(config: DictConfig, project: Path, workspace: Path) -> None:
 
 
 def files_named(value: Any, folder: Path) -> Iterator[Path]:
-    """The files that an experiment names, relative to the folder that holds them."""
+    """The files that an experiment names, relative to the folder that holds them; those of registered potentials."""
     if isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from files_named(item, folder)
+    elif isinstance(value, str) and value.startswith(SCHEME):
+        yield registered_file(value, folder)
     elif isinstance(value, str):
         yield from (name for name in files_of(value, folder) if (folder / name).is_file())

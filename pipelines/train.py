@@ -35,7 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         started = time.perf_counter()
         console.print(f"train: {describe_structures(task, prepared)}")
         run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
-        made = record_lineage(run, config, workspace)
+        made = record_lineage(run, config, workspace, task.initial)
         show = watcher(stack.enter_context(Bars(console, "train", stays=True)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
