@@ -18,7 +18,7 @@ from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.annotations import show
 from nnpx.configuration.schema import leaves, plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
-from nnpx.files import files_of, md5, read_json
+from nnpx.files import WRITES, files_of, md5, read_json
 from nnpx.locks import alone
 from nnpx.registry import SCHEME
 from nnpx.runs import registered_file
@@ -29,16 +29,6 @@ READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed
 STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": Path("data/prepared/card.json")}
 #: what label writes, and prepare reads
 LABELLED: Final = Path("data/labelled.extxyz")
-#: the folders that a verb writes to
-_WRITES: Final[dict[str, tuple[str, ...]]] = {
-    "label": ("data", ".nnpx"),
-    "prepare": ("data", ".nnpx"),
-    "train": ("models", ".nnpx"),
-    "evaluate": ("reports",),
-    "simulate": ("reports", ".nnpx"),
-    "learn": ("learn", "data", "models", ".nnpx"),
-    "report": ("reports",),
-}
 #: what runs before a verb on the command line
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
@@ -197,7 +187,7 @@ def check_writable(verbs: Sequence[str], workspace: Path) -> None:
     Raises:
         WorkspaceError: if that fails.
     """
-    for folder in dict.fromkeys(workspace / name for verb in verbs for name in _WRITES.get(verb, ())):
+    for folder in dict.fromkeys(workspace / Path(name).parts[0] for verb in verbs for name in WRITES.get(verb, ())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
