@@ -12,7 +12,7 @@ from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
 from nnpx.fitting import Report, describe_structures, reserved, summaries, training_task
-from nnpx.learning.places import Place
+from nnpx.learning.places import RoundFolder
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
 from nnpx.provenance import provenance
@@ -66,7 +66,7 @@ def train(
     write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
 
 
-def keep(before: Place, here: Place, config: DictConfig) -> None:
+def keep(before: RoundFolder, here: RoundFolder, config: DictConfig) -> None:
     """The potential of the round before once more, where there was nothing new to train on; calibrated on what is new to validate with."""
     trainer: Trainer = instantiate(config.trainer)
     header, card = artifact.read_header(before.potential), read_json(here.data / "card.json")
