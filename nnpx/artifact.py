@@ -19,6 +19,7 @@ from nnpx.assembly import build_parts
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ArtifactError, ConfigError, TrustError
 from nnpx.files import to_disk, whole
+from nnpx.registry import SCHEME
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
 from nnpx.uncertainty.ranges import Ranges
@@ -85,7 +86,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises:
         ArtifactError: the file is missing, truncated, not one of ours, or of a newer format.
     """
-    path = _local(path)
+    path = local(path)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
         raise ArtifactError(str(path), expected="a saved potential", found=found, do="Run `nnpx train` first, or correct the path.")
@@ -134,7 +135,7 @@ def load(path: str | Path, *, dtype: torch.dtype = torch.float64, device: str = 
             configuration.
         ConfigError: this machine has no such device.
     """
-    path, where = _local(path), find_device(device)
+    path, where = local(path), find_device(device)
     header = read_header(path)
     try:
         nodes = {node: header["config"][node] for node in NODES if node in header["config"]}
@@ -175,10 +176,15 @@ def find_device(name: str) -> torch.device:
         raise ConfigError("device", expected=expected, found=found, do='Choose device="cpu", or another machine.') from error
 
 
-def _local(path: str | Path) -> Path:
-    """The file itself; that of a registered potential is asked for in the project's store."""
-    if not str(path).startswith("models:/"):
-        return Path(path)
+def local(path: str | Path, folder: Path = Path()) -> Path:
+    """The file itself, named from a folder; that of a registered potential is asked for in the store of the project in the current folder.
+
+    Raises:
+        ArtifactError: there is no such registered potential, or the store does not answer.
+        ConfigError: the project keeps no runs.
+    """
+    if not str(path).startswith(SCHEME):
+        return folder / path
     from nnpx.runs import registered_file  # MLflow is imported for registered potentials only
 
     return registered_file(str(path), Path.cwd())

@@ -38,10 +38,10 @@ def write_tables(folder: Path, comparison: Comparison, members: Sequence[Sequenc
 def learning_curve(members: Sequence[Sequence[Mapping[str, float | int | None]]]) -> Rows:
     """Mean over the members that still train, epoch by epoch; what is not labelled is None."""
     rows: Rows = []
-    for epoch in range(max(map(len, members), default=0)):
-        present = [curve[epoch] for curve in members if epoch < len(curve)]
+    for k in range(max(map(len, members), default=0)):
+        present = [curve[k] for curve in members if k < len(curve)]
         found = {key: [value for row in present if (value := row.get(key)) is not None] for key in LEARNING}
-        rows.append({"epoch": epoch + 1, **{key: float(np.mean(values)) if values else None for key, values in found.items()}})
+        rows.append({"epoch": present[0]["epoch"], **{key: float(np.mean(values)) if values else None for key, values in found.items()}})
     return rows
 
 

@@ -143,8 +143,18 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(stream, "md5").hexdigest()
 
 
-#: what nnpx itself writes to a project, and no pattern stands for
-_OWN: Final = ("multirun", "learn", "models", "reports", "outputs", "data/prepared", "data/labelled.extxyz")
+#: what each verb writes to a project
+WRITES: Final[dict[str, tuple[str, ...]]] = {
+    "label": ("data/labelled.extxyz", "data/labels.json", ".nnpx"),
+    "prepare": ("data/prepared", ".nnpx"),
+    "train": ("models", ".nnpx"),
+    "evaluate": ("reports",),
+    "simulate": ("reports", ".nnpx"),
+    "learn": ("learn", "data/prepared", "models", ".nnpx"),
+    "report": ("reports",),
+}
+#: folders of jobs
+_JOBS: Final = ("multirun", "outputs")
 
 
 def is_pattern(name: str) -> bool:
@@ -162,6 +172,6 @@ def files_of(name: str, folder: Path) -> list[Path]:
     if not is_pattern(name) or (folder / name).exists():
         return [Path(name)]
     found = sorted(glob(name, root_dir=folder, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
-    own = [folder.absolute() / place for place in _OWN]
+    own = {folder.absolute() / place for places in (*WRITES.values(), _JOBS) for place in places}
     others = (Path(one) for one in found if not any((folder.absolute() / one).is_relative_to(place) for place in own))
     return [one for one in others if (folder / one).is_file()] or [Path(name)]

@@ -57,6 +57,7 @@ class Task:
         folder: where the graphs and the checkpoints of this training are kept.
         initial: the file of a potential that has as many members, whose weights and scales these start from; None starts from random
             weights and measures the scales.
+        start_counts: see `nnpx.trainer.loop.Trainer.fit`.
     """
 
     config: Mapping[str, Any]
@@ -64,6 +65,7 @@ class Task:
     isolated_atoms: dict[int, float]
     folder: Path
     initial: Path | None = None
+    start_counts: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,9 @@ class Report:
     n_before: int = 0  #: epochs that were made before, where a training goes on
 
 
-def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace: Path, initial: Path | None = None) -> Task:
+def training_task(
+    config: Mapping[str, Any], card: Mapping[str, Any], workspace: Path, initial: Path | None = None, *, start_counts: bool = True
+) -> Task:
     """The task that the configuration and the prepared data describe.
 
     Its folder is named after everything that decides the outcome, nnpx's own code included: an interrupted training is found again, and a
@@ -86,6 +90,7 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
         card: of the prepared data.
         workspace: the folder that holds .nnpx/.
         initial: see `Task`.
+        start_counts: whether that potential is kept if no epoch is better on the validation set.
 
     Raises:
         SpeciesError: the data have an element that the potential to start from does not know.
@@ -103,11 +108,12 @@ def training_task(config: Mapping[str, Any], card: Mapping[str, Any], workspace:
         torch.__version__,
         version("numba"),
     ]
-    key = fingerprint(*made_of, *([] if initial is None else [md5(initial)]))
+    key = fingerprint(*made_of, *([] if initial is None else [md5(initial), start_counts]))
     isolated = {atomic_numbers[symbol]: energy for symbol, energy in card["isolated_atoms"].items()}
     ensemble = {"ensemble": config["ensemble"]}
     numbers = list(card["numbers"]) if initial is None else _numbers_of(initial, card["numbers"])
-    return Task({**nodes, **ensemble}, numbers, isolated, workspace / ".nnpx" / "training" / key, initial)
+    folder = workspace / ".nnpx" / "training" / key
+    return Task({**nodes, **ensemble}, numbers, isolated, folder, initial, start_counts and initial is not None)
 
 
 def _numbers_of(initial: Path, wanted: Sequence[int]) -> list[int]:
@@ -195,6 +201,7 @@ def train_member(task: Task, member: int, seed: int, report: Callable[[Report], 
         seed=seed,
         checkpoint=Checkpoint(task.folder / f"member-{seed}.checkpoint"),
         report=lambda epoch, n_before: report(Report(member, epoch, n_before)),
+        start_counts=task.start_counts,
     )
     potential.prior = parts.prior
     return {name: value.detach().cpu() for name, value in potential.state_dict().items()}, curve
@@ -261,6 +268,13 @@ def for_json(epoch: Epoch) -> dict[str, float | int | None]:
 
 
 def summaries(seeds: Sequence[int], curves: Sequence[Sequence[Epoch]]) -> list[dict[str, Any]]:
-    """What `training.json` says of every member."""
-    rows = [[for_json(epoch) for epoch in curve] for curve in curves]
-    return [{"seed": seed, "epochs": len(curve), "curve": curve} for seed, curve in zip(seeds, rows, strict=True)]
+    """What `training.json` says of every member; its weights are those of the best epoch, of which 0 is the start."""
+    return [
+        {
+            "seed": seed,
+            "epochs": curve[-1].epoch,
+            "best_epoch": min(curve, key=lambda row: row.valid_loss).epoch,
+            "curve": [for_json(epoch) for epoch in curve],
+        }
+        for seed, curve in zip(seeds, curves, strict=True)
+    ]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from omegaconf import DictConfig
 
-from nnpx.artifact import read_header
+from nnpx.artifact import local, read_header
 from nnpx.config import instantiate
 from nnpx.configuration.annotations import show
 from nnpx.configuration.schema import leaves, plain
@@ -18,6 +18,16 @@ DECISIVE: Final = ("cutoff", "radial", "species_embedding", "descriptor", "netwo
 _NO_NOISE: Final = {"_target_": "nnpx.noise.none.NoNoise"}
 
 
+def initial_file(config: DictConfig, workspace: Path) -> Path | None:
+    """The file of the potential that a training starts from, also of a registered one; None for random weights.
+
+    Raises:
+        ArtifactError, ConfigError: see `nnpx.artifact.local`.
+    """
+    name: str | None = config.get("initial")  # an experiment that was composed before there was a choice has none
+    return None if name is None else local(name, workspace)
+
+
 def initial_potential(config: DictConfig, workspace: Path) -> Path | None:
     """The file whose weights and scales a training starts from; None for random weights.
 
@@ -26,21 +36,21 @@ def initial_potential(config: DictConfig, workspace: Path) -> Path | None:
         workspace: the folder that the file is named from.
 
     Raises:
-        ArtifactError: there is no such file, or it is no potential.
+        ArtifactError: there is no such file, or it is no potential; no such registered potential, or the store does not answer.
         ConfigError: the weights of the experiment are others; all that differs is named.
     """
-    name: str | None = config.get("initial")  # an experiment that was composed before there was a choice has none
-    if name is None:
+    file = initial_file(config, workspace)
+    if file is None:
         return None
-    header = read_header(workspace / name)
+    header = read_header(file)
     n_members = len(instantiate(config.ensemble).seeds(config.seed))
     wanted, there = _of_weights(plain(config), n_members), _of_weights(header["config"], header["n_members"])
     differing = [key for key in {**there, **wanted} if wanted.get(key) != there.get(key)]
     if differing:
-        expected = f"the choices that {name} was trained with, {_told(differing, there)}"
+        expected = f"the choices that {config.initial} was trained with, {_told(differing, there)}"
         do = "Choose the same, or leave initial out, for random weights."
         raise ConfigError("initial", expected=expected, found=_told(differing, wanted), do=do)
-    return workspace / name
+    return file
 
 
 def _of_weights(config: Mapping[str, Any], n_members: int) -> dict[str, Any]:

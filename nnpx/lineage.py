@@ -34,26 +34,27 @@ DIFF_LIMIT: Final = 1_000_000
 CUT: Final = "# cut by nnpx: "
 
 
-def record_lineage(run: Run, config: DictConfig, workspace: Path) -> dict[str, Any]:
+def record_lineage(run: Run, config: DictConfig, workspace: Path, initial: Path | None = None) -> dict[str, Any]:
     """Keep with the run what it came from; its data card is read from data/prepared/.
 
     Args:
         run: the run of the training.
         config: the experiment.
         workspace: the folder that the training works in.
+        initial: the file of the potential that it starts from; None for random weights.
 
     Returns:
         The same in short, for the potential's file: versions, commit, command, seeds of the members, hashes of the data and of the
         potential that it started from.
     """
-    found = lineage(config, workspace)
+    found = lineage(config, workspace, initial)
     run.log_text(OmegaConf.to_yaml(config), CONFIG)
     run.log_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", LINEAGE)
     run.log_text("".join(f"{name}=={version}\n" for name, version in requirements().items()), REQUIREMENTS)
     if diff := limited(git_diff(workspace)):
         run.log_text(diff, DIFF)
-    if found["initial_md5"]:
-        run.log_file(workspace / config.initial, INITIAL)
+    if initial is not None:
+        run.log_file(initial, INITIAL)
     sets = {f"{part}_md5": found["data_md5"].get(part, "") for part in ("valid", "test")}
     tags = {"device": found["device"]["name"], **sets, "command": found["provenance"]["command"]}
     for key, value in tags.items():
@@ -62,22 +63,17 @@ def record_lineage(run: Run, config: DictConfig, workspace: Path) -> dict[str, A
     return {**found["provenance"], "seeds": found["seeds"]["members"], "data_md5": found["data_md5"], **started}
 
 
-def lineage(config: DictConfig, workspace: Path) -> dict[str, Any]:
+def lineage(config: DictConfig, workspace: Path, initial: Path | None) -> dict[str, Any]:
     """The content of lineage.json."""
     card = workspace / "data" / "prepared" / "card.json"
     return {
         "seeds": {"experiment": config.seed, "members": instantiate(config.ensemble).seeds(config.seed)},
         "device": device(config),
         "data_md5": json.loads(card.read_text(encoding="utf-8"))["md5"] if card.is_file() else {},
-        "initial_md5": initial_md5(config, workspace),
+        "initial_md5": "" if initial is None else md5(initial),
         "dvc": locked_hashes(workspace, "train"),
         "provenance": {**provenance(workspace), "code": code_fingerprint()},
     }
-
-
-def initial_md5(config: DictConfig, workspace: Path) -> str:
-    """The checksum of the potential that a training starts from; empty where it starts from random weights."""
-    return md5(workspace / initial) if (initial := config.get("initial")) is not None else ""
 
 
 def device(config: DictConfig) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
         GeometryError: positions or cell are not finite, the cell has no volume or is left-handed, or an atom meets its own image.
     """
     if len(atoms) == 0 or not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
-        found = "no atoms" if len(atoms) == 0 else "NaN or infinity"
+        found = "no atoms" if len(atoms) == 0 else "nan or infinity"
         raise GeometryError(where, expected="finite positions and cell", found=found, do="Remove the structure.")
     if not atoms.pbc.any():
         return np.zeros((3, 3))

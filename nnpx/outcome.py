@@ -5,8 +5,9 @@ The test set is left alone: whoever chooses by its errors has no test set any mo
 
 import statistics
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 
@@ -45,10 +46,21 @@ def knowing_itself(ensemble: Ensemble, uncertainty: Uncertainty, prepared: Path)
     return Ensemble([*ensemble.members], calibration, ranges, mahalanobis).eval()
 
 
-def uncalibrated(ensemble: Ensemble, uncertainty: Uncertainty) -> list[str]:
-    """The quantities with a spread that has no curve though one was asked for: too few errors were larger than the noise."""
+def remarks(members: Sequence[Mapping[str, Any]], ensemble: Ensemble, uncertainty: Uncertainty) -> list[str]:
+    """What a training did not do though it was asked for, in sentences.
+
+    Args:
+        members: what `training.json` says of them; a best epoch 0 is what a member started from.
+        ensemble: what was trained; a spread has no curve where too few errors were larger than the noise.
+        uncertainty: the way to find the curves.
+    """
+    kept = [k for k, member in enumerate(members) if member["best_epoch"] == 0]
     is_wanted = ensemble.n_members > 1 and not isinstance(uncertainty, Uncalibrated)
-    return [name for name in SPREADS if is_wanted and name not in ensemble.calibration.curves]
+    uncalibrated = [name for name in SPREADS if is_wanted and name not in ensemble.calibration.curves]
+    return [
+        *(f"member {k} keeps the weights that it started from: no epoch was better on the validation set" for k in kept),
+        *(f"the spread of {name} is that of the members, which the validation set did not calibrate" for name in uncalibrated),
+    ]
 
 
 def measure(ensemble: Ensemble, prepared: Path, *, train_wall_s: float) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The registry: potentials under names, each with numbered versions and the aliases `candidate` and `champion`."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, final
 
 from nnpx.configuration.targets import suggest
@@ -35,7 +36,10 @@ class Registry:
         name, at, alias = words.partition("@")
         number = ""
         if not at:
-            name, _, number = words.rpartition("/")
+            name, slash, number = words.rpartition("/")
+            if not slash:
+                do = f"Add one, such as {SCHEME}{words}@champion."
+                raise ArtifactError(address, expected="a name with @alias or /version", found=words, do=do)
         known = self.names()
         if name not in known:
             do = suggest(name, known) or "Run `nnpx train` first."
@@ -66,11 +70,13 @@ class Registry:
         version = self.version(address)
         folder = self._store.root / ".nnpx" / "models" / version.name / str(version.version)
 
-        def fetch() -> str:
+        def fetch() -> Path:
             from mlflow.artifacts import download_artifacts
 
             folder.mkdir(parents=True, exist_ok=True)
-            return str(download_artifacts(artifact_uri=version.source, tracking_uri=self._store.uri, dst_path=str(folder)))
+            with TemporaryDirectory(dir=folder, prefix=".") as draft:  # another process may be reading the one that is there
+                fetched = Path(download_artifacts(artifact_uri=version.source, tracking_uri=self._store.uri, dst_path=draft))
+                return fetched.replace(folder / fetched.name)
 
         return Path(self._ask(address, fetch))
 

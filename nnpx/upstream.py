@@ -18,8 +18,10 @@ from nnpx.config import fingerprint, instantiate
 from nnpx.configuration.annotations import show
 from nnpx.configuration.schema import leaves, plain
 from nnpx.errors import ArtifactError, ConfigError, WorkspaceError
-from nnpx.files import files_of, md5, read_json
+from nnpx.files import WRITES, files_of, md5, read_json
 from nnpx.locks import alone
+from nnpx.registry import SCHEME
+from nnpx.runs import registered_file
 
 #: the parts of an experiment that a verb reads
 READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed"), "prepare": ("data", "seed")}
@@ -27,16 +29,6 @@ READS: Final[dict[str, tuple[str, ...]]] = {"label": ("data", "reference", "seed
 STAMPS: Final[dict[str, Path]] = {"label": Path("data/labels.json"), "prepare": Path("data/prepared/card.json")}
 #: what label writes, and prepare reads
 LABELLED: Final = Path("data/labelled.extxyz")
-#: the folders that a verb writes to
-_WRITES: Final[dict[str, tuple[str, ...]]] = {
-    "label": ("data", ".nnpx"),
-    "prepare": ("data", ".nnpx"),
-    "train": ("models", ".nnpx"),
-    "evaluate": ("reports",),
-    "simulate": ("reports", ".nnpx"),
-    "learn": ("learn", "data", "models", ".nnpx"),
-    "report": ("reports",),
-}
 #: what runs before a verb on the command line
 BEFORE: Final[dict[str, tuple[str, ...]]] = {"prepare": ("label",), "train": ("label", "prepare")}
 #: verbs whose outcome a potential is to be trained on, or that say whether it can be
@@ -179,7 +171,12 @@ def check_watched(verb: str, config: DictConfig, workspace: Path) -> None:
         do = "Put it there and name it so, or add it to the deps of the stage label in dvc.yaml."
         files = [workspace / name for name in instantiate(config.data).inputs(workspace)]
         check("data", files, "a file that DVC watches, such as those in data/inputs/", do)
-    if verb == "train" and (initial := config.get("initial")) is not None:
+    initial = config.get("initial") if verb == "train" else None
+    if initial is not None and initial.startswith(SCHEME):
+        if verb in stages and "@" in initial:
+            expected = "a version, such as models:/NAME/1: DVC does not see where an alias moves"
+            raise ConfigError("initial", expected=expected, found=initial, do="Name its version.")
+    elif initial is not None:
         do = "Add it to the deps of the stage train in dvc.yaml; copy before what a stage writes, such as models/potential.nnpx."
         check("initial", [workspace / initial], "a file that DVC watches", do)
 
@@ -190,7 +187,7 @@ def check_writable(verbs: Sequence[str], workspace: Path) -> None:
     Raises:
         WorkspaceError: if that fails.
     """
-    for folder in dict.fromkeys(workspace / name for verb in verbs for name in _WRITES.get(verb, ())):
+    for folder in dict.fromkeys(workspace / Path(name).parts[0] for verb in verbs for name in WRITES.get(verb, ())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
@@ -258,9 +255,11 @@ def link_files(config: DictConfig, project: Path, workspace: Path) -> None:
 
 
 def files_named(value: Any, folder: Path) -> Iterator[Path]:
-    """The files that an experiment names, relative to the folder that holds them."""
+    """The files that an experiment names, relative to the folder that holds them; those of registered potentials."""
     if isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
             yield from files_named(item, folder)
+    elif isinstance(value, str) and value.startswith(SCHEME):
+        yield registered_file(value, folder)
     elif isinstance(value, str):
         yield from (name for name in files_of(value, folder) if (folder / name).is_file())

@@ -17,7 +17,7 @@ from nnpx.following import tell_follower
 from nnpx.initial import initial_potential
 from nnpx.lineage import open_runs, record_lineage
 from nnpx.members import train_members
-from nnpx.outcome import knowing_itself, measure, uncalibrated
+from nnpx.outcome import knowing_itself, measure, remarks
 from nnpx.progress import Bars
 from nnpx.trainer.progress import watcher
 
@@ -35,7 +35,7 @@ def main(config: DictConfig, workspace: Path) -> None:
         started = time.perf_counter()
         console.print(f"train: {describe_structures(task, prepared)}")
         run, members = open_runs(stack, instantiate(config.tracking, workspace=workspace), resolved, card["md5"]["train"], seeds)
-        made = record_lineage(run, config, workspace)
+        made = record_lineage(run, config, workspace, task.initial)
         show = watcher(stack.enter_context(Bars(console, "train", stays=True)), len(seeds), config.trainer.max_epochs)
 
         def report(received: Report) -> None:
@@ -55,6 +55,6 @@ def main(config: DictConfig, workspace: Path) -> None:
         write_json(path.with_name("training.json"), kept)
         run.log_metrics(outcome, step=0)
         run.log_model(path, name=config.name, alias="" if choices.is_one_of_many() else "candidate")
-    for quantity in uncalibrated(ensemble, uncertainty):
-        console.print(f"train: the spread of {quantity} is that of the members, which the validation set did not calibrate")
+    for remark in remarks(summary, ensemble, uncertainty):
+        console.print(f"train: {remark}", highlight=False)
     console.print(f"train: {len(seeds)} member{'s' * (len(seeds) > 1)} in {wall:.0f} s → {path.relative_to(workspace)}")

@@ -43,6 +43,7 @@ def test_a_learning_curve_is_the_mean_of_the_members_that_still_train():
     assert (first["epoch"], first["train_loss"], first["valid_forces_mae"]) == (1, 3.0, 0.2)
     assert (second["epoch"], second["train_loss"], second["valid_loss"]) == (2, 2.0, None)
     assert learning_curve([]) == []
+    assert [row["epoch"] for row in learning_curve([[{"epoch": 0, "train_loss": None}, *curve] for curve in MEMBERS])] == [0, 1, 2]
 
 
 def test_the_distribution_of_errors_rises_from_the_smallest_to_the_largest():

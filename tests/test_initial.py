@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small import NUMBERS, ethanols
+from tracking.stores import tracker
 
 from nnpx import artifact, cli
 from nnpx.config import compose, validate
@@ -19,7 +20,7 @@ from nnpx.errors import ArtifactError, ConfigError, SpeciesError
 from nnpx.files import md5, whole
 from nnpx.fitting import training_task
 from nnpx.initial import initial_potential
-from nnpx.upstream import check_choices, check_watched, link_files
+from nnpx.upstream import check_choices, check_watched, files_named, link_files
 
 SMALL = ["data=extxyz", "data.path=mine.extxyz", "network.hidden=[4]", "radial.n_functions=4", "descriptor.angular.n_shells=2"]
 SMALL += ["ensemble.n_members=2", "ensemble.n_processes=1", "trainer.max_epochs=2", "tracking=none"]
@@ -75,6 +76,15 @@ def test_a_training_that_does_not_move_ends_where_it_started_from_though_its_dat
     assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") > 0.01
 
 
+def test_a_training_that_only_makes_it_worse_keeps_what_it_started_from(folder, monkeypatch, capsys):
+    assert nnpx(folder, monkeypatch, "train", *FROM, "optimizer.learning_rate=30", "schedule.warmup_steps=0") == 0
+    assert largest_change(folder / "first.nnpx", folder / "models" / "potential.nnpx") == 0
+    members = json.loads((folder / "models" / "training.json").read_text())["members"]
+    assert [(member["best_epoch"], member["epochs"]) for member in members] == [(0, 2), (0, 2)]
+    said = "member 0 keeps the weights that it started from: no epoch was better on the validation set"
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_training_may_take_the_place_of_what_it_started_from_and_goes_on_from_that(folder, monkeypatch):
     """The same command twice is two trainings, of which the second begins where the first ended."""
     path = folder / "models" / "potential.nnpx"
@@ -83,10 +93,60 @@ def test_a_training_may_take_the_place_of_what_it_started_from_and_goes_on_from_
     losses, hashes = [], []
     for _ in range(2):
         assert nnpx(folder, monkeypatch, "train", *SMALL, "initial=models/potential.nnpx", "schedule.warmup_steps=0") == 0
-        losses += [row["train_loss"] for row in json.loads(path.with_name("training.json").read_text())["members"][0]["curve"]]
+        losses += [row["train_loss"] for row in json.loads(path.with_name("training.json").read_text())["members"][0]["curve"][1:]]
         hashes.append(artifact.read_header(path)["provenance"]["initial_md5"])
     assert losses == sorted(losses, reverse=True)
     assert len(set(hashes)) == 2
+
+
+def register(folder: Path, potential: Path) -> None:
+    """The next version of `ethanol`, and its candidate."""
+    with tracker(folder, timeout_s=10).start("train", parent=None, tags={}) as run:
+        run.log_model(potential, name="ethanol", alias="candidate")
+
+
+def test_a_training_starts_from_a_registered_potential_of_which_its_run_keeps_a_copy(folder, workspace, monkeypatch):
+    register(folder, folder / "first.nnpx")
+    words = [word for word in SMALL if word != "tracking=none"]
+    assert nnpx(folder, monkeypatch, "train", *words, *STILL, "initial=models:/ethanol@candidate", "tracking.flush_every_s=0") == 0
+    path, kept = folder / "models" / "potential.nnpx", [*folder.glob("mlartifacts/**/initial/*")]
+    assert largest_change(folder / "first.nnpx", path) < 1e-7
+    assert [md5(file) for file in kept] == [md5(folder / "first.nnpx")] == [artifact.read_header(path)["provenance"]["initial_md5"]]
+
+
+def test_an_alias_that_has_moved_names_another_start_and_a_version_the_same(folder, workspace, monkeypatch):
+    monkeypatch.chdir(folder)
+    other = folder / "other.nnpx"
+    other.write_bytes((folder / "first.nnpx").read_bytes())
+    write_again(other, "noise")
+    register(folder, folder / "first.nnpx")
+    register(folder, other)
+    for name, expected in (("models:/ethanol@candidate", other), ("models:/ethanol/1", folder / "first.nnpx")):
+        config = compose([*SMALL, f"initial={name}"])
+        assert md5(initial_potential(config, folder / "job")) == md5(expected)
+        assert [md5(file) for file in files_named({"initial": name}, folder)] == [md5(expected)]  # so that jobs of a sweep are done again
+        link_files(config, folder, folder / "job")
+        assert [path.name for path in (folder / "job").iterdir()] == ["mine.extxyz"]
+
+
+def test_an_address_of_no_registered_potential_is_told_before_anything_is_labelled(folder, workspace, monkeypatch):
+    monkeypatch.chdir(folder)
+    register(folder, folder / "first.nnpx")
+    wrong = {
+        "models:/ethnol/1": r"expected a registered potential \(ethanol\), found ethnol\. Did you mean ethanol\?",
+        "models:/ethanol": r"expected a name with @alias or /version, found ethanol\. Add one, such as models:/ethanol@champion",
+        "models:/ethanol/7": r"models:/ethanol/7: expected a registered potential, found .*version=7",
+    }
+    for name, told in wrong.items():
+        with pytest.raises(ArtifactError, match=told):
+            check_choices("label", compose([*SMALL, f"initial={name}"]), folder)
+
+
+def test_dvc_may_start_from_a_registered_version_but_not_from_an_alias_which_moves_unseen(folder):
+    (folder / "dvc.yaml").write_text("stages: {train: {cmd: x, deps: [data/prepared]}}\n")
+    check_watched("train", compose([*SMALL, "initial=models:/ethanol/1"]), folder)
+    with pytest.raises(ConfigError, match=r"initial: expected a version, such as models:/NAME/1: .* found models:/ethanol@candidate"):
+        check_watched("train", compose([*SMALL, "initial=models:/ethanol@candidate"]), folder)
 
 
 def test_all_that_differs_in_the_weights_is_named(folder):

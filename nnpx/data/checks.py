@@ -9,7 +9,7 @@ from ase import Atoms
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
 from nnpx.neighbor_search import pairs_within
-from nnpx.neighbors import refuse_no_elements, refuse_own_image
+from nnpx.neighbors import checked_cell, refuse_no_elements, refuse_own_image
 
 #: Å, 1; within this range pulls are summed, and below this sum they cancel, in files of four decimals too
 _PULL_RANGE, _BALANCED = 6.0, 1e-3
@@ -83,10 +83,8 @@ def check_structure(atoms: Atoms, where: str, *, minimum_distance: float, do: st
     if len(atoms) == 0:
         raise GeometryError(where, expected="atoms of elements", found="none", do="Remove the structure.")
     refuse_no_elements(atoms, where)
-    if not np.all(np.isfinite(atoms.positions)) or not np.all(np.isfinite(np.asarray(atoms.cell))):
-        raise GeometryError(where, expected="finite positions and cell", found="nan or infinity", do="Remove the structure.")
+    checked_cell(atoms, where=where)
     if any(atoms.pbc):
-        _check_cell(atoms, where)
         refuse_own_image(atoms, minimum_distance, where, do=do)
     first, second, _, distance = pairs_within(atoms, minimum_distance, each_once=True)
     if len(distance):
@@ -128,20 +126,6 @@ def check_energies(parts: dict[str, list[Atoms]]) -> None:
                 found=f"none among {len(part)}",
                 do=f"Enlarge {name} (data.split), change seed, or give it a file of its own (data.path_valid, data.path_test).",
             )
-
-
-def _check_cell(atoms: Atoms, where: str) -> None:
-    volume = float(np.linalg.det(np.asarray(atoms.cell.complete())))
-    vectors = np.asarray(atoms.cell)[atoms.pbc]
-    flat = bool(np.any(np.linalg.norm(vectors, axis=1) == 0.0)) or abs(volume) < 1e-6
-    if flat:
-        raise GeometryError(
-            where, expected="a cell with a volume, as pbc is true", found="zero volume", do="Give the cell, or set pbc to false."
-        )
-    if volume < 0:
-        raise GeometryError(
-            where, expected="a right-handed cell", found=f"a volume of {volume:.4g} Å³", do="Exchange two cell vectors (rows)."
-        )
 
 
 def _is_balanced(atoms: Atoms) -> bool:

@@ -35,7 +35,7 @@ NAMES: Final = {
 
 @final
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where one label of a file lies."""
 
     name: str
@@ -55,19 +55,19 @@ def look(atoms: Atoms, name: str) -> tuple[str, Any] | None:
     return None
 
 
-def places(structures: Sequence[Atoms], label: str) -> list[Place]:
+def locations(structures: Sequence[Atoms], label: str) -> list[Location]:
     """Every place where this label lies in at least one structure, the most explicit name first."""
-    found = (place(structures, name) for name in NAMES[label])
+    found = (location(structures, name) for name in NAMES[label])
     return [each for each in found if each.count]
 
 
-def place(structures: Sequence[Atoms], name: str) -> Place:
+def location(structures: Sequence[Atoms], name: str) -> Location:
     """Where a name lies and in how many structures."""
     hits = [hit[0] for atoms in structures if (hit := look(atoms, name)) is not None]
-    return Place(name, "/".join(sorted(set(hits))), len(hits))
+    return Location(name, "/".join(sorted(set(hits))), len(hits))
 
 
-def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) -> tuple[Place | None, list[str]]:
+def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) -> tuple[Location | None, list[str]]:
     """The place to read a label from, and remarks on the others.
 
     Args:
@@ -80,11 +80,11 @@ def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) 
         DataError: the user's key is in no structure, or the most explicit name is missing where another is there.
     """
     if key is not None:
-        named = place(structures, key)
+        named = location(structures, key)
         if not named.count:
             raise _unknown_key(structures[0], label, key, file)
         return named, []
-    found = places(structures, label)
+    found = locations(structures, label)
     if not found:
         return None, [
             f"{label} is not read from {each}: data.keys.{label}={each.name} would read it" for each in _unread(structures, label)
@@ -101,10 +101,10 @@ def chosen(structures: Sequence[Atoms], label: str, key: str | None, file: str) 
     return best, [f"{label} is also in {each}: choose it with data.keys.{label}={each.name}" for each in others]
 
 
-def _unread(structures: Sequence[Atoms], label: str) -> list[Place]:
+def _unread(structures: Sequence[Atoms], label: str) -> list[Location]:
     """Places that sound like this label and are none of its own."""
     alike = (name for name in _present(structures[0]) if any(stem in name.lower() for stem in _STEMS[label]))
-    return [place(structures, name) for name in alike]
+    return [location(structures, name) for name in alike]
 
 
 def _present(atoms: Atoms) -> list[str]:

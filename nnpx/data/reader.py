@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from nnpx.data.files import open_all, open_structures
-from nnpx.data.finding import NAMES, Place, as_energy, as_forces, as_voigt, chosen, converted, look
+from nnpx.data.finding import NAMES, Location, as_energy, as_forces, as_voigt, chosen, converted, look
 from nnpx.data.frames import attach
 from nnpx.errors import DataError
 from nnpx.files import is_pattern
@@ -71,8 +71,8 @@ def read_all(path: Path, *, keys: Mapping[str, str] | None = None, folder: Path 
     lone = [index for index, atoms in enumerate(raw) if _is_isolated(atoms)]
     rest = [index for index in range(len(raw)) if index not in set(lone)]
     found: list[str] = []
-    where = _places([raw[index] for index in rest or lone], dict(keys or {}), name, found)
-    where_lone = _places([raw[index] for index in lone], dict(keys or {}), name, []) if lone else where
+    where = _locations([raw[index] for index in rest or lone], dict(keys or {}), name, found)
+    where_lone = _locations([raw[index] for index in lone], dict(keys or {}), name, []) if lone else where
     structures = [_normal(raw[index], where, f"structure {index} of {name}") for index in rest]
     isolated = _isolated([_normal(raw[index], where_lone, f"structure {index} of {name}") for index in lone], name)
     if isolated:
@@ -94,7 +94,7 @@ def read_isolated(name: str, folder: Path, *, keys: Mapping[str, str] | None = N
         DataError: a structure has more than one atom, or as `read`.
     """
     raw, file = open_all(name, folder), called(Path(name))
-    where = _places(raw, dict(keys or {}), file, [])
+    where = _locations(raw, dict(keys or {}), file, [])
     return _isolated([_normal(atoms, where, f"structure {index} of {file}") for index, atoms in enumerate(raw)], file)
 
 
@@ -102,13 +102,13 @@ def _is_isolated(atoms: Atoms) -> bool:
     return len(atoms) == 1 and str(atoms.info.get("config_type", "")).lower() in _ISOLATED
 
 
-def _places(structures: list[Atoms], keys: dict[str, str], file: str, found: list[str]) -> dict[str, Place | None]:
-    where: dict[str, Place | None] = {}
+def _locations(structures: list[Atoms], keys: dict[str, str], file: str, found: list[str]) -> dict[str, Location | None]:
+    where: dict[str, Location | None] = {}
     for label in ("energy", "forces", "stress", "virial"):
-        place, remarks = chosen(structures, label, keys.get(label), file)
-        where[label] = place
-        if place is not None:
-            found.append(f"{label} from {place} in {place.count} of {len(structures)} structures")
+        location, remarks = chosen(structures, label, keys.get(label), file)
+        where[label] = location
+        if location is not None:
+            found.append(f"{label} from {location} in {location.count} of {len(structures)} structures")
         found.extend(remarks)
     if where["energy"] is None:
         names = Counter(name for atoms in structures for name in (*atoms.info, *atoms.arrays) if name not in ("numbers", "positions"))
@@ -123,7 +123,7 @@ def _places(structures: list[Atoms], keys: dict[str, str], file: str, found: lis
     return where
 
 
-def _normal(atoms: Atoms, where: Mapping[str, Place | None], name: str) -> Atoms:
+def _normal(atoms: Atoms, where: Mapping[str, Location | None], name: str) -> Atoms:
     values = {label: hit[1] for label, spot in where.items() if spot is not None and (hit := look(atoms, spot.name)) is not None}
     energy = forces = stress = None
     if "energy" in values:
@@ -139,7 +139,7 @@ def _normal(atoms: Atoms, where: Mapping[str, Place | None], name: str) -> Atoms
     return bare
 
 
-def _taken(where: Mapping[str, Place | None]) -> frozenset[str]:
+def _taken(where: Mapping[str, Location | None]) -> frozenset[str]:
     return _CONSUMED | {spot.name for spot in where.values() if spot is not None}
 
 
@@ -158,7 +158,7 @@ def _isolated(structures: list[Atoms], file: str) -> dict[str, float]:
     return energies
 
 
-def _free_energy_remark(raw: list[Atoms], energy: Place | None) -> list[str]:
+def _free_energy_remark(raw: list[Atoms], energy: Location | None) -> list[str]:
     """With smeared occupations codes write an energy extrapolated to no smearing beside the free energy, to which the forces belong."""
     both = [atoms.calc.results for atoms in raw if atoms.calc is not None and {"energy", "free_energy"} <= set(atoms.calc.results)]
     off = max((abs(float(each["energy"]) - float(each["free_energy"])) for each in both), default=0.0)

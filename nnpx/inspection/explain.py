@@ -20,7 +20,7 @@ _MARGIN: Final = 10
 
 @final
 @dataclass(frozen=True)
-class Place:
+class Key:
     """One key of a composed experiment."""
 
     path: str
@@ -35,11 +35,11 @@ def explain(path: str, config: Mapping[str, Any], origins: Origins, folders: Seq
     Raises:
         ConfigError: if the experiment has no such key.
     """
-    place = _find(path, config, folders)
+    key = _find(path, config, folders)
     option = origins.options.get(path)
     if option is not None:
-        return list(_group(place, option, origins, folders))
-    return [*_key(place, origins, folders), *(_keys_of(place, origins) if is_node(place.value) else ())]
+        return list(_group(key, option, origins, folders))
+    return [*_key(key, origins, folders), *(_keys_of(key, origins) if is_node(key.value) else ())]
 
 
 def only_option(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> str:
@@ -48,74 +48,72 @@ def only_option(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -
     return f"{path.partition('.')[0]}={others[0]}" if len(others) == 1 else ""
 
 
-def _find(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> Place:
-    """The place of a key; a class is found by its name, so that the check of `locate` holds here too."""
-    place = Place("", config, Any, None)
+def _find(path: str, config: Mapping[str, Any], folders: Sequence[Path]) -> Key:
+    """The key of a path; a class is found by its name, so that the check of `locate` holds here too."""
+    key = Key("", config, Any, None)
     for part in path.split("."):
-        if not isinstance(place.value, Mapping) or part not in place.value or part == "_target_":
+        if not isinstance(key.value, Mapping) or part not in key.value or part == "_target_":
             raise _unknown(path, config, folders)
-        kind = locate(place.value["_target_"], place.path) if is_node(place.value) else None
+        kind = locate(key.value["_target_"], key.path) if is_node(key.value) else None
         if kind is not None:
             taken = parameters_of(kind).get(part)
             annotation = taken.annotation if taken is not None else Any
         else:
-            annotation = SCALARS.get(part, Any) if not place.path else _inner(place.annotation)
-        owner = kind if kind is not None else place.owner
-        place = Place(f"{place.path}.{part}" if place.path else part, place.value[part], annotation, owner)
-    return place
+            annotation = SCALARS.get(part, Any) if not key.path else _inner(key.annotation)
+        owner = kind if kind is not None else key.owner
+        key = Key(f"{key.path}.{part}" if key.path else part, key.value[part], annotation, owner)
+    return key
 
 
 def _inner(annotation: Any) -> Any:
     return get_args(annotation)[-1] if get_origin(annotation) is dict else Any
 
 
-def _group(place: Place, option: Path, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
+def _group(key: Key, option: Path, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
     """A noun: what it is, which option is chosen with which keys, and which there are."""
-    yield f"{place.path}: {summary(signatures.docstring(f'nnpx.{place.path}')) or headline(option)}"
-    yield _row("chosen", f"{option.stem}, {origins.of_choice(place.path)}")
-    yield from _keys_of(place, origins)
-    files = {path.stem: path for folder in folders for path in sorted(folder.glob(f"{place.path}/*.yaml"))}
+    yield f"{key.path}: {summary(signatures.docstring(f'nnpx.{key.path}')) or headline(option)}"
+    yield _row("chosen", f"{option.stem}, {origins.of_choice(key.path)}")
+    yield from _keys_of(key, origins)
+    files = {path.stem: path for folder in folders for path in sorted(folder.glob(f"{key.path}/*.yaml"))}
     width = max(len(name) for name in files)
     for number, (name, path) in enumerate(files.items()):
         yield _row("options" if number == 0 else "", f"{name:<{width}}  {headline(path)}")
-    yield from _references(
-        *(headline(path) for path in files.values()), getattr(locate(place.value["_target_"], place.path), "__doc__", "")
-    )
+    yield from _references(*(headline(path) for path in files.values()), getattr(locate(key.value["_target_"], key.path), "__doc__", ""))
 
 
-def _key(place: Place, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
-    name = place.path.rpartition(".")[2]
-    line = lines_of(folders[0] / "config.yaml").get(name) if place.path in SCALARS else origins.lines.get(place.path)
+def _key(key: Key, origins: Origins, folders: Sequence[Path]) -> Iterator[str]:
+    name = key.path.rpartition(".")[2]
+    line = lines_of(folders[0] / "config.yaml").get(name) if key.path in SCALARS else origins.lines.get(key.path)
     comment = line.comment if line is not None else ""
-    words = argument(place.owner, name) if place.owner is not None else comment
-    yield f"{place.path}: {words or comment or 'no description'}"
-    if place.owner is not None:
-        yield _row("of", f"{place.owner.__name__}: {summary(place.owner.__doc__ or '')}")
-    yield _row("type", describe(place.annotation))
+    words = argument(key.owner, name) if key.owner is not None else comment
+    yield f"{key.path}: {words or comment or 'no description'}"
+    if key.owner is not None:
+        yield _row("of", f"{key.owner.__name__}: {summary(key.owner.__doc__ or '')}")
+    yield _row("type", describe(key.annotation))
     if unit(name, comment):
         yield _row("unit", unit(name, comment))
-    if not is_node(place.value):
-        yield _row("value", f"{show(place.value)}, {origins.of(place.path)}")
+    if not is_node(key.value):
+        yield _row("value", f"{show(key.value)}, {origins.of(key.path)}")
     if comment and comment not in (words.rstrip("."), unit(name, comment)):
         yield _row("comment", comment)
-    if is_node(place.value) and isinstance(place.annotation, type):
-        kinds = signatures.subclasses(place.annotation) if place.annotation.__module__.startswith("nnpx.") else []
+    if is_node(key.value) and isinstance(key.annotation, type):
+        kinds = signatures.subclasses(key.annotation) if key.annotation.__module__.startswith("nnpx.") else []
         for number, kind in enumerate(kinds):
             label = "options" if number == 0 else ""
             yield _row(label, f"_target_: {kind.__module__}.{kind.__name__}  {summary(kind.__doc__ or '')}")
-    yield from _references(words, comment, getattr(place.owner, "__doc__", None) or "")
+    yield from _references(words, comment, getattr(key.owner, "__doc__", None) or "")
 
 
-def _keys_of(place: Place, origins: Origins) -> Iterator[str]:
+def _keys_of(node: Key, origins: Origins) -> Iterator[str]:
     """The keys of a node, one line each."""
-    kind = locate(place.value["_target_"], place.path)
-    yield _row("class", f"{place.value['_target_']}: {summary(kind.__doc__ or '')}")
+    kind = locate(node.value["_target_"], node.path)
+    yield _row("class", f"{node.value['_target_']}: {summary(kind.__doc__ or '')}")
     for key, taken in parameters_of(kind).items():
         if not taken.wired:
-            line = origins.lines.get(f"{place.path}.{key}")
+            line = origins.lines.get(f"{node.path}.{key}")
             measure = unit(key, line.comment if line is not None else "")
-            value = "" if is_node(place.value.get(key)) else f" = {show(place.value.get(key))}"
-            yield f"  {place.path}.{key}{value}: {describe(taken.annotation)}{f', {measure}' if measure else ''}"
+            value = "" if is_node(node.value.get(key)) else f" = {show(node.value.get(key))}"
+            yield f"  {node.path}.{key}{value}: {describe(taken.annotation)}{f', {measure}' if measure else ''}"
 
 
 def _references(*texts: str) -> Iterator[str]:

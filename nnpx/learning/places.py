@@ -7,7 +7,7 @@ from typing import final
 
 @final
 @dataclass(frozen=True)
-class Place:
+class RoundFolder:
     """The folder of one round."""
 
     folder: Path
@@ -76,6 +76,6 @@ class Place:
         return self.folder / "report.json"
 
 
-def place(loop: Path, number: int) -> Place:
+def place(loop: Path, number: int) -> RoundFolder:
     """The place of a round of the loop in this folder."""
-    return Place(loop / f"round_{number:02d}")
+    return RoundFolder(loop / f"round_{number:02d}")

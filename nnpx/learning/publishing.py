@@ -7,11 +7,11 @@ from typing import Any
 from nnpx import artifact
 from nnpx.files import md5, read_json, whole, write_json
 from nnpx.learning import dataset
-from nnpx.learning.places import Place
+from nnpx.learning.places import RoundFolder
 from nnpx.outcome import measure
 
 
-def publish(last: Place, workspace: Path, run_id: str) -> Path:
+def publish(last: RoundFolder, workspace: Path, run_id: str) -> Path:
     """Copies the last round's data to data/prepared/ and its potential to models/, so that evaluate, simulate and report work on them.
 
     The next `nnpx prepare`, or a verb that needs it, makes the data of the experiment anew; what was learned stays in learn/.

@@ -13,25 +13,25 @@ from nnpx.data.reader import read
 from nnpx.figures import svg
 from nnpx.files import read_json, write_text
 from nnpx.learning import figures
-from nnpx.learning.places import Place
+from nnpx.learning.places import RoundFolder
 from nnpx.learning.uncertainty import compared, force_rmse
 
 Row = dict[str, Any]
 
 
-def first_row(here: Place, n_start: int) -> Row:
+def first_row(here: RoundFolder, n_start: int) -> Row:
     """What there was before the first round: the calculations that the data of the start (so many) and their examination took."""
     n_calls = n_start + read_json(here.labels)["n_calls"]
     return {"round": 0, "n_calls": n_calls, "n_train": read_json(here.data / "card.json")["counts"]["train"]}
 
 
-def calls_of_start(here: Place, workspace: Path) -> int:
+def calls_of_start(here: RoundFolder, workspace: Path) -> int:
     """The calculations that the data of the start took, as long as data/ holds those."""
     labels, card = read_json(workspace / "data" / "labels.json"), read_json(here.data / "card.json")
     return int(labels.get("n_structures", sum(card["counts"].values()))) + len(card["isolated_atoms"])
 
 
-def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> Row:
+def row_of_round(number: int, here: RoundFolder, before: RoundFolder, calls_before: int) -> Row:
     """The report of a round; what an uncertainty of unknown width says of errors is None.
 
     Args:
@@ -68,7 +68,7 @@ def row_of_round(number: int, here: Place, before: Place, calls_before: int) -> 
     }
 
 
-def draw(row: Row, here: Place) -> list[Path]:
+def draw(row: Row, here: RoundFolder) -> list[Path]:
     """The pictures of a round as SVG files in its folder."""
     walk = read_json(here.walk)
     drawn = {

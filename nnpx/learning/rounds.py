@@ -27,7 +27,7 @@ from nnpx.learning.closed_loop import ClosedLoop
 from nnpx.learning.features import pool
 from nnpx.learning.journal import Journal
 from nnpx.learning.labels import Labeller
-from nnpx.learning.places import Place, place
+from nnpx.learning.places import RoundFolder, place
 from nnpx.learning.reporting import calls_of_start, first_row, row_of_round
 from nnpx.learning.training import keep, train
 from nnpx.learning.uncertainty import compared, distances, of_labelled
@@ -118,7 +118,7 @@ class Loop:
             self._keep_version(len(rows))
         return rows, verdict
 
-    def place(self, number: int) -> Place:
+    def place(self, number: int) -> RoundFolder:
         """Where a round keeps its files."""
         return place(self.folder, number)
 
@@ -147,7 +147,7 @@ class Loop:
         self._phase(number, "report", [here.report], lambda: write_json(here.report, row_of_round(number, here, before, calls_before)))
         return read_json(here.report)
 
-    def _states(self, here: Place) -> list[Path]:
+    def _states(self, here: RoundFolder) -> list[Path]:
         return [here.walker(k) for k in range(len(self.settings.walkers.names))]
 
     def _phase(self, number: int, name: str, files: list[Path], work: Callable[[], None]) -> None:
@@ -161,15 +161,15 @@ class Loop:
             expected = f"more than the {n_calls} calculations of the start and its examination"
             raise ConfigError("learning.stopping.max_calls", expected=expected, found=f"{allowed}", do="Allow more, or begin with less.")
 
-    def _begin_walking(self, here: Place) -> None:
+    def _begin_walking(self, here: RoundFolder) -> None:
         train = dataset.parts_of(here.data)["train"]
         self.settings.walkers.begin(train, self.workspace, here=here, seed=(self.config.seed, 1))
 
-    def _examine(self, here: Place) -> None:
+    def _examine(self, here: RoundFolder) -> None:
         found = self._labeller(here).examine(dataset.parts_of(here.data)["train"])
         write_json(here.labels, {"n_calls": found.n_calls, "level_of_theory": self.reference.level_of_theory})
 
-    def _walk(self, before: Place, here: Place, number: int) -> None:
+    def _walk(self, before: RoundFolder, here: RoundFolder, number: int) -> None:
         potential, valid, band = _loaded(before, self.device), dataset.parts_of(before.data)["valid"], self.acquisition.band
         limits = band.limits(*of_labelled(compared(potential, valid)), distances(potential, valid))
         self.settings.walkers.walk(
@@ -183,7 +183,7 @@ class Loop:
             watch=partial(self.view.walk, certain=1 / band.upper_factor),
         )
 
-    def _select(self, before: Place, here: Place, number: int) -> None:
+    def _select(self, before: RoundFolder, here: RoundFolder, number: int) -> None:
         """The batch from the candidates, the drawn frames, and structures with elements that the potential does not know.
 
         What a round before has tried is not taken again, whether or not it got a label.
@@ -201,7 +201,7 @@ class Loop:
         rest = [_marked(atoms, "drawn") for atoms in drawn if atoms.info["why"] != "new"]
         write(here.selected, [*chosen, *rest, *_without_duplicates(novel, seen, self.source.near_duplicate)])
 
-    def _label(self, before: Place, here: Place) -> None:
+    def _label(self, before: RoundFolder, here: RoundFolder) -> None:
         structures, card = read_frames(here.selected), read_json(before.data / "card.json")
         elements = {str(symbol) for atoms in structures for symbol in atoms.symbols} - set(card["elements"])
         asked = sorted(elements) if card["isolated_atoms"] else []
@@ -210,7 +210,7 @@ class Loop:
         failures = [{"name": failure.name, "reason": failure.reason} for failure in found.failures]
         write_json(here.labels, {"n_calls": found.n_calls, "failures": failures, "isolated_atoms": found.isolated})
 
-    def _labeller(self, here: Place) -> Labeller:
+    def _labeller(self, here: RoundFolder) -> Labeller:
         return Labeller(
             reference=self.reference,
             executor=self.executor,
@@ -220,7 +220,7 @@ class Loop:
             report=self.view.calls,
         )
 
-    def _grow(self, before: Place, here: Place) -> None:
+    def _grow(self, before: RoundFolder, here: RoundFolder) -> None:
         labelled = read(here.labelled) if here.labelled.stat().st_size else []
         valid = [atoms for atoms in labelled if atoms.info["why"] == "drawn"]
         train = [atoms for atoms in labelled if atoms.info["why"] != "drawn"]
@@ -271,7 +271,7 @@ def _nodes(config: DictConfig) -> dict[str, Any]:
     return nodes
 
 
-def _loaded(here: Place, device: str = "cpu") -> Ensemble:
+def _loaded(here: RoundFolder, device: str = "cpu") -> Ensemble:
     """The potential of a round, for inference."""
     return artifact.load(here.potential, device=device).requires_grad_(requires_grad=False)
 

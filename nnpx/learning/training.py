@@ -12,7 +12,7 @@ from nnpx.configuration.schema import plain
 from nnpx.ensemble import Ensemble
 from nnpx.files import read_json, write_json
 from nnpx.fitting import Report, describe_structures, reserved, summaries, training_task
-from nnpx.learning.places import Place
+from nnpx.learning.places import RoundFolder
 from nnpx.members import train_members
 from nnpx.outcome import knowing_itself
 from nnpx.provenance import provenance
@@ -31,8 +31,11 @@ def train(
 ) -> None:
     """Reads `data/` of a round's folder; writes its `potential.nnpx` and `training.json`.
 
-    An interrupted training goes on from its last epoch, bit for bit. Elements that the potential before does not know make a warm start
-    impossible: the training then starts from random weights, for as many epochs as the first.
+    An interrupted training goes on from its last epoch, bit for bit. The potential before is no candidate for the best epoch: a round
+    learns from what is new, even if most of what it is validated on is not.
+
+    Elements that the potential before does not know make a warm start impossible: the training then starts from random weights, for as many
+    epochs as the first.
 
     Args:
         config: the experiment.
@@ -48,7 +51,7 @@ def train(
     initial = warm if warm is not None and artifact.read_header(warm)["numbers"] == card["numbers"] else None
     if initial is not None and epochs is not None:
         resolved["trainer"] = {**resolved["trainer"], "max_epochs": epochs}
-    task, seeds = training_task(resolved, card, workspace, initial), recruitment.seeds(config.seed)
+    task, seeds = training_task(resolved, card, workspace, initial, start_counts=False), recruitment.seeds(config.seed)
     n_epochs = len(seeds) * int(resolved["trainer"]["max_epochs"])
     with reserved(task, tell=tell):
         started = time.perf_counter()
@@ -63,7 +66,7 @@ def train(
     write_json(folder / "training.json", {"wall_s": wall, "is_warm": initial is not None, "members": members})
 
 
-def keep(before: Place, here: Place, config: DictConfig) -> None:
+def keep(before: RoundFolder, here: RoundFolder, config: DictConfig) -> None:
     """The potential of the round before once more, where there was nothing new to train on; calibrated on what is new to validate with."""
     trainer: Trainer = instantiate(config.trainer)
     header, card = artifact.read_header(before.potential), read_json(here.data / "card.json")

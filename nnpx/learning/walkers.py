@@ -15,10 +15,10 @@ from nnpx.data.checks import check_geometry
 from nnpx.data.files import open_structures
 from nnpx.ensemble import Ensemble
 from nnpx.errors import GeometryError, SimulationError
-from nnpx.learning.places import Place
+from nnpx.learning.places import RoundFolder
 from nnpx.learning.uncertainty import distances, of_structures
 from nnpx.learning.ways import ABSURD, ARRIVED, FOREIGN, LOST, PAUSED, UNKNOWN, Way, write_ways
-from nnpx.md.batched import Walkers as Batch
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 from nnpx.md.record import Joined
 from nnpx.md.walker import named, read_walker, refuse_constraints, start_walker
@@ -63,9 +63,9 @@ class Walkers:
         look_every_fs: time between two looks; rounded to whole steps.
         keep_every_fs: time between two looks that are kept for people; rounded to whole looks. None for none.
         max_candidates: of one walker in a round.
-        skin: see `nnpx.md.batched.Walkers`.
+        skin: see `nnpx.md.batched.BatchedDynamics`.
         bias: τ of V − τ σ_V, in which walkers move: a number around 1 leads them to where members disagree; 0 for none. See
-            `nnpx.md.batched.Walkers`.
+            `nnpx.md.batched.BatchedDynamics`.
         bond_factor: see `nnpx.md.Dynamics`.
         watchdog: what is absurd.
     """
@@ -94,7 +94,7 @@ class Walkers:
         self.keep_every = max(1, round(keep_every_fs / (self.stride * timestep_fs))) if keep_every_fs is not None else None
         self.n_looks = max(1, round(1000 * round_ps / (self.stride * timestep_fs)))
 
-    def begin(self, train: Sequence[Atoms], folder: Path, *, here: Place, seed: tuple[int, ...]) -> None:
+    def begin(self, train: Sequence[Atoms], folder: Path, *, here: RoundFolder, seed: tuple[int, ...]) -> None:
         """Writes the state with which every walker begins.
 
         Args:
@@ -124,9 +124,9 @@ class Walkers:
         potential: Ensemble,
         limits: Limits,
         *,
-        begun: Place,
-        before: Place,
-        here: Place,
+        begun: RoundFolder,
+        before: RoundFolder,
+        here: RoundFolder,
         seed: tuple[int, ...],
         n_drawn: int,
         watch: Watch,
@@ -150,7 +150,7 @@ class Walkers:
         for way in ways:
             if not set(way.walker.atoms.numbers.tolist()) <= set(potential.numbers):
                 way.fate = UNKNOWN
-        batch = Batch(
+        batch = BatchedDynamics(
             potential,
             [way.walker for way in ways],
             timestep_fs=self.timestep_fs,
@@ -183,7 +183,7 @@ class Walkers:
         """Their names and temperatures, K."""
         return named(self.temperatures_K, self.n_walkers)
 
-    def _ways(self, starts: Sequence[Atoms], before: Place, here: Place) -> list[Way]:
+    def _ways(self, starts: Sequence[Atoms], before: RoundFolder, here: RoundFolder) -> list[Way]:
         """Every walker where it was."""
         ways = []
         for k, ((name, kelvin), start) in enumerate(zip(self._named, starts, strict=True)):
@@ -208,13 +208,13 @@ class Walkers:
         for way, *look in zip(waiting, spreads.tolist(), _distances(potential, waiting), np.split(forces, ends), strict=True):
             self._judge(way, Look(*look), limits)
 
-    def _looks(self, batch: Batch, moving: Mapping[int, Way]) -> dict[int, Look]:
+    def _looks(self, batch: BatchedDynamics, moving: Mapping[int, Way]) -> dict[int, Look]:
         """What is seen at the next look of the walkers that the potential could follow there."""
         spreads = {k: spread for k, spread in self._advance(batch, list(moving)).items() if np.isfinite(spread)}
         far = _distances(batch.ensemble, [moving[k] for k in spreads])
         return {k: Look(spread, far_off, moving[k].walker.forces) for (k, spread), far_off in zip(spreads.items(), far, strict=True)}
 
-    def _advance(self, batch: Batch, moving: Sequence[int]) -> dict[int, float]:
+    def _advance(self, batch: BatchedDynamics, moving: Sequence[int]) -> dict[int, float]:
         """The walkers that the potential could follow to the next look, with the largest spread of their forces."""
         if not moving:
             return {}

@@ -12,7 +12,7 @@ from nnpx.acquisition.threshold import Limits
 from nnpx.data.files import open_structures
 from nnpx.data.frames import geometry, text, write
 from nnpx.files import write_json
-from nnpx.learning.places import Place
+from nnpx.learning.places import RoundFolder
 from nnpx.md.record import Joined
 from nnpx.md.walker import Walker
 from nnpx.md.watchdog import Guard
@@ -69,7 +69,7 @@ class Way:
             self.walker.atoms.set_momenta(momenta)
 
 
-def write_ways(ways: Sequence[Way], here: Place, *, limits: Limits, random: np.random.Generator, n_drawn: int) -> None:
+def write_ways(ways: Sequence[Way], here: RoundFolder, *, limits: Limits, random: np.random.Generator, n_drawn: int) -> None:
     """The state of the walkers, their candidates, some of their frames at random, and what there is to tell.
 
     Args:

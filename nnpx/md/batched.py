@@ -30,7 +30,7 @@ class Course:
 
 
 @final
-class Walkers:
+class BatchedDynamics:
     """Langevin dynamics of many replicas, of one structure or several; without friction, Newton's equations.
 
         p ← p + F Δt/2;   r ← r + p Δt/2m;   p ← c p + √((1 − c²) m k T) ξ;   r ← r + p Δt/2m;   p ← p + F Δt/2

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, GeometryError, SimulationError
 from nnpx.md import Dynamics, Simulation
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.momenta import internal_degrees_of_freedom
 from nnpx.md.replica_course import ReplicaCourse
 from nnpx.md.replica_record import ReplicaRecord
@@ -44,7 +44,7 @@ class Replicas(Simulation):
         duration_ps: how long each is followed.
         averaged_after_ps: averages leave out the time before, in which a bath, within some 1/γ, makes the ensemble canonical.
         look_every_fs: time between two looks of the watchdog, at which energies are written down; rounded to whole steps.
-        skin: see `nnpx.md.batched.Walkers`.
+        skin: see `nnpx.md.batched.BatchedDynamics`.
         bond_factor: see `nnpx.md.Dynamics`.
         watchdog: the bounds beyond which a replica stops.
 
@@ -147,7 +147,9 @@ def follow(
     kelvins = list(replicas.by_name.values())
     record, guards, freedoms = ReplicaRecord(folder, len(kelvins)), replicas.guards(start), replicas.degrees_of_freedom(start)
     walkers = record.resume() or [start_walker(start, temperature_K=kelvin, seed=[seed, k]) for k, kelvin in enumerate(kelvins)]
-    engine = Walkers(ensemble, walkers, timestep_fs=replicas.timestep_fs, friction_per_fs=replicas.friction_per_fs, skin=replicas.skin)
+    engine = BatchedDynamics(
+        ensemble, walkers, timestep_fs=replicas.timestep_fs, friction_per_fs=replicas.friction_per_fs, skin=replicas.skin
+    )
     began = time.perf_counter()
     before = float(walkers[0].memory.get("wall_s", 0.0))
     looks = int(walkers[0].memory.get("looks", 0))
@@ -166,7 +168,7 @@ def follow(
     return _fates(walkers, ReplicaCourse(times, *record.course(), n_atoms=len(start), degrees_of_freedom=freedoms), replicas.timestep_fs)
 
 
-def _advance(engine: Walkers, moving: list[int], steps: int, guards: list[Guard]) -> None:
+def _advance(engine: BatchedDynamics, moving: list[int], steps: int, guards: list[Guard]) -> None:
     """To the next look; a walker whose structure the potential refuses stops, and the others go on without it."""
     if not moving:
         return

@@ -25,7 +25,7 @@ _MEMORY: Final = "memory "
 @final
 @dataclass
 class Walker:
-    """The full state of one replica. Two walkers that are equal have the same future, whatever runs beside them (see `Walkers`).
+    """The full state of one replica. Two walkers that are equal have the same future, whatever runs beside them (see `BatchedDynamics`).
 
     Whoever moves the atoms from outside sets `forces` to None, so that they are computed before the next step.
     """

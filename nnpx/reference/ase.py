@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, final
@@ -11,7 +10,7 @@ from ase.calculators.calculator import BadConfiguration, BaseCalculator
 
 from nnpx.errors import ReferenceEngineError
 from nnpx.reference import Reference, missing
-from nnpx.reference.folders import new_folder, remove_with
+from nnpx.reference.folders import new_folder
 from nnpx.trusted import reach, trusted_packages
 
 #: modules of ASE whose calculators compute in this process and read no file
@@ -75,12 +74,12 @@ class ASE(Reference):
             where, expected = "reference.parameters.directory", "a folder that can be written to"
             raise ReferenceEngineError(where if kept_in else "TMPDIR", expected=expected, found=str(error), do="Name another.") from error
         try:
-            calculator = self._in(folder, engine)
+            calculator = self._in(folder.path, engine)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
             raise
         if kept_in is None:
-            remove_with(calculator, folder)
+            folder.goes_with(calculator)
         return calculator
 
     def _in(self, folder: Path, engine: type[BaseCalculator]) -> BaseCalculator:

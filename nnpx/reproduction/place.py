@@ -11,6 +11,7 @@ from typing import Final
 
 from omegaconf import OmegaConf
 
+from nnpx.artifact import local
 from nnpx.errors import ArtifactError, ConfigError, DataError
 from nnpx.files import md5
 from nnpx.lineage import CUT, REQUIREMENTS
@@ -138,7 +139,7 @@ def provide_initial(recorded: Recorded, place: Place, project: Path) -> None:
     if not recorded.initial_md5:
         return
     name = str(recorded.config["initial"])
-    source = recorded.initial or project / name
+    source = recorded.initial or local(name, project)
     if not source.is_file() or md5(source) != recorded.initial_md5:
         expected = f"the potential that this training started from, with the hash {recorded.initial_md5}"
         do = "Name the run instead of the file: it keeps a copy (`nnpx reproduce RUN`)."

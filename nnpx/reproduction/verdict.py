@@ -4,6 +4,7 @@ import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -111,14 +112,13 @@ def weight_change(before: Path, after: Path) -> float:
 
 def first_departure(before: list[Curve], after: list[Curve]) -> int | None:
     """The first epoch in which a member's curve is not the recorded one; None where all that was recorded is the same."""
+    nothing: Mapping[str, float | int | None] = {}
     epochs = [
-        number
+        int((one or other)["epoch"] or 0)
         for old, new in zip(before, after, strict=False)
-        for number, (one, other) in enumerate(zip(old, new, strict=False), start=1)
-        if any(not _same(value, other.get(key)) for key, value in one.items() if _counts(key))
+        for one, other in zip_longest(old, new, fillvalue=nothing)
+        if not one or any(not _same(value, other.get(key)) for key, value in one.items() if _counts(key))
     ]
-    if any(len(old) != len(new) for old, new in zip(before, after, strict=False)):
-        epochs.append(min(min(len(old), len(new)) for old, new in zip(before, after, strict=False)) + 1)
     return min(epochs, default=None)
 
 

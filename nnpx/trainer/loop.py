@@ -165,6 +165,7 @@ class Trainer:
         seed: int,
         checkpoint: Checkpoint,
         report: Callable[[Epoch, int], None],
+        start_counts: bool = False,
     ) -> list[Epoch]:
         """Train the potential in place, from the checkpoint where there is one; returns the learning curve.
 
@@ -176,6 +177,7 @@ class Trainer:
             seed: decides the order of the structures.
             checkpoint: written after every epoch.
             report: called after every epoch, and on a resumed run for the epochs before; its second argument is how many those are.
+            start_counts: whether the initial weights are validated first, as epoch 0, and returned if no epoch is better.
         """
         fabric = self._fabric()
         fabric.launch()
@@ -185,11 +187,11 @@ class Trainer:
         state = State(model=potential, averaged=averaged, optimizer=optimizer, generator=torch.Generator().manual_seed(seed))
         if (saved := checkpoint.load()) is not None:
             state.restore(saved)
-        n_before = len(state.curve)
+        n_before = state.epoch
         for row in state.curve:
             report(row, n_before)
-        while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
-            train_loss = self._one_epoch(fabric, state, gradient, train.n_structures, objective)
+        one_epoch = partial(self._one_epoch, fabric, state, gradient, train.n_structures, objective)
+        for train_loss in self._losses(state, one_epoch, start_counts=start_counts):
             row = self._validate(state, valid, objective, train_loss)
             self._keep_best(state, row)
             if fabric.is_global_zero:
@@ -212,6 +214,13 @@ class Trainer:
             return computed, computed.optimizer
         padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size or train.n_structures)
         return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
+
+    def _losses(self, state: State, one_epoch: Callable[[], float], *, start_counts: bool) -> Iterator[float]:
+        """The training loss of epoch after epoch, to be validated before the next; first NaN where the start counts."""
+        if start_counts and not state.curve:
+            yield math.nan
+        while state.epoch < self.max_epochs and state.epoch - state.best_epoch < self.patience_epochs:
+            yield one_epoch()
 
     def _one_epoch(self, fabric: Fabric, state: State, gradient: Gradient, n_structures: int, objective: Objective) -> float:
         state.model.train()
@@ -244,18 +253,19 @@ class Trainer:
         row = Epoch(
             epoch=state.epoch,
             step=state.step,
-            learning_rate=float(state.optimizer.param_groups[0]["lr"]),
+            learning_rate=float(state.optimizer.param_groups[0]["lr"]) if state.step else math.nan,
             train_loss=train_loss,
             valid_loss=float(objective.loss(predicted, valid, progress=1.0)),
             valid_energy_mae_per_atom=mean_absolute_error(predicted.energy / n_atoms, valid.energy / n_atoms),
             valid_forces_mae=mean_absolute_error(predicted.forces, valid.forces),
             valid_stress_mae=mean_absolute_error(predicted.stress, valid.stress),
         )
-        if not math.isfinite(row.train_loss + row.valid_loss):
+        losses = {**({"training": train_loss} if state.step else {}), "validation": row.valid_loss}
+        if not all(map(math.isfinite, losses.values())):
             raise TrainingError(
                 f"epoch {row.epoch}",
                 expected="a finite loss",
-                found=f"{row.train_loss} in training and {row.valid_loss} in validation",
+                found=" and ".join(f"{loss} in {where}" for where, loss in losses.items()),
                 do="Lower optimizer.learning_rate or trainer.gradient_clip, or look for outliers in the labels.",
             )
         state.curve.append(row)

@@ -19,7 +19,7 @@ FORMAT: Final = 3
 class Epoch:
     """One row of the learning curve; errors are mean absolute ones of the averaged weights on the validation set, NaN without labels."""
 
-    epoch: int  #: from 1
+    epoch: int  #: from 1; 0 is the start, where it counts as one, without learning rate and training loss (NaN)
     step: int  #: updates so far
     learning_rate: float
     train_loss: float  #: mean over the epoch

@@ -11,7 +11,8 @@ from nnpx.configuration.overrides import parse
 from nnpx.configuration.schema import plain, raise_all
 from nnpx.configuration.targets import trusted_code
 from nnpx.errors import ConfigError
-from nnpx.lineage import initial_md5
+from nnpx.files import md5
+from nnpx.initial import initial_file
 from nnpx.tuning.search import Declared
 from nnpx.tuning.space import corners, overrides_of
 from nnpx.upstream import check_choices
@@ -52,7 +53,7 @@ def study_name(declared: Declared, configs: Sequence[DictConfig], project: Path)
     """
     idle = ("conf_hash", "tracking")
     made_of = [{key: value for key, value in plain(config).items() if key not in idle} for config in configs]
-    starts = [md5 for config in configs if (md5 := initial_md5(config, project))]  # none leaves the names of searches what they were
+    starts = [md5(file) for config in configs if (file := initial_file(config, project))]  # without any, names are what they were
     name = re.sub(r"[^A-Za-z0-9._-]", "_", f"{declared.option}-{configs[0].name}")
     return f"{name}-{fingerprint(declared.content(), made_of, trusted_code(), *starts)[:8]}"
 

@@ -16,7 +16,7 @@ from benchmarks.speed import displaced, median_seconds, potential_for
 import nnpx
 from nnpx import units
 from nnpx.ensemble import Ensemble
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import start_walker
 
 REPLICAS = (1, 8, 64)
@@ -37,7 +37,7 @@ def main() -> None:
     by_ase = VelocityVerlet(atoms, timestep=0.5 * units.fs)
     cases = {"ase, 1": (1, lambda: by_ase.run(asked.steps))}
     for n in REPLICAS:
-        engine = Walkers(ensemble, walkers[:n], timestep_fs=0.5, friction_per_fs=0.0, skin=0.5)  # recorded, as all of them move
+        engine = BatchedDynamics(ensemble, walkers[:n], timestep_fs=0.5, friction_per_fs=0.0, skin=0.5)  # recorded, as all of them move
         cases[f"batched, {n}"] = (n, lambda engine=engine: engine.advance(asked.steps))
     for name, (n, work) in cases.items():
         durations = {"wall": median_seconds(work, asked.budget)}

@@ -23,7 +23,7 @@ from nnpx.descriptor.stored import store
 from nnpx.ensemble import Ensemble
 from nnpx.fitting import NODES, Task, describe_structures, train_member
 from nnpx.graph import AtomicGraph, Prediction
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
@@ -192,7 +192,7 @@ def _one_dynamics(path: Path, structures: list[Atoms], device: str) -> Iterator[
     ends = []
     for where in (device, "cpu"):
         walkers = [start_walker(atoms, temperature_K=300.0, seed=k) for k, atoms in enumerate(structures)]
-        Walkers(nnpx.load(path, device=where), walkers, timestep_fs=0.5, friction_per_fs=0.0, skin=0.5).advance(20)
+        BatchedDynamics(nnpx.load(path, device=where), walkers, timestep_fs=0.5, friction_per_fs=0.0, skin=0.5).advance(20)
         ends.append(torch.from_numpy(np.concatenate([walker.atoms.positions for walker in walkers])))
     yield {"positions": relative(*ends)}
 

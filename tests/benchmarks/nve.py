@@ -28,7 +28,7 @@ from nnpx import units
 from nnpx.calculator import Calculator
 from nnpx.config import compose, instantiate
 from nnpx.ensemble import Ensemble
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.momenta import remove_rigid_motion
 from nnpx.md.record import Record
 from nnpx.md.runner import simulate
@@ -130,7 +130,9 @@ def fluctuations(atoms: Atoms, calculator: Calculator, temperature_K: float) -> 
 def equilibrated(atoms: Atoms, ensemble: Ensemble, *, replicas: int, temperature_K: float, length_ps: float) -> list[Walker]:
     """Replicas after a time in a heat bath with 1/γ = 0.1 ps, freed of their rigid motion."""
     walkers = [start_walker(atoms, temperature_K=temperature_K, seed=[0, k]) for k in range(replicas)]
-    Walkers(ensemble, walkers, timestep_fs=TIMESTEP_FS, friction_per_fs=0.01, skin=SKIN).advance(round(1000.0 * length_ps / TIMESTEP_FS))
+    BatchedDynamics(ensemble, walkers, timestep_fs=TIMESTEP_FS, friction_per_fs=0.01, skin=SKIN).advance(
+        round(1000.0 * length_ps / TIMESTEP_FS)
+    )
     for walker in walkers:
         remove_rigid_motion(walker.atoms)
     return walkers
@@ -141,7 +143,7 @@ def follow(ensemble: Ensemble, walkers: list[Walker], *, timestep_fs: float, ste
 
     v·V″v = −v·dF/dt, from the forces one step before and after the sample.
     """
-    engine = Walkers(ensemble, walkers, timestep_fs=timestep_fs, friction_per_fs=0.0, skin=SKIN)
+    engine = BatchedDynamics(ensemble, walkers, timestep_fs=timestep_fs, friction_per_fs=0.0, skin=SKIN)
     timestep = timestep_fs * units.fs
     total, corrections = [], []
     for _ in range(steps // every):

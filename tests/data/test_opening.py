@@ -13,7 +13,7 @@ from nnpx.data import frames
 from nnpx.data.files import open_all, open_structures
 from nnpx.data.reader import read, read_all
 from nnpx.errors import DataError
-from nnpx.files import files_of
+from nnpx.files import WRITES, files_of
 
 
 def labelled(seed: int) -> Atoms:
@@ -75,6 +75,15 @@ def test_no_pattern_stands_for_what_nnpx_has_written(project: Path) -> None:
     (project / "data/inputs").mkdir()
     shutil.copy(project / "a/frames.extxyz", project / "data/inputs/mine.extxyz")
     assert files_of("data/*/*.extxyz", project) == [Path("data/inputs/mine.extxyz")]
+
+
+@pytest.mark.parametrize("place", sorted({place for places in WRITES.values() for place in places}))
+def test_no_pattern_stands_for_what_a_verb_writes(place: str, project: Path) -> None:
+    path = project / place if Path(place).suffix else project / place / "inner" / "frames.extxyz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    pattern = str(path.relative_to(project).with_name("*"))
+    assert files_of(pattern, project) == [Path(pattern)]
 
 
 def test_structures_of_a_pattern_are_called_by_it(project: Path) -> None:

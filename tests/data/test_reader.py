@@ -215,14 +215,20 @@ def test_two_atoms_too_close_across_the_boundary() -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        (np.zeros((3, 3)), "found zero volume"),
-        (np.array([[3.0, 0, 0], [3, 0, 0], [0, 0, 3]]), "found zero volume"),
+        (np.zeros((3, 3)), "which has no volume"),
+        (np.array([[3.0, 0, 0], [3, 0, 0], [0, 0, 3]]), "which has no volume"),
         (np.array([[0, 3.0, 0], [3, 0, 0], [0, 0, 3]]), "expected a right-handed cell"),
     ],
 )
 def test_cell_without_volume_or_left_handed(cell: np.ndarray, message: str) -> None:
     with pytest.raises(GeometryError, match=message):
         check_geometry([Atoms("Cu", [[0, 0, 0]], cell=cell, pbc=True)], "a.extxyz", minimum_distance=0.3)
+
+
+def test_a_surface_whose_third_vector_lies_in_its_plane_is_refused_before_it_is_labelled() -> None:
+    surface = Atoms("Cu", [[0, 0, 0]], cell=[[3.0, 0, 0], [0, 3.0, 0], [3.0, 3.0, 0]], pbc=[True, True, False])
+    with pytest.raises(GeometryError, match=r"structure 0 of a\.extxyz: expected a cell with a volume, .* whose vectors lie in a plane"):
+        check_geometry([surface], "a.extxyz", minimum_distance=0.3)
 
 
 def test_validation_without_an_element() -> None:

@@ -14,7 +14,7 @@ from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble, recorded
 from nnpx.ensemble.recorded import Recordings
 from nnpx.errors import ConfigError
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_atoms
 from nnpx.speed.cuda_graph import RecordingError
@@ -156,7 +156,7 @@ def test_a_recording_has_the_same_bits_for_any_threads_and_after_a_pause() -> No
 
 
 def test_walkers_of_crystals_are_recorded_too(unrecorded: list[int]) -> None:
-    engine = Walkers(
+    engine = BatchedDynamics(
         ensemble("moments", 2),
         [start_walker(crystal(), temperature_K=300.0, seed=seed) for seed in range(2)],
         timestep_fs=0.5,

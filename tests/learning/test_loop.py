@@ -21,7 +21,7 @@ from nnpx.learning import dataset, training
 from nnpx.learning.journal import Journal
 from nnpx.learning.publishing import publish
 from nnpx.learning.ways import read_frames
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.upstream import alone_with_data, is_current
 from nnpx.verbs import run_verb
 
@@ -113,7 +113,7 @@ def in_training() -> None:
 
 
 def in_dynamics() -> None:
-    Walkers.advance = after(4, Walkers.advance)
+    BatchedDynamics.advance = after(4, BatchedDynamics.advance)
 
 
 def at_the_artifact() -> None:

@@ -13,7 +13,7 @@ from nnpx.acquisition.threshold import Limits, Threshold
 from nnpx.artifact import load
 from nnpx.errors import GeometryError
 from nnpx.learning.uncertainty import of_structures
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import read_walker
 from nnpx.neighbors import graph_from_list
 
@@ -50,14 +50,14 @@ def test_beyond_the_band_a_frame_says_what_was_measured_and_not_where_the_band_e
 
 def test_a_walker_that_the_potential_cannot_follow_ends_where_it_was_seen_last(spoiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second walker from its second look on, after 16 fs: that look is kept, and the fate beside it without a measurement."""
-    advance = Walkers.advance
+    advance = BatchedDynamics.advance
 
-    def refuses(batch: Walkers, steps: int, active: list[int], **how: object) -> object:
+    def refuses(batch: BatchedDynamics, steps: int, active: list[int], **how: object) -> object:
         if 1 in active and batch.walkers[1].step == 8:
             raise GeometryError("walker 1", expected="a structure", found="none", do="Leave it.")
         return advance(batch, steps, active, **how)
 
-    monkeypatch.setattr(Walkers, "advance", refuses)
+    monkeypatch.setattr(BatchedDynamics, "advance", refuses)
     frames = list(walk(spoiled).values())[1]
     assert [atoms.info["time_fs"] for atoms in frames] == [0.0, 16.0, 16.0]
     assert [atoms.info.get("fate") for atoms in frames] == [None, None, "absurd"]

@@ -16,7 +16,7 @@ from nnpx import units
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
 from nnpx.errors import GeometryError
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import Walker, read_walker, start_walker
 from nnpx.neighbors import graph_from_list
 from nnpx.skin import SkinList
@@ -34,8 +34,8 @@ def replicas(n: int, temperature_K: float = 100.0) -> list[Walker]:
     return [start_walker(atoms, temperature_K=temperature_K, seed=[7, k]) for k, atoms in enumerate(ethanols(n))]
 
 
-def engine(ensemble: Ensemble, walkers: list[Walker], friction_per_fs: float = 0.0, skin: float = 0.4) -> Walkers:
-    return Walkers(ensemble, walkers, timestep_fs=0.5, friction_per_fs=friction_per_fs, skin=skin)
+def engine(ensemble: Ensemble, walkers: list[Walker], friction_per_fs: float = 0.0, skin: float = 0.4) -> BatchedDynamics:
+    return BatchedDynamics(ensemble, walkers, timestep_fs=0.5, friction_per_fs=friction_per_fs, skin=skin)
 
 
 def assert_same(one: Walker, two: Walker) -> None:

@@ -7,7 +7,7 @@ from small import carbons
 
 from nnpx import units
 from nnpx.ensemble import Ensemble
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import start_walker
 
 
@@ -15,7 +15,7 @@ def test_every_replica_of_a_crystal_has_its_own_temperature(repulsion: Ensemble)
     """⟨E_kin⟩ = 3/2 N k T and var(E_kin) = 3/2 N (k T)² at 200 and at 600 K, side by side."""
     targets = [200.0] * 10 + [600.0] * 10
     walkers = [start_walker(carbons(1)[0], temperature_K=target, seed=[1, k]) for k, target in enumerate(targets)]
-    engine = Walkers(repulsion, walkers, timestep_fs=4.0, friction_per_fs=0.05, skin=0.5)
+    engine = BatchedDynamics(repulsion, walkers, timestep_fs=4.0, friction_per_fs=0.05, skin=0.5)
     engine.advance(40)
     kinetic = engine.advance(150, stride=6).kinetic / (np.array(targets) * units.K)
     for replicas in (kinetic[:, :10], kinetic[:, 10:]):
@@ -31,7 +31,7 @@ def test_a_bias_lowers_the_energy_by_what_the_members_disagree_about(repulsions:
     disagreement = {}
     for bias, friction in ((4.0, 0.0), (4.0, 0.05), (0.0, 0.05)):
         walkers = [start_walker(carbons(1)[0], temperature_K=600.0, seed=[1, k]) for k in range(6)]
-        course = Walkers(repulsions, walkers, timestep_fs=1.0, friction_per_fs=friction, skin=0.5, bias=bias).advance(150, stride=1)
+        course = BatchedDynamics(repulsions, walkers, timestep_fs=1.0, friction_per_fs=friction, skin=0.5, bias=bias).advance(150, stride=1)
         total = course.potential + course.kinetic
         if not friction:
             assert (np.ptp(total - bias * course.energy_std, axis=0) < 0.02 * np.ptp(total, axis=0)).all()
@@ -44,7 +44,7 @@ def test_free_atoms_diffuse_as_einstein_says(repulsion: Ensemble) -> None:
     far_apart = Atoms("C120", 5.0 * np.arange(360.0).reshape(120, 3), masses=[12.0] * 120)
     walker = start_walker(far_apart, temperature_K=300.0, seed=2)
     walker.atoms.set_momenta(np.zeros((120, 3)))
-    engine = Walkers(repulsion, [walker], timestep_fs=5.0, friction_per_fs=0.1, skin=6.0)
+    engine = BatchedDynamics(repulsion, [walker], timestep_fs=5.0, friction_per_fs=0.1, skin=6.0)
     engine.advance(20)
     squares = []
     for _ in range(2):

@@ -11,7 +11,7 @@ from nnpx.descriptor.stored import is_fixed, store
 from nnpx.ensemble import Ensemble
 from nnpx.extrapolation import extrapolations, measure_mahalanobis, novelty
 from nnpx.learning.uncertainty import compared, of_structures
-from nnpx.md.batched import Walkers
+from nnpx.md.batched import BatchedDynamics
 from nnpx.md.walker import start_walker
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
@@ -72,7 +72,7 @@ def test_a_calibrated_ensemble_knows_its_ranges_there():
         spreads, forces = of_structures(ensemble, graph)
         assert (len(spreads), forces.shape) == (2, (18, 3))
         assert compared(ensemble, ethanols(1)).forces.shape == (9, 3)
-        engine = Walkers(
+        engine = BatchedDynamics(
             ensemble, [start_walker(ethanols(1)[0], temperature_K=300.0, seed=1)], timestep_fs=0.5, friction_per_fs=0.0, skin=0.5
         )
         engine.advance(2, [0])

@@ -1,6 +1,10 @@
 """Programs that work with files: each calculation has a folder of its own, which goes with it unless it is to be kept."""
 
 import gc
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from nnpx.errors import ReferenceEngineError
 from nnpx.executor import Task
 from nnpx.executor.processes import Processes
 from nnpx.reference.ase import ASE
+from nnpx.reference.folders import PREFIX, for_temporary_files, new_folder
 from nnpx.upstream import stamp
 
 #: the energy is x of the first atom, which goes through files and a moment of waiting; what a calculation before has left adds to it
@@ -120,6 +125,59 @@ def test_a_process_that_is_killed_leaves_no_files(tmp_path):
     found = dict(Processes(n_processes=1).results(program("Hanging"), [Task(job.key(), job, allowed_s=1.0)], tmp_path / "jobs"))
     assert "no answer" in found[job.key()].failures[0].reason
     assert left() == []
+
+
+#: a process makes a temporary folder of either kind, a file in it, and says so
+OWNER = """
+import sys
+from pathlib import Path
+
+from nnpx.reference.folders import for_temporary_files, new_folder
+
+if sys.argv[1] == "new_folder":
+    folder = new_folder(None).path
+else:
+    context = for_temporary_files()
+    folder = Path(context.__enter__()["TMPDIR"])
+(folder / "wave").touch()
+print(folder, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["new_folder", "for_temporary_files"])
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one_uses_is_not(kind):
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    folder = Path(owner.stdout.readline().strip())
+    with for_temporary_files() as variables:
+        assert sorted(left()) == sorted([folder, Path(variables["TMPDIR"])])
+        own = new_folder(None)  # of this very process
+        assert {folder, own.path, Path(variables["TMPDIR"])} == set(left())
+        own.remove()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(own.lock)
+    owner.send_signal(signal.SIGKILL)
+    owner.communicate()
+    assert left() == [folder]
+    with for_temporary_files() as variables:
+        assert left() == [Path(variables["TMPDIR"])]
+    assert left() == []
+
+
+def test_a_folder_of_another_user_or_machine_and_what_a_link_names_are_left_alone(tmp_path, monkeypatch):
+    temporary, work = Path(tempfile.gettempdir()), tmp_path / "work"
+    (work / "precious").touch()
+    (temporary / f"{PREFIX}link").symlink_to(work)
+    (temporary / "nnpx-engine-elsewhere-1").mkdir()
+    stale = temporary / f"{PREFIX}stale"
+    stale.mkdir()
+    with monkeypatch.context() as another_user:
+        another_user.setattr(os, "getuid", lambda: stale.stat().st_uid + 1)
+        new_folder(None).remove()
+    assert stale.is_dir()
+    new_folder(None).remove()
+    assert sorted(path.name for path in left()) == sorted(["nnpx-engine-elsewhere-1", f"{PREFIX}link"])
+    assert (work / "precious").exists()
 
 
 def test_where_files_are_kept_is_no_reason_to_label_again():

@@ -10,7 +10,7 @@ import pytest
 from nnpx.files import md5
 from nnpx.lineage import CUT, DIFF_LIMIT, limited, locked_hashes
 from nnpx.provenance import git_diff, git_state
-from nnpx.reproduction.place import build, provide_data
+from nnpx.reproduction.place import INITIAL, PREPARED, Place, build, provide_data, provide_initial
 from nnpx.reproduction.recorded import Recorded
 
 MAKE = "import pathlib, sys; p = pathlib.Path('data/prepared'); p.mkdir(parents=True, exist_ok=True); "
@@ -32,6 +32,17 @@ def recorded_now(project: Path) -> Recorded:
     state = git_state(project)
     empty = {"config": {"name": "x"}, "versions": {}, "threads": 0, "metrics": {}, "potential": None, "last_epochs": []}
     return Recorded(label="run", key="run", provenance=state, data_md5=hashes, diff=git_diff(project), **empty)
+
+
+def test_a_registered_start_is_fetched_again_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, place = tmp_path / "fetched.nnpx", Place(tmp_path / "place", None, 0)
+    file.write_text("weights")
+    (place.workspace / PREPARED).mkdir(parents=True)
+    monkeypatch.setattr("nnpx.runs.registered_file", lambda address, project: {"models:/x/1": file}[address])
+    nothing = {"provenance": {}, "data_md5": {}, "versions": {}, "diff": None, "threads": 0, "metrics": {}, "potential": None}
+    recorded = Recorded(label="", key="", config={"initial": "models:/x/1"}, initial_md5=md5(file), last_epochs=[], **nothing)
+    provide_initial(recorded, place, tmp_path)
+    assert (place.workspace / INITIAL).read_text() == "weights"
 
 
 @pytest.mark.slow

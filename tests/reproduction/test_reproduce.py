@@ -178,10 +178,12 @@ def test_weights_that_differ_by_a_last_digit_are_not_identical(project, tmp_path
 
 
 def test_curves_that_part_are_told_by_the_epoch():
-    old = [[{"valid_loss": 1.0, "wall_s": 1.0}, {"valid_loss": 0.5, "wall_s": 1.0}]]
-    assert verdict.first_departure(old, [[{"valid_loss": 1.0, "wall_s": 2.0}, {"valid_loss": 0.5, "wall_s": 2.0}]]) is None
-    assert verdict.first_departure(old, [[{"valid_loss": 1.0}, {"valid_loss": 0.4}]]) == 2
-    assert verdict.first_departure(old, [[{"valid_loss": 1.0}]]) == 2
+    first, second = ({"epoch": epoch, "valid_loss": loss, "wall_s": 1.0} for epoch, loss in ((1, 1.0), (2, 0.5)))
+    start = {"epoch": 0, "valid_loss": 2.0}
+    assert verdict.first_departure([[first, second]], [[first, {**second, "wall_s": 2.0}]]) is None
+    assert verdict.first_departure([[first, second]], [[first, {**second, "valid_loss": 0.4}]]) == 2
+    assert verdict.first_departure([[first, second]], [[first]]) == verdict.first_departure([[first]], [[first, second]]) == 2
+    assert verdict.first_departure([[start, first]], [[start, {**first, "valid_loss": 0.9}]]) == 1
 
 
 def test_outside_of_git_the_installed_code_is_used(tmp_path, trained, monkeypatch):

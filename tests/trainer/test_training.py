@@ -1,6 +1,7 @@
 """Training: it learns, it resumes bit for bit, and it loses nothing."""
 
 import copy
+import math
 import os
 import resource
 import signal
@@ -39,8 +40,12 @@ class KilledInMidEpoch(Loss):
         return self.loss(prediction, graph, progress)
 
 
-def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None, wrap=lambda loss: loss, **trainer):
-    """Train a fresh small potential, resuming from the folder's checkpoint."""
+#: so large a rate that every epoch is worse than random weights
+HARMFUL = {"optimizer": {**CONFIG["optimizer"], "learning_rate": 30.0}, "schedule": plain(compose(["schedule=constant"]).schedule)}
+
+
+def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None, wrap=lambda loss: loss, starts=None, **trainer):
+    """Train a fresh small potential, resuming from the folder's checkpoint; a start counts where there is a list to keep it in."""
     torch.set_num_threads(1)
     config, dtype = {**CONFIG, **(chosen or {})}, DTYPES[trainer.get("precision", "float32")]
     structures = structures or ethanols(14)
@@ -48,6 +53,8 @@ def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None
     potential = potential_for(graph, config=config)
     graph = stored(graph, potential, dtype)
     potential.to_precision(dtype)
+    if starts is not None:
+        starts.append(copy.deepcopy(potential))
     train, valid = graph.select(torch.arange(10)), graph.select(torch.arange(10, len(structures)))
     loss = instantiate(
         config["loss"],
@@ -65,6 +72,7 @@ def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None
         seed=3,
         checkpoint=Checkpoint(folder / "member.checkpoint"),
         report=lambda row, n_before: report(row),
+        start_counts=starts is not None,
     )
     return potential, curve
 
@@ -151,6 +159,36 @@ def test_a_run_killed_in_mid_epoch_ends_as_if_it_had_not_been(tmp_path):
     assert process.exitcode == -signal.SIGKILL
     assert Checkpoint(tmp_path / "killed" / "member.checkpoint").load()["epoch"] == 2
     assert identical(fit(tmp_path / "killed"), fit(tmp_path / "straight"))
+
+
+def test_a_start_that_no_epoch_improves_on_is_what_training_returns(tmp_path):
+    starts = []
+    potential, curve = fit(tmp_path, chosen=HARMFUL, starts=starts)
+    assert all(torch.equal(kept, first) for kept, first in zip(potential.parameters(), starts[0].parameters(), strict=True))
+    assert [row.epoch for row in curve] == [0, 1, 2, 3, 4]
+    assert curve[0].valid_loss < min(row.valid_loss for row in curve[1:])
+    assert math.isnan(curve[0].train_loss + curve[0].learning_rate)
+    _, without = fit(tmp_path / "without", chosen=HARMFUL)
+    assert [str(row) for row in without] == [str(row) for row in curve[1:]]  # to validate the start changes no epoch
+
+
+def test_a_start_is_still_the_best_after_an_interruption(tmp_path):
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == last:
+            raise KeyboardInterrupt
+
+    straight = fit(tmp_path / "straight", chosen=HARMFUL, starts=[])
+    for last in (0, 2):
+        with pytest.raises(KeyboardInterrupt):
+            fit(tmp_path / str(last), report=interrupt, chosen=HARMFUL, starts=[])
+        assert identical(fit(tmp_path / str(last), chosen=HARMFUL, starts=[]), straight)
+
+
+def test_a_start_without_a_finite_loss_is_told_before_training(tmp_path):
+    structures = ethanols(14)
+    structures[13].calc.results["energy"] = 1e300
+    with pytest.raises(TrainingError, match="epoch 0: expected a finite loss, found nan in validation"):
+        fit(tmp_path, structures=structures, starts=[])
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
