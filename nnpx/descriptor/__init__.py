@@ -30,6 +30,7 @@ class Descriptor(nn.Module, ABC):
     n_features: int  #: length of the feature vector
     is_local: bool = True  #: whether features depend on the edges of their own centre only
     most_complete: int = 48  #: atoms of a molecule up to which to list all its pairs costs less than to find those within the cutoff
+    most_complete_without_loops: int = 48  #: the same for operations of torch
     remark: str = ""  #: what the descriptor decided by itself, as one sentence for the user
 
     @abstractmethod

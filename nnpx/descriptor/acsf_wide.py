@@ -27,7 +27,7 @@ def crossover(sharpest: float, n_channels: int) -> float:
     """Neighbours within the angular radius from which moments are faster than pairs of neighbours: 6 + (2.5 + 1.2 ζ) channels.
 
     Pairs of neighbours take a time that grows with the square of the neighbours; moments one that grows with the pairs of channels and with
-    the largest ζ. The rule is within a quarter of what was measured with ζ up to 1, 2, 4 and 6 and one to sixteen elements with `onehot`,
+    the largest ζ. The rule is within a third of what was measured with ζ up to 1, 2, 4 and 6 and one to sixteen elements with `onehot`,
     both in loops (tests/benchmarks/angular_sums.py and RESULTS.md). Of vectors that have several numbers for an element, as `learned` has
     them, only moments are computed in loops, and are faster from a few neighbours on.
     """

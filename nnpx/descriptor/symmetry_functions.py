@@ -53,7 +53,7 @@ class SymmetryFunctions(ListedTriplets):
     columns: Tensor
     order: Tensor
     radial_factor: float = 1.0
-    most_complete = 24  # of which all triplets are listed
+    most_complete_without_loops = 24  # of which all triplets are listed
 
     def __init__(
         self,

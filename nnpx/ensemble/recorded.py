@@ -160,7 +160,8 @@ class Recordings:
 
     def __init__(self, ensemble: Ensemble, *, after: int, compiled: bool = False) -> None:
         self.ensemble, self.after, self.compiled = ensemble, after, compiled
-        self._most_atoms = min(member.descriptor.most_complete for member in ensemble.members)
+        in_loops, descriptors = ensemble.has_loops() and not compiled, [member.descriptor for member in ensemble.members]
+        self._most_atoms = min(one.most_complete if in_loops else one.most_complete_without_loops for one in descriptors)
         self._molecules: list[tuple[bytes, bytes]] = []
         self._may_record, self._evaluations = False, 0
         self._recorded: dict[bool, RecordedParts | None] = {}
