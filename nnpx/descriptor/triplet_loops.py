@@ -46,7 +46,7 @@ def expand(sums: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
         for begin in range(0, n_triplets, _TRIPLETS):
             span = (begin, min(begin + _TRIPLETS, n_triplets))
             _fill(span, near, triplets, basis, block)
-            _add((block[1][:, 0], block[2][:, 0]), span, triplets[2], sums)
+            _add((block[1], block[2]), span, triplets[2], sums)
 
 
 @Loop
@@ -70,7 +70,7 @@ def pull_back(pulls: np.ndarray, gradient: np.ndarray, pairs: Pairs, basis: Basi
 def change(changes: np.ndarray, displacement: np.ndarray, pairs: Pairs, basis: Basis, part: Part) -> None:
     """Σ (∂S_i/∂r_ij) · d_ij of some atoms into changes (energy, atom, pair of kinds, left, right) of all, from d (energy, edge, 3)."""
     near, triplets, block = _rooms(changes, pairs, basis)
-    left, right = np.empty_like(block[1][:, 0]), np.empty_like(block[2][:, 0])
+    left, right = np.empty_like(block[1][:, :1]), np.empty_like(block[2][:, :1])
     changes[:, part[0] : part[1]] = 0.0
     atom = part[0]
     while atom < part[1]:
@@ -80,8 +80,8 @@ def change(changes: np.ndarray, displacement: np.ndarray, pairs: Pairs, basis: B
             _fill(span, near, triplets, basis, block)
             for energy in range(len(changes)):
                 _move(displacement[energy], span, (near, triplets), block, (left, right))
-                _add((left, block[2][:, 0]), span, triplets[2], changes[energy])
-                _add((block[1][:, 0], right), span, triplets[2], changes[energy])
+                _add((left, block[2]), span, triplets[2], changes[energy])
+                _add((block[1], right), span, triplets[2], changes[energy])
 
 
 @part_of_loop
@@ -213,9 +213,9 @@ def _run_at(triplet: int, runs: np.ndarray) -> int:
 
 @part_of_loop
 def _add(factors: tuple[np.ndarray, np.ndarray], span: Part, runs: np.ndarray, sums: np.ndarray) -> None:
-    """Σ left ⊗ right over the triplets of every sum that a block has."""
+    """Σ left ⊗ right over the triplets of every sum that a block has; slopes may lie beside the factors."""
     left, right = factors
-    n_left, n_right, m = sums.shape[2], sums.shape[3], right.shape[1]
+    n_left, n_right, m, step = sums.shape[2], sums.shape[3], right.shape[2], right.shape[1] * right.shape[2]
     own = np.empty((n_left, m), sums.dtype)
     run, begin = _run_at(span[0], runs), span[0]
     while begin < span[1]:
@@ -223,9 +223,9 @@ def _add(factors: tuple[np.ndarray, np.ndarray], span: Part, runs: np.ndarray, s
         own[:] = 0.0
         for row in range(begin - span[0], end - span[0]):
             for first in range(0, m, EIGHT):
-                factor = load(right[row], first)
+                factor = load(right, row * step + first)
                 for a in range(n_left):
-                    store(own, a * m + first, load(own, a * m + first) + factor * left[row, a])
+                    store(own, a * m + first, load(own, a * m + first) + factor * left[row, 0, a])
         for a in range(n_left):
             for b in range(n_right):
                 to[a, b] += own[a, b]
@@ -296,6 +296,6 @@ def _move(
         along_third = (j_by_j + k_by_k - across) * corner[row, 2]
         turn = across * corner[row, 1] - corner[row, 0] * (along_j * lines[j, 3] + along_k * lines[k, 3])
         for a in range(left.shape[2]):
-            of_left[row, a] = left[row, 1, a] * along_j + left[row, 2, a] * along_k + left[row, 3, a] * along_third
+            of_left[row, 0, a] = left[row, 1, a] * along_j + left[row, 2, a] * along_k + left[row, 3, a] * along_third
         for b in range(right.shape[2]):
-            of_right[row, b] = right[row, 1, b] * turn
+            of_right[row, 0, b] = right[row, 1, b] * turn
