@@ -12,13 +12,12 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from nnpx.errors import DataError, GeometryError, SpeciesError
 from nnpx.graph import IN_PRECISION, AtomicGraph
 from nnpx.memory import ALWAYS_THERE, free_memory
-from nnpx.neighbor_search import pairs_within, shortest_lattice_vector
+from nnpx.neighbor_search import pairs_within
 from nnpx.speed.threads import in_parts
+from nnpx.structures import ERROR_BAR, refuse_no_elements, refuse_own_image
 
 #: atoms closer than this are taken for a broken structure, Å; no two nuclei in matter come so near
 TOO_CLOSE: Final = 0.3
-#: `info` key of the error bar of a structure's energy, eV
-ERROR_BAR: Final = "energy_noise"
 #: memory that a pair of neighbours takes, bytes: 48 in the list, which the graph shares or, of several structures, has once more, and about
 #: as much in vectors and distances
 BYTES_PER_PAIR: Final = 150
@@ -156,19 +155,6 @@ def species_index(atoms: Atoms, *, numbers: Sequence[int], where: str) -> np.nda
     return species
 
 
-def refuse_no_elements(atoms: Atoms, where: str) -> None:
-    """Whatever an atomic number is used for, as an index it may be that of another element.
-
-    Raises:
-        SpeciesError: an atomic number is that of no element.
-    """
-    last = len(chemical_symbols) - 1
-    if len(strange := atoms.numbers[(atoms.numbers < 1) | (atoms.numbers > last)]):
-        found = f"an atom of no element ({', '.join('X' if z == 0 else f'Z = {z}' for z in sorted(set(strange.tolist())))})"
-        do = "Correct the atomic numbers, or remove the structure."
-        raise SpeciesError(where, expected=f"atoms of elements, 1 (H) to {last} ({chemical_symbols[last]})", found=found, do=do)
-
-
 def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
     """The cell (rows, Å) where the structure is periodic, completed in the other directions; zero where nothing is periodic.
 
@@ -202,23 +188,6 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
     if axes[-1] < TOO_CLOSE:  # of no lattice is a vector shorter than the shortest axis
         refuse_own_image(atoms, TOO_CLOSE, where, do="Correct the cell (Å), or set pbc to false.")
     return np.array(cell, dtype=float)
-
-
-def refuse_own_image(atoms: Atoms, minimum_distance: float, where: str, *, do: str) -> None:
-    """An atom that would have its own images for neighbours, without number, before they are listed.
-
-    Args:
-        atoms: with a cell that has a volume where it is periodic.
-        minimum_distance: of two atoms, Å.
-        where: what to call the structure.
-        do: what mends it.
-
-    Raises:
-        GeometryError: a vector of the lattice is shorter.
-    """
-    if (distance := shortest_lattice_vector(atoms)) < minimum_distance:
-        expected, found = f"atoms at least {minimum_distance:g} Å apart", f"every atom {distance:.3g} Å from its own image in the next cell"
-        raise GeometryError(where, expected=expected, found=found, do=do)
 
 
 def volume_of(cell: np.ndarray, pbc: np.ndarray) -> float:
