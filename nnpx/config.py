@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nnpx.configuration import resolvers, schema
-from nnpx.configuration.guard import guard_hydra, guard_values, guarded
+from nnpx.configuration.composition import compose_choices, lay_over, with_folder
+from nnpx.configuration.guard import guard, guard_hydra, guard_values
 from nnpx.configuration.interpolations import resolve
 from nnpx.configuration.option_files import check_folder
 from nnpx.configuration.overrides import explain, fit, groups_in, lay, name_file, parse, read_composed, readable, relative
@@ -59,18 +60,20 @@ def compose(overrides: Sequence[str] = (), config_dir: Path | None = None) -> Di
         ConfigError: if an override or a file cannot be composed.
     """
     folders = folders_of(config_dir)
-    found = explain(parse(overrides), folders)
+    parsed = parse(overrides)
+    found = explain(parsed, folders)
     try:
         if not found.problems:
-            return _compose(overrides, config_dir)
+            chosen = [one.input_line or "" for one in parsed if one not in found.values]
+            return _compose(chosen, found.values, config_dir)
         failed = found.problems
     except ConfigError as error:
         failed = problems_of(error)
     problems = list(found.problems)
     try:
-        wrong, forced = fit(found.values, _compose(found.choices, config_dir))
+        wrong, forced = fit(found.values, _compose(found.choices, [], config_dir))
         problems += wrong
-        laid = _compose([*found.choices, *forced], config_dir)
+        laid = _compose(found.choices, parse(forced), config_dir)
         problems += _problems(laid, (), folders)
         if not problems:  # Hydra missed a + before a key that the class takes and the option's file lacks
             return laid
@@ -172,7 +175,7 @@ def files_of(overrides: Sequence[str], config_dir: Path | None = None) -> list[t
     folders = folders_of(config_dir)
     with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        listed = loader.compute_defaults_list("config", _with_folder(overrides, config_dir), RunMode.RUN).defaults
+        listed = loader.compute_defaults_list("config", with_folder(overrides, config_dir), RunMode.RUN).defaults
     files = [
         ([folder / f"{one.config_path}.yaml" for folder in folders], "" if one.package in (None, "_global_") else one.package)
         for one in listed
@@ -180,37 +183,28 @@ def files_of(overrides: Sequence[str], config_dir: Path | None = None) -> list[t
     return [(path, place) for paths, place in files for path in [path for path in paths if path.is_file()][:1]]
 
 
-def _with_folder(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
-    """The overrides, and one that lets Hydra find the user's own options."""
-    escaped = str(config_dir.resolve()).replace("'", r"\'") if config_dir is not None else ""
-    return [*overrides, *([f"hydra.searchpath=['file://{escaped}']"] if escaped else [])]
-
-
-def shipped_hydra(overrides: Sequence[str]) -> DictConfig:
-    """The shipped configuration with what these overrides say to Hydra, and nothing else.
+def shipped_hydra(overrides: Sequence[str]) -> dict[str, Any]:
+    """Hydra's part of the shipped configuration with what these overrides say to Hydra, and nothing else.
 
     Raises:
         ConfigError: an option of Hydra's groups that neither Hydra nor its plugins bring.
     """
     words = [word for word in overrides if re.match(r"[+~]*hydra[./]", word)]
     try:
-        with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
-            config: DictConfig = hydra_compose("config", words, return_hydra_config=True)
+        return compose_choices(words, None)[1]
     except ConfigError as error:
         key, _, option = next((word for word in reversed(words) if "/" in word.split("=")[0]), "hydra").partition("=")
         do = "Choose one of theirs: a file of your own cannot tell Hydra what to do."
         raise ConfigError(key, expected="an option of Hydra or its plugins", found=option or "none", do=do) from error
-    return config
 
 
-def _compose(overrides: Sequence[str], config_dir: Path | None) -> DictConfig:
-    resolvers.register()
-    words = _with_folder(overrides, config_dir)
-    with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
-        config = hydra_compose("config", words, return_hydra_config=True)
+def _compose(choices: Sequence[str], values: Sequence[Override], config_dir: Path | None) -> DictConfig:
+    config, hydra = compose_choices(choices, config_dir)
+    lay_over(config, values)
+    words = with_folder(choices, config_dir)
     if config_dir is not None:
-        guard_hydra(config, shipped_hydra(overrides), words)
-    config = guarded(config, words)
+        guard_hydra(hydra, shipped_hydra(choices), words)
+    guard(config, hydra, words)
     resolve(config)
     return config
 

@@ -2,13 +2,11 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager
 from multiprocessing import get_context
-from multiprocessing.managers import SyncManager
-from multiprocessing.queues import Queue
-from queue import Empty
-from typing import Final
+from multiprocessing.queues import SimpleQueue
+from typing import Any, Final
 
 import torch
 
@@ -55,11 +53,9 @@ def train_members(
 def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: Callable[[Report], None]) -> list[Trained]:
     context = get_context("spawn")
     threads = max(1, count_cores() // n_processes)
-    manager = SyncManager(ctx=context)
-    manager.start(end_with_parent)
-    with manager, ProcessPoolExecutor(n_processes, context, _start_worker, (threads,)) as pool:
-        reports: Queue[Report] = manager.Queue()  # type: ignore[assignment]  # a proxy that behaves like one
-        futures = [pool.submit(_train_in_worker, task, member, seed, reports) for member, seed in enumerate(seeds)]
+    reports: SimpleQueue[Report] = context.SimpleQueue()
+    with ProcessPoolExecutor(n_processes, context, _start_worker, (threads, reports)) as pool:
+        futures = [pool.submit(_train_in_worker, task, member, seed) for member, seed in enumerate(seeds)]
         try:
             for received in _until_done(futures, reports):
                 report(received)
@@ -71,25 +67,30 @@ def _train_in_processes(task: Task, seeds: list[int], n_processes: int, report: 
             raise
 
 
-def _until_done(futures: "list[Future[Trained]]", reports: "Queue[Report]") -> Iterator[Report]:
+def _until_done(futures: "list[Future[Trained]]", reports: "SimpleQueue[Report]") -> Iterator[Report]:
     """The members' reports as they come, until all have finished or one has failed."""
-    while True:
+    done = False
+    while not done:
         done = all(future.done() for future in futures) or any(future.done() and future.exception() for future in futures)
-        try:
-            while True:
-                yield reports.get(timeout=0 if done else POLL_S)
-        except Empty:
-            if done:
-                return
+        while not reports.empty():
+            yield reports.get()
+        if not done:
+            wait(futures, POLL_S, FIRST_EXCEPTION)
 
 
-def _start_worker(threads: int) -> None:
+#: in a worker, where its reports go: what is put there has arrived before the worker goes on
+_reports: "SimpleQueue[Any]"
+
+
+def _start_worker(threads: int, reports: "SimpleQueue[Any]") -> None:
+    global _reports  # it comes with the process, as tasks cannot hold it
+    _reports = reports
     torch.set_num_threads(threads)
     end_with_parent()
 
 
-def _train_in_worker(task: Task, member: int, seed: int, reports: "Queue[Report]") -> Trained:
-    return _train_on_devices(task, member, seed, reports.put)
+def _train_in_worker(task: Task, member: int, seed: int) -> Trained:
+    return _train_on_devices(task, member, seed, _reports.put)
 
 
 def _train_on_devices(task: Task, member: int, seed: int, report: Callable[[Report], None]) -> Trained:

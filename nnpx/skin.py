@@ -13,8 +13,9 @@ from jaxtyping import Float
 
 from nnpx.errors import ConfigError
 from nnpx.graph import AtomicGraph, Edges, join
-from nnpx.neighbors import TOO_CLOSE, checked_cell, graph_from_atoms, volume_of
+from nnpx.neighbors import graph_from_atoms, volume_of
 from nnpx.speed.loops import Loop
+from nnpx.structures import TOO_CLOSE, checked_cell
 
 _CPU: Final = torch.device("cpu")
 #: neighbours are sought farther by this part, so that rounding does not leave out one that is as far as the cutoff

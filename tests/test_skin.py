@@ -15,8 +15,9 @@ from nnpx import skin
 from nnpx.calculator import Calculator
 from nnpx.ensemble import Ensemble
 from nnpx.errors import ConfigError, GeometryError, SpeciesError
-from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
+from nnpx.neighbors import graph_from_atoms
 from nnpx.skin import SkinList
+from nnpx.structures import TOO_CLOSE
 
 NUMBERS, CUTOFF, SKIN = [1, 6, 8], 4.0, 0.6
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import hydra
 import yaml
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.grammar.gen.OmegaConfGrammarParser import OmegaConfGrammarParser
 from omegaconf.grammar_parser import parse
 
@@ -42,40 +42,37 @@ _FREE: Final = ("hydra.runtime.", "hydra.overrides.", "hydra.searchpath", "hydra
 _SAY: Final = "Remove it from the file, or say {}=… yourself."
 
 
-def guarded(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """A composed experiment without Hydra's own part, after both have been looked at.
+def guard(config: DictConfig, hydra: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """Refuses what the files of a composed experiment must not do.
 
     Args:
-        config: as Hydra composes it, with the key `hydra`; interpolations are not resolved yet.
+        config: the experiment, whose interpolations are not resolved yet.
+        hydra: Hydra's own part of the configuration, interpolations left as they are.
         overrides: the words that it was composed with.
 
     Raises:
         ConfigError: with everything that a file must not do.
     """
-    with open_dict(config):
-        ours: Any = OmegaConf.to_container(config.pop("hydra"), resolve=False)
-    raise_all([*hydra_problems(ours, overrides), *machine_problems(config)])
-    return config
+    raise_all([*hydra_problems(hydra, overrides), *machine_problems(config)])
 
 
-def guard_hydra(config: DictConfig, shipped: DictConfig, overrides: Sequence[str]) -> None:
+def guard_hydra(hydra: Mapping[str, Any], shipped: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Refuses whatever a user's folder of options tells Hydra, however it says it: only the grid of a sweep may stand in a file.
 
     Args:
-        config: composed with the folder, with the key `hydra`.
-        shipped: composed without it, with the same words to Hydra.
+        hydra: Hydra's own part of a configuration composed with the folder, interpolations left as they are.
+        shipped: the same part, composed without it, with the same words to Hydra.
         overrides: the words of the user's command line.
 
     Raises:
         ConfigError: with every value below `hydra` that is not the shipped one.
     """
-    ours: Any = OmegaConf.to_container(config.hydra, resolve=False)
-    raise_all(hydra_problems(ours, overrides))
-    known = dict(_leaves(OmegaConf.to_container(shipped.hydra, resolve=False), "hydra"))
+    raise_all(hydra_problems(hydra, overrides))
+    known = dict(_leaves(shipped, "hydra"))
     raise_all(
         [
             ConfigError(path, expected="nothing, or your own word on the command line", found=show(value), do=_SAY.format(path))
-            for path, value in _leaves(ours, "hydra")
+            for path, value in _leaves(hydra, "hydra")
             if not path.startswith(_FREE) and (path not in known or known[path] != value)
         ]
     )

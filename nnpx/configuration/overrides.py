@@ -48,7 +48,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
 
 @dataclass(frozen=True)
 class Explained:
-    """Overrides taken apart: problems with options and their files, the choices without them, and the values."""
+    """Overrides taken apart: problems with options and their files, the choices without them (and words to Hydra), and the values."""
 
     problems: list[ConfigError] = field(default_factory=list)
     choices: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ def explain(parsed: Sequence[Override], folders: Sequence[Path]) -> Explained:
     groups, found = groups_in(folders), Explained()
     for override in parsed:
         word, group, option = override.input_line or "", override.key_or_group, override.value()
-        if re.match(r"hydra[./]", group):
+        if re.match(r"hydra([./]|$)", group):
             found.choices.append(word)
         elif override.is_sweep_override():
             found.problems.append(_several(word, group, groups))

@@ -9,7 +9,7 @@ from ase import Atoms
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
 from nnpx.neighbor_search import pairs_within
-from nnpx.neighbors import checked_cell, refuse_no_elements, refuse_own_image
+from nnpx.structures import checked_cell, refuse_no_elements, refuse_own_image
 
 #: Å, 1; within this range pulls are summed, and below this sum they cancel, in files of four decimals too
 _PULL_RANGE, _BALANCED = 6.0, 1e-3

@@ -12,7 +12,7 @@ from nnpx.data.source import NOT_STATED, Gathered, Run, Source
 from nnpx.data.split import GIVEN, Split, group_in_file
 from nnpx.errors import DataError
 from nnpx.files import files_of
-from nnpx.neighbors import ERROR_BAR
+from nnpx.structures import ERROR_BAR
 
 
 @final

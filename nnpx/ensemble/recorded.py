@@ -18,11 +18,12 @@ from nnpx.derivatives import refuse_inference_mode, refuse_reduced_precision
 from nnpx.ensemble import Ensemble, OfDensities
 from nnpx.errors import NNPXError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
-from nnpx.neighbors import TOO_CLOSE, graph_from_list
+from nnpx.neighbors import graph_from_list
 from nnpx.speed.compiled import without_loops
 from nnpx.speed.cuda_graph import RecordingError, captures
 from nnpx.speed.recording import Function, record
 from nnpx.speed.threads import FEWEST_ATOMS, in_threads, n_threads
+from nnpx.structures import TOO_CLOSE
 
 #: how far apart the positions are by which a recording is checked, Å, and densities, as a part of them
 STEP: Final = 0.01

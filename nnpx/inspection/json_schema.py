@@ -10,11 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, final, get_args, get_origin
 
-import yaml
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 
 from nnpx.configuration import signatures
-from nnpx.configuration.overrides import relative
+from nnpx.configuration.option_files import read, relative
 from nnpx.configuration.schema import NOUNS, SCALARS, parameters_of
 from nnpx.configuration.targets import locate
 from nnpx.inspection.docstrings import argument, summary, unit
@@ -56,11 +55,9 @@ def schemas(folders: Sequence[Path]) -> dict[str, dict[str, Any]]:
         ConfigError: if a file names a class that does not exist or is not trusted.
     """
     made = {noun: _Definitions(folders).noun(noun) for noun in NOUNS}
-    return {
-        **made,
-        "experiment": _Definitions(folders).experiment({}),
-        "config": _Definitions(folders).experiment({"hydra": {}, "conf_hash": {}}),
-    }
+    experiment = _Definitions(folders).experiment()
+    root = {**experiment, "properties": {**experiment["properties"], "hydra": {}, "conf_hash": {}}}
+    return {**made, "experiment": experiment, "config": root}
 
 
 @final
@@ -89,11 +86,11 @@ class _Definitions:
             "allOf": [*per_class, inherits],
         })  # fmt: skip
 
-    def experiment(self, more: Mapping[str, Any]) -> dict[str, Any]:
+    def experiment(self) -> dict[str, Any]:
         """The schema of files that are laid over a whole experiment."""
         scalars = {key: self.value(annotation, key) for key, annotation in SCALARS.items() if key != "conf_hash"}
         nouns = {noun: self._named_delta(_chosen(noun, self.folders), noun) for noun in NOUNS}
-        keys = {"properties": {"defaults": _DEFAULTS, **scalars, **nouns, **more}, "additionalProperties": False}
+        keys = {"properties": {"defaults": _DEFAULTS, **scalars, **nouns}, "additionalProperties": False}
         return self._document("experiment", "What an experiment changes", keys)
 
     def value(self, annotation: Any, place: str) -> dict[str, Any]:
@@ -194,7 +191,7 @@ def _chosen(noun: str, folders: Sequence[Path]) -> list[type]:
     files = [path for folder in folders for path in sorted(folder.glob(f"{noun}/*.yaml"))]
     found = {}
     for path in files:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read(path)
         if isinstance(content, dict) and "_target_" in content:
             found[content["_target_"]] = locate(content["_target_"], f"{noun} in {path.name}")
     return [kind for kind in found.values() if isinstance(kind, type)]

@@ -23,7 +23,8 @@ from nnpx.md.momenta import draw_momenta, remove_rigid_motion
 from nnpx.md.record import Joined
 from nnpx.md.walker import named, read_walker, refuse_constraints, start_walker
 from nnpx.md.watchdog import Watchdog
-from nnpx.neighbors import TOO_CLOSE, graph_from_list
+from nnpx.neighbors import graph_from_list
+from nnpx.structures import TOO_CLOSE
 
 #: an uncertainty is written down as at most so many times the upper limit
 LEVEL_AT_MOST: Final = 10.0

@@ -16,8 +16,8 @@ from nnpx.data.source import NOT_STATED
 from nnpx.errors import DataError
 from nnpx.executor.labelling import Labelling
 from nnpx.executor.processes import Processes
-from nnpx.neighbors import TOO_CLOSE
 from nnpx.reference import Reference
+from nnpx.structures import TOO_CLOSE
 
 #: eV/Å; forces of one structure that differ by less are of the same level of theory, if the largest of them is not below the other
 _SAME_FORCE, _TELLING_FORCE = 0.02, 0.3

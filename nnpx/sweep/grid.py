@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nnpx.config import compose, fingerprint, problems_of, shipped_hydra, validate
 from nnpx.configuration import resolvers
+from nnpx.configuration.composition import with_folder
 from nnpx.configuration.guard import guard_hydra
 from nnpx.configuration.launchers import register
 from nnpx.configuration.overrides import forced, parse, readable
@@ -151,7 +152,8 @@ def plan(verb: str, overrides: Sequence[str], config_dir: Path | None) -> Grid:
     except ConfigError:
         _checked(verb, jobs_of(words), config_dir)  # tells more of what is wrong
         raise
-    guard_hydra(master, shipped_hydra([*_QUIET, *own]), [*own, "hydra.searchpath"])  # the search path holds --config-dir
+    hydra: Any = OmegaConf.to_container(master.hydra, resolve=False)
+    guard_hydra(hydra, shipped_hydra([*_QUIET, *own]), [*own, "hydra.searchpath"])  # the search path holds --config-dir
     given = {word.split("=")[0] for word in words}
     words = [*(f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items() if key not in given), *words]
     listed = jobs_of(words)
@@ -211,9 +213,8 @@ def _compose_hydra(own: Sequence[str], words: Sequence[str], config_dir: Path | 
     resolvers.register()
     fixed = forced([override for override in parse(words) if not override.is_sweep_override()])
     quiet = [word for word in _QUIET if not any(other.startswith(word.split("=")[0]) for other in own)]
-    search = [] if config_dir is None else ["hydra.searchpath=['file://{}']".format(str(config_dir.resolve()).replace("'", r"\'"))]
     with readable(), initialize_config_dir(str(resolvers.conf_dir()), version_base="1.3"):
-        master: DictConfig = hydra_compose("config", [*quiet, *own, *search, *fixed], return_hydra_config=True)
+        master: DictConfig = hydra_compose("config", with_folder([*quiet, *own, *fixed], config_dir), return_hydra_config=True)
     return master
 
 

@@ -63,7 +63,8 @@ def test_a_diverse_batch_is_farther_apart_than_a_random_one(name: str) -> None:
         return min(float(np.linalg.norm(points[i] - points[j])) for i, j in combinations(chosen, 2))
 
     diverse = closest(option(name, 8).choose(pool_of(points), np.random.default_rng(0)))
-    drawn = [closest(option("random", 8).choose(pool_of(points), np.random.default_rng(seed))) for seed in range(50)]
+    by_chance = option("random", 8)
+    drawn = [closest(by_chance.choose(pool_of(points), np.random.default_rng(seed))) for seed in range(50)]
     assert diverse > max(drawn)
 
 

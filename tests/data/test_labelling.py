@@ -39,6 +39,8 @@ class Moody(Calculator):
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
+        if "NNPX_TEST_BEGUN" in os.environ:
+            Path(os.environ["NNPX_TEST_BEGUN"]).touch()
         time.sleep(self.delay_s)
         if "NNPX_TEST_DONE" in os.environ:
             Path(os.environ["NNPX_TEST_DONE"]).touch()
@@ -102,15 +104,21 @@ def test_the_job_of_a_half_written_line_is_done_again(tmp_path: Path) -> None:
 
 def test_a_command_that_is_ended_does_not_wait_for_what_it_has_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by a batch system, which kills what is still there some seconds after SIGTERM."""
+    begun = tmp_path / "begun"
+    monkeypatch.setenv("NNPX_TEST_BEGUN", str(begun))
     monkeypatch.setenv("NNPX_TEST_DONE", str(tmp_path / "done"))
 
-    def end(number: int, frame: object) -> None:
+    def end(crew: object) -> None:
+        deadline = time.monotonic() + 60
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
         raise SystemExit(143)
 
-    monkeypatch.setattr("nnpx.executor.processes._Crew._wait", lambda self: (time.sleep(5), end(0, None)))
+    monkeypatch.setattr("nnpx.executor.processes._Crew._wait", end)
     with pytest.raises(SystemExit):
         labelling(moody(delay_s=15.0), tmp_path).run([SinglePoints("slow", (bulk("Cu"),))])
     assert multiprocessing.active_children() == []
+    assert begun.exists()
     assert not (tmp_path / "done").exists()
 
 

@@ -18,11 +18,12 @@ from nnpx.descriptor.harmonics import Harmonics, harmonics
 from nnpx.descriptor.neighbor_sums import CHANGES, PULLS, SUMS, NeighborSums
 from nnpx.descriptor.tabulated import MOST_PIECES, reach, tabulate, within
 from nnpx.graph import Edges
-from nnpx.neighbors import TOO_CLOSE, graph_from_atoms
+from nnpx.neighbors import graph_from_atoms
 from nnpx.radial import Radial
 from nnpx.radial.bessel import Bessel
 from nnpx.radial.chebyshev import Chebyshev
 from nnpx.speed.compiled import without_loops
+from nnpx.structures import TOO_CLOSE
 
 RADIUS = 4.0
 #: more than a group of atoms

@@ -109,11 +109,12 @@ def test_a_command_that_runs_nothing_says_so_at_once(command: str, expected: str
 def test_an_answer_that_came_after_a_kill_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The work goes on in its queue when the command that waits for it is killed."""
     monkeypatch.setenv("NNPX_TEST_CALLS", str(tmp_path / "count"))
+    monkeypatch.setenv("NNPX_TEST_GO", str(tmp_path / "go"))
     given = tasks([copper(0), copper(1)])
     child = os.fork()
     if child == 0:
         try:
-            list(Command(command=SHELL, n_at_once=2).results(faulty(""), given, tmp_path / "jobs"))
+            list(Command(command=SHELL, n_at_once=2).results(faulty("wait"), given, tmp_path / "jobs"))
         finally:
             os._exit(7)
     deadline = time.monotonic() + 60
@@ -121,10 +122,13 @@ def test_an_answer_that_came_after_a_kill_is_not_computed_again(tmp_path: Path, 
         time.sleep(0.005)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    (tmp_path / "go").touch()
     while len(list((tmp_path / "jobs").glob("*.answer"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len((tmp_path / "count").read_text().splitlines()) == 2
-    assert all(len(batch.structures) == 1 for batch in results(Command(command=SHELL, n_at_once=2), faulty(""), given, tmp_path / "jobs"))
+    assert all(
+        len(batch.structures) == 1 for batch in results(Command(command=SHELL, n_at_once=2), faulty("wait"), given, tmp_path / "jobs")
+    )
     assert len((tmp_path / "count").read_text().splitlines()) == 2
 
 
@@ -171,6 +175,13 @@ def test_an_answer_is_that_of_one_engine(tmp_path: Path) -> None:
     Files.of_call(task, faulty(""), tmp_path / "jobs").write_answer(task.failed("of another engine"))
     (batch,) = results(Command(command=SHELL, n_at_once=1), EMT(), [task], tmp_path / "jobs")
     assert len(batch.structures) == 1
+
+
+@pytest.mark.parametrize("module", ["work", "processes"])
+def test_a_process_that_labels_does_not_load_torch(module: str) -> None:
+    """Which takes seconds, for every process and for every job of a queue."""
+    code = f"import sys, nnpx.executor.{module}, nnpx.reference.emt, nnpx.reference.xtb; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_a_queue_that_closes_has_given_what_it_took_and_nothing_else_has_failed(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ COUNT = "NNPX_TEST_CALLS"
 OUTAGE = "NNPX_TEST_OUTAGE"
 #: a fault, a colon, and the name of the structure that it strikes, as it stands in the file that counts; every one without a name
 FAULT = "NNPX_TEST_FAULT"
+#: a file that a calculation with the fault `wait` waits for before it ends
+GO = "NNPX_TEST_GO"
 
 
 class Counted(Calculator):
@@ -56,6 +58,9 @@ class Counted(Calculator):
     def _fail(self, fault: str, energy: float, forces: np.ndarray) -> None:
         if fault == "slow":
             time.sleep(0.6)
+        elif fault == "wait":
+            while not Path(os.environ[GO]).is_file():
+                time.sleep(0.01)
         elif fault == "program":
             subprocess.run(["sleep", "97.25"], check=True)
         elif fault == "hang":
