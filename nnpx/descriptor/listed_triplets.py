@@ -12,7 +12,6 @@ from nnpx.cutoff import Cutoff
 from nnpx.derivatives import with_slope
 from nnpx.descriptor import FEW_PAIRS
 from nnpx.descriptor.expanding import ExpandingDescriptor
-from nnpx.descriptor.triplet_sums import Angular
 from nnpx.descriptor.triplets import (
     Corners,
     Terms,
@@ -35,7 +34,7 @@ CHUNKS_AT_A_TIME: Final = {"cpu": 2048}
 ELSEWHERE: Final = 262144
 
 
-class ListedTriplets(ExpandingDescriptor, Angular):
+class ListedTriplets(ExpandingDescriptor):
     """A descriptor that lists the triplets of its atoms, with two factors of each and their slopes.
 
     Args:

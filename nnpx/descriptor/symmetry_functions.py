@@ -1,6 +1,7 @@
 """Symmetry functions: sums over one and over two neighbours, resolved by channel."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import final
 
@@ -16,7 +17,7 @@ from nnpx.descriptor.expanding import Expanded, Gradients
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.listed_triplets import ListedTriplets, are_apart
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
-from nnpx.descriptor.triplet_sums import TripletTables, triplet_sums
+from nnpx.descriptor.triplet_sums import TripletFunctions, TripletTables, triplet_sums
 from nnpx.descriptor.triplets import corners, sum_by_channel
 from nnpx.graph import Edges
 from nnpx.radial import Radial
@@ -87,6 +88,10 @@ class SymmetryFunctions(ListedTriplets):
         self.shape, self.n_features = shape, len(columns)
         self.every_combination, self.every_column = len(combinations) == math.prod(shape), len(columns) == n_radial + n_angular
 
+    @abstractmethod
+    def of_triplets(self) -> TripletFunctions:
+        """What two neighbours add, as functions of one argument each."""
+
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """What one neighbour adds: φ_n(r) f_c(r) times `radial_factor`."""
         shells: Tensor = self.radial(distance) * (self.radial_factor * self.cutoff(distance))[:, None]
@@ -112,7 +117,7 @@ class SymmetryFunctions(ListedTriplets):
         """What loops need for these vectors; None where they cannot be used."""
         if not are_apart(chemistry) or self.radial_sums.basis(chemistry.dtype) is None:
             return None
-        return self.triplet_tables.of(self, self.angular_cutoff.radius, chemistry.dtype)
+        return self.triplet_tables.of(self, lambda copy: copy.of_triplets(), self.angular_cutoff.radius, chemistry.dtype)
 
     @final
     def has_loops(self, of_species: Float[Tensor, "species channel"]) -> bool:

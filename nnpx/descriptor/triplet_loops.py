@@ -226,9 +226,7 @@ def _add(factors: tuple[np.ndarray, np.ndarray], span: Part, runs: np.ndarray, s
                 factor = load(right, row * step + first)
                 for a in range(n_left):
                     store(own, a * m + first, load(own, a * m + first) + factor * left[row, 0, a])
-        for a in range(n_left):
-            for b in range(n_right):
-                to[a, b] += own[a, b]
+        to += own[:, :n_right]
         begin, run = end, run + 1
 
 

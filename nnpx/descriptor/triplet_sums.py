@@ -6,11 +6,10 @@ trained is in them: what a training differentiates, the pulls by the gradients i
 as well.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import torch
 from jaxtyping import Float, Int
@@ -29,12 +28,7 @@ from nnpx.speed.threads import in_parts
 _COSINES: Final = (-1.0, 1.0)
 
 
-class Angular(nn.Module, ABC):
-    """What has functions of two neighbours."""
-
-    @abstractmethod
-    def of_triplets(self) -> "TripletFunctions":
-        """What two neighbours add, as functions of one argument each."""
+_Descriptor = TypeVar("_Descriptor", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -66,12 +60,14 @@ class TripletTables:
     def __init__(self) -> None:
         self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
 
-    def of(self, descriptor: Angular, radius: float, dtype: torch.dtype) -> list[Tensor] | None:
-        """Those up to the radius (Å); None where something is trained or not smooth enough."""
+    def of(
+        self, descriptor: _Descriptor, functions: Callable[[_Descriptor], TripletFunctions], radius: float, dtype: torch.dtype
+    ) -> list[Tensor] | None:
+        """Those up to the radius (Å) of the functions that it has; None where something is trained or not smooth enough."""
         made_of = (radius, [(one.data_ptr(), one._version) for one in descriptor.buffers()])
         if dtype not in self._kept or self._kept[dtype][0] != made_of:
             is_fixed = not any(True for _ in descriptor.parameters())
-            self._kept[dtype] = (made_of, in_float64(descriptor).of_triplets().tables(radius, dtype) if is_fixed else None)
+            self._kept[dtype] = (made_of, functions(in_float64(descriptor)).tables(radius, dtype) if is_fixed else None)
         return self._kept[dtype][1]
 
 

@@ -61,8 +61,8 @@ def test_a_calibrated_ensemble_knows_its_ranges_there():
     n_features = members[0].descriptor.n_features
     ranges = Ranges.empty(3, n_features).including(torch.ones(3, n_features, dtype=torch.float64), torch.arange(3))
     mahalanobis = measure_mahalanobis(Ensemble(members), [graph])
-    ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges, mahalanobis)
     with PretendedGpu():
+        ensemble = Ensemble([move_module(one) for one in members], Calibration({"energy": Curve.factor(2.0)}), ranges, mahalanobis)
         there = move_graph(graph)
         assert ensemble(there, spread=False).energy_std.is_cuda
         far = novelty(ensemble, [there])
