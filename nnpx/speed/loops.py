@@ -1,5 +1,6 @@
 """Loops over neighbours, compiled by Numba: where NumPy or torch would need matrices full of zeros, or many operations in a row."""
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +9,7 @@ from typing import Any, Final, TypeVar, cast, final
 import numpy as np
 from filelock import FileLock
 
-#: What is summed may be summed in the order of the processor's liking, the same in every call; 1/0 is infinite, as in torch. Numba keeps
-#: what it compiled by the file of the loop: whoever changes this has to delete its caches, `__pycache__/*.nb*`.
+#: what is summed may be summed in the order of the processor's liking, the same in every call; 1/0 is infinite, as in torch
 _HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -51,6 +51,7 @@ class Loop:
             place = Path(quick.stats.cache_path)
             place.mkdir(parents=True, exist_ok=True)
             with FileLock(place / f"{self._code.__name__}.lock"):
+                _forget_what_is_outdated(self._code, place)
                 quick.compile(types)
         except (RuntimeError, OSError):  # nowhere to keep it
             quick = numba.njit(**self._how)(self._code)
@@ -58,8 +59,32 @@ class Loop:
         return cast("Callable[..., Any]", quick)
 
 
+def _forget_what_is_outdated(code: Callable[..., Any], place: Path) -> None:
+    """Numba asks whether the file of a loop has changed, not those of the functions that it calls, nor this one: removes what it kept."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted({Path(__file__), *_files(code)}))).hexdigest()
+    name = f"{code.__module__.rpartition('.')[2]}.{code.__name__}"
+    stamp, kept = place / f"{name}.parts", f"{name}-*.nb*"
+    if not stamp.exists() or stamp.read_text() != digest:
+        for outdated in place.glob(kept):
+            outdated.unlink()
+        stamp.write_text(digest)
+
+
+def _files(code: Callable[..., Any]) -> set[Path]:
+    """Where a function stands, and all compiled ones that its file names."""
+    found: set[Path] = set()
+    waiting = [code]
+    while waiting:
+        one = inspect.unwrap(waiting.pop())
+        if (path := Path(inspect.getfile(one))) not in found:
+            found.add(path)
+            named = [getattr(value, "py_func", None) or getattr(value, "_defn", None) for value in vars(inspect.getmodule(one)).values()]
+            waiting += [part for part in named if inspect.isfunction(part)]
+    return found
+
+
 def part_of_loop(function: _F) -> _F:
-    """A function that compiled loops of the same file call."""
+    """A function that compiled loops call, of the same file or another one."""
     import numba
 
     return cast("_F", numba.njit(**_HOW)(inspect.unwrap(function)))
