@@ -20,6 +20,7 @@ from nnpx.descriptor.triplets import (
     by_factors,
     chunks,
     corners,
+    sum_by_channel,
     third_side,
     triangular,
     triplets,
@@ -131,6 +132,26 @@ class ListedTriplets(ExpandingDescriptor):
         per_area = 1.0 / (at.r_ij * at.r_ik)
         cosine = at.scalar * per_area
         return of_left, torch.stack([by_cosine * change[:, None] for change in (-cosine / at.r_ij, -cosine / at.r_ik, per_area)], 1)
+
+    def angular_jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 pair left right"]:
+        """The derivatives of the sums over triplets in r_ij of every edge, by the chain rule."""
+        self.refuse_triplets_beyond_memory(edges, 200.0)
+        n_edges, unit = len(edges.center), edges.vector / edges.distance[:, None]
+        three, weights = self.weighted_triplets(edges, chemistry)
+        if weights.shape[1] < len(self.channel_p):
+            pair = (three.owner % len(self.channel_p))[:, None]
+            weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
+        a, b = edges.vector[three.first], edges.vector[three.second]
+        f, falls = with_slope(self.angular_cutoff, edges.distance)
+        left, right = self.factors(corners(edges, three, f))
+        of_left, of_right = self.slopes_by_sides(edges, three, f, falls)
+        terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
+        by_r_ij, by_r_ik, by_dot = terms.flatten(2)[:, :, None, :].unbind(1)
+        by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
+        by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
+        by_pair = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
+        angular: Tensor = by_pair.transpose(1, 2).unflatten(3, (left.shape[1], right.shape[1]))
+        return angular
 
     def refuse_triplets_beyond_memory(self, edges: Edges, each: float) -> None:
         """Triplets that do not fit into memory are not listed; each takes so many numbers: indices, factors, weights and slopes.

@@ -10,15 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from nnpx.cutoff import Cutoff
-from nnpx.derivatives import forward_derivative, gradients_of, with_slope
+from nnpx.derivatives import forward_derivative, gradients_of
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.density import slots, sum_of_outer_products
 from nnpx.descriptor.expanding import Expanded, Gradients
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.listed_triplets import ListedTriplets, are_apart
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
-from nnpx.descriptor.triplet_sums import TripletFunctions, TripletTables, triplet_sums
-from nnpx.descriptor.triplets import corners, sum_by_channel
+from nnpx.descriptor.triplet_sums import ForLoops, TripletFunctions, TripletTables, triplet_jacobian, triplet_sums
+from nnpx.descriptor.triplets import sum_by_channel
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.speed.compiled import may_use_loops
@@ -107,11 +107,16 @@ class SymmetryFunctions(ListedTriplets):
     @final
     def expanded(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Expanded | None:
         """The sums over one and over two neighbours in loops, on a processor, where every species vector has one channel only."""
+        if (known := self._for_loops(edges, chemistry)) is None:
+            return None
+        return side_by_side(self.radial_sums.expanded(edges, chemistry.index_select(0, edges.neighbor)), triplet_sums(*known))
+
+    def _for_loops(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> ForLoops | None:
+        """What loops over triplets are given; None where they are not used."""
         if not may_use_loops() or edges.vector.device.type != "cpu" or (tables := self._tables(chemistry)) is None:
             return None
-        of_neighbor, kind = chemistry.index_select(0, edges.neighbor), chemistry.abs().argmax(1).index_select(0, edges.neighbor)
-        of_two = triplet_sums(edges, kind, of_neighbor.sum(1), [*tables, self.places], self.shape)
-        return side_by_side(self.radial_sums.expanded(edges, of_neighbor), of_two)
+        kind, weight = (of_atoms.index_select(0, edges.neighbor) for of_atoms in (chemistry.abs().argmax(1), chemistry.sum(1)))
+        return edges, kind, weight, [*tables, self.places], self.shape
 
     def _tables(self, chemistry: Float[Tensor, "_ channel"]) -> list[Tensor] | None:
         """What loops need for these vectors; None where they cannot be used."""
@@ -191,24 +196,13 @@ class SymmetryFunctions(ListedTriplets):
 
     @final
     def jacobian(self, edges: Edges, chemistry: Float[Tensor, "atom channel"]) -> Float[Tensor, "edge 3 feature"]:
-        """∂G_i/∂r_ij of every edge, by forward differentiation of the elementwise terms and the chain rule to the vectors."""
-        self.refuse_triplets_beyond_memory(edges, 200.0)
+        """∂G_i/∂r_ij of every edge: shells are differentiated forward, triplets in loops where these are to be had."""
         n_edges = len(edges.center)
         unit = edges.vector / edges.distance[:, None]
         slope = forward_derivative(self.shells, edges.distance, torch.ones_like(edges.distance))[1]
         own = torch.arange(n_edges, device=edges.center.device)
         radial = sum_by_channel(slope[:, None, :] * unit[:, :, None], chemistry.index_select(0, edges.neighbor), own, n_edges)
-        three, weights = self.weighted_triplets(edges, chemistry)
-        if weights.shape[1] < len(self.channel_p):
-            pair = (three.owner % len(self.channel_p))[:, None]
-            weights = weights.new_zeros(len(pair), len(self.channel_p)).scatter(1, pair, weights)
-        a, b = edges.vector[three.first], edges.vector[three.second]
-        f, falls = with_slope(self.angular_cutoff, edges.distance)
-        left, right = self.factors(corners(edges, three, f))
-        of_left, of_right = self.slopes_by_sides(edges, three, f, falls)
-        terms = of_left[:, :, :, None] * right[:, None, None, :] + left[:, None, :, None] * of_right[:, :, None, :]
-        by_r_ij, by_r_ik, by_dot = self._of_functions(terms.flatten(2))[:, :, None, :].unbind(1)
-        by_first = by_r_ij * unit[three.first, :, None] + by_dot * b[:, :, None]
-        by_second = by_r_ik * unit[three.second, :, None] + by_dot * a[:, :, None]
-        angular = sum_by_channel(by_first, weights, three.first, n_edges) + sum_by_channel(by_second, weights, three.second, n_edges)
-        return self._of_features(torch.cat([part.transpose(1, 2).flatten(2) for part in (radial, angular)], dim=-1))
+        known = self._for_loops(edges, chemistry)
+        angular = triplet_jacobian(*known) if known else self.angular_jacobian(edges, chemistry)
+        functions = self._of_functions(angular.flatten(3))
+        return self._of_features(torch.cat([radial.transpose(1, 2).flatten(2), functions.flatten(2)], dim=-1))

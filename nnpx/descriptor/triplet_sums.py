@@ -18,9 +18,11 @@ from torch.autograd.function import once_differentiable
 
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.tabulated import Functions, in_float64, reach, tabulate, within
-from nnpx.descriptor.triplet_loops import SUM_OF_SIDES, THIRD_SIDE, change, expand, pull_back
+from nnpx.descriptor.triplet_lists import SUM_OF_SIDES, THIRD_SIDE
+from nnpx.descriptor.triplet_loops import change, differentiate, expand, pull_back
 from nnpx.graph import Edges
 from nnpx.speed.compiled import arrays, operation, with_known_signature
+from nnpx.speed.eights import EIGHT
 from nnpx.speed.loops import Loop
 from nnpx.speed.threads import in_parts
 
@@ -28,6 +30,8 @@ from nnpx.speed.threads import in_parts
 _COSINES: Final = (-1.0, 1.0)
 
 
+#: pairs, kind and weight of each neighbour, tables and places, and how many left and right factors there are
+ForLoops = tuple[Edges, Tensor, Tensor, list[Tensor], tuple[int, int]]
 _Descriptor = TypeVar("_Descriptor", bound=nn.Module)
 
 
@@ -83,8 +87,7 @@ def triplet_sums(
         basis: `TripletFunctions.tables`, and of every two kinds the place among the sums of an atom, or −1.
         shape: how many left and right factors there are.
     """
-    start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
-    pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), kind, start]
+    pairs = _pairs(edges, kind, weight)
     sums = SUMS(pairs, basis, shape)
 
     def pull(gradients: tuple[Tensor, ...]) -> Tensor:
@@ -96,6 +99,22 @@ def triplet_sums(
         return pulls
 
     return Expanded((sums.flatten(1)[None],), pull)
+
+
+def triplet_jacobian(
+    edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edge"], basis: list[Tensor], shape: tuple[int, int]
+) -> Float[Tensor, "edge 3 pair left right"]:
+    """∂S_i/∂r_ij of every edge, with the arguments of `triplet_sums`."""
+    pairs = _pairs(edges, kind, weight)
+    filled = (shape[0], shape[1] + -shape[1] % EIGHT)
+    jacobian = edges.vector.new_empty(len(edges.center), 3, *_room_for_sums(pairs, basis, filled).shape[1:])
+    _in_parts(differentiate, pairs, jacobian.numpy(), arrays(pairs), arrays(basis))
+    return jacobian[..., : shape[1]]
+
+
+def _pairs(edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edge"]) -> list[Tensor]:
+    start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
+    return [edges.vector.detach(), edges.distance.detach(), weight.detach(), kind, start]
 
 
 @with_known_signature

@@ -63,6 +63,14 @@ def test_features_and_pulls_are_those_of_torch(words, dtype, within):
 
 
 @pytest.mark.parametrize("words", OPTIONS.values(), ids=OPTIONS)
+def test_derivatives_that_are_stored_are_those_of_torch(words):
+    descriptor, edges, chemistry = case(words)
+    with without_loops():
+        expected = descriptor.jacobian(edges, chemistry)
+    torch.testing.assert_close(descriptor.jacobian(edges, chemistry), expected, rtol=1e-9, atol=1e-9 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("words", OPTIONS.values(), ids=OPTIONS)
 def test_a_loss_in_forces_has_the_gradient_that_torch_finds(words):
     """Updates of a training whose features are not stored differentiate the pulls once more, in the slopes."""
     descriptor, edges, chemistry = case(words)
