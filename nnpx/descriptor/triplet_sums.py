@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nnpx.descriptor.expanding import Expanded
-from nnpx.descriptor.tabulated import Functions, in_float64, reach, tabulate, within
+from nnpx.descriptor.tabulated import SOME, Functions, Span, in_float64, reach, tabulate, within
 from nnpx.descriptor.triplet_loops import SUM_OF_SIDES, THIRD_SIDE, change, expand, pull_back
 from nnpx.graph import Edges
 from nnpx.speed.compiled import arrays, operation, with_known_signature
@@ -42,15 +42,26 @@ class TripletFunctions:
 
     def tables(self, radius: float, dtype: torch.dtype) -> list[Tensor] | None:
         """Of a side, of the third argument and of the cosine, each with its reach, and what the third argument is; None if one has none."""
-        furthest = radius if self.has_third_side else 2.0 * radius
-        given = [(self.side, within(radius), radius), (self.third, within(furthest), furthest), (self.cone, _COSINES, 1.0)]
         found = []
-        for functions, span, end in given:
+        for functions, span, end in self._spans(radius):
             table = tabulate(functions, span, dtype)
             if table is None:
                 return None
             found += [table, reach(table, span, end)]
         return [*found, torch.tensor([THIRD_SIDE if self.has_third_side else SUM_OF_SIDES])]
+
+    def equals(self, other: "TripletFunctions", radius: float) -> bool:
+        """Whether these are the same functions up to the radius (Å), as far as some arguments tell."""
+        own, others = self._at_some_arguments(radius), other._at_some_arguments(radius)
+        return self.has_third_side == other.has_third_side and all(map(torch.equal, own, others))
+
+    def _spans(self, radius: float) -> list[tuple[Functions, Span, float]]:
+        """The functions, each with where its table begins and ends, and the largest argument."""
+        furthest = radius if self.has_third_side else 2.0 * radius
+        return [(self.side, within(radius), radius), (self.third, within(furthest), furthest), (self.cone, _COSINES, 1.0)]
+
+    def _at_some_arguments(self, radius: float) -> list[Tensor]:
+        return [functions(torch.linspace(*span, SOME, dtype=torch.float64)).detach() for functions, span, _ in self._spans(radius)]
 
 
 @final

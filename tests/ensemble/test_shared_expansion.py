@@ -61,6 +61,24 @@ def test_members_that_expand_differently_share_nothing(changed: str) -> None:
     torch.testing.assert_close(ensemble(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        (["descriptor=aev"], "descriptor.zeta=8"),
+        (["descriptor=aev"], "descriptor.eta=4"),
+        (["descriptor=acsf_set51", "descriptor.angular_radius=5"], "descriptor.angular_radius=3"),
+        (["descriptor=acsf_moments", "descriptor.angular_radius=3.5"], "cutoff.radius=4.5"),
+    ],
+)
+def test_functions_of_the_same_name_that_differ_are_not_shared(words: list[str], changed: str) -> None:
+    structures, common = ethanols(2), ["cutoff=cosine", "cutoff.radius=5", *words]
+    members = [member(structures, "ani_2x", 0, *common), member(structures, "ani_2x", 1, *common, changed)]
+    assert members[0].descriptor.names() == members[1].descriptor.names()
+    graph = seen_by(structures, 5.0)
+    alone = torch.stack([Ensemble([one])(graph).forces for one in members])
+    torch.testing.assert_close(Ensemble(members)(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
+
+
 def test_blocks_of_centres_and_single_precision_share_too(monkeypatch: pytest.MonkeyPatch) -> None:
     structures = carbons(3)
     ensemble = Ensemble([member(structures, "moments", seed) for seed in range(2)])
