@@ -96,12 +96,13 @@ def triplet_sums(
     """
     start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
     pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), kind, start]
-    sums = SUMS(pairs, basis, shape)
+    of_sums = [int(basis[7].max()) + 1, *shape]  # of one atom
+    sums = SUMS(pairs, basis, of_sums)
 
     def pull(gradients: tuple[Tensor, ...]) -> Tensor:
         gradient = gradients[0].reshape(-1, *sums.shape)
         if gradient.requires_grad and torch.is_grad_enabled():
-            pulls: Tensor = _Pulls.apply(gradient, pairs, basis, shape)  # type: ignore[no-untyped-call]  # as torch has it
+            pulls: Tensor = _Pulls.apply(gradient, pairs, basis, of_sums)  # type: ignore[no-untyped-call]  # as torch has it
         else:
             pulls = PULLS(gradient, pairs, basis)
         return pulls
@@ -129,7 +130,7 @@ class _Pulls(torch.autograd.Function):
 
 
 def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-    return pairs[0].new_empty(len(pairs[4]) - 1, int(basis[7].max()) + 1, *shape)
+    return pairs[0].new_empty(len(pairs[4]) - 1, *shape)
 
 
 def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
@@ -163,7 +164,7 @@ def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
     in_parts(partial(loop, *given), len(pairs[4]) - 1)
 
 
-#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places
+#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places; its shape for one atom is given
 SUMS: Final = operation("triplet_sums(Tensor[] pairs, Tensor[] basis, int[] shape) -> Tensor", _sums, _room_for_sums)
 #: ∂V/∂r_ij of several energies from their ∂V/∂S
 PULLS: Final = operation("triplet_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)

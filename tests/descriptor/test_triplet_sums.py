@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import bulk
 from descriptor.environments import acetamide, parts_of
 
-from nnpx.descriptor import Descriptor
+from nnpx.descriptor import Descriptor, triplet_sums
 from nnpx.descriptor.stored import store
 from nnpx.neighbors import graph_from_list
 from nnpx.speed.compiled import without_loops
@@ -124,3 +124,29 @@ def test_stored_features_are_those_that_are_evaluated():
     chemistry = parts.embedding(torch.arange(len(NUMBERS)))[graph.species].detach()
     kept = store(graph, parts.descriptor, chemistry, torch.float64, derivatives=False)
     torch.testing.assert_close(kept.features, parts.descriptor.linearised(graph.edges(), chemistry)[0], rtol=1e-9, atol=1e-9)
+
+
+def test_operations_say_the_shapes_of_what_they_give(monkeypatch):
+    """Whoever only wants these hands over tensors without numbers."""
+    descriptor, edges, chemistry = case(["descriptor=acsf"])
+    calls = []
+    for name in ("SUMS", "PULLS", "CHANGES"):
+        operation = getattr(triplet_sums, name)
+
+        def noted(*given, operation=operation):
+            calls.append((operation, given, operation(*given)))
+            return calls[-1][2]
+
+        monkeypatch.setattr(triplet_sums, name, noted)
+    features, pull = descriptor.trainable(edges, chemistry, create_graph=True)
+    slopes = slopes_for(features).requires_grad_()
+    torch.autograd.grad(pull(slopes).square().sum(), slopes)
+    assert len(calls) == 3
+    for operation, given, found in calls:
+        assert operation(*map(without_numbers, given)).shape == found.shape
+
+
+def without_numbers(given):
+    if isinstance(given, list):
+        return list(map(without_numbers, given))
+    return given.to("meta") if isinstance(given, torch.Tensor) else given
