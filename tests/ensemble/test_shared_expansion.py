@@ -1,5 +1,6 @@
 """Members that have learned different things from the same expanded densities expand them once."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from ase import Atoms
 from members_of_ensembles import member, seen_by
 from small import carbons, ethanols
 
-from nnpx.descriptor import neighbor_sums
+from nnpx.descriptor import neighbor_sums, triplet_sums
+from nnpx.descriptor.tabulated import tabulate
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
 from nnpx.speed.compiled import without_loops
@@ -77,6 +79,18 @@ def test_functions_of_the_same_name_that_differ_are_not_shared(words: list[str],
     graph = seen_by(structures, 5.0)
     alone = torch.stack([Ensemble([one])(graph).forces for one in members])
     torch.testing.assert_close(Ensemble(members)(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
+
+
+def test_tables_are_made_once_for_all_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures, made = ethanols(2), []
+    for module in (neighbor_sums, triplet_sums):
+        monkeypatch.setattr(module, "tabulate", lambda *words: (made.append(words), tabulate(*words))[1])
+    given = Ensemble([member(structures, "ani_2x", seed) for seed in range(3)])
+    copied = copy.deepcopy(given)  # as a calculator does; its own tables are those of other numbers
+    made.clear()
+    assert copied.has_loops()
+    copied(seen_by(structures, copied.cutoff_radius))
+    assert len(made) == 4  # of one neighbour, and for each of the three arguments of two
 
 
 def test_blocks_of_centres_and_single_precision_share_too(monkeypatch: pytest.MonkeyPatch) -> None:
