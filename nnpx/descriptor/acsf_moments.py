@@ -120,7 +120,9 @@ class AcsfMoments(ExpandingDescriptor):
 
     def expands_like(self, other: Descriptor) -> bool:
         """Whether the functions are the same."""
-        return isinstance(other, AcsfMoments) and other.names() == self.names() and self.moment_sums.equals(other.moment_sums)
+        if not isinstance(other, AcsfMoments) or other.names() != self.names():
+            return False
+        return self.radial_sums.equals(other.radial_sums) and self.moment_sums.equals(other.moment_sums)
 
     def of_densities(
         self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]

@@ -17,15 +17,12 @@ from nnpx.cutoff import Cutoff
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.neighbor_loops import change, expand, pull_back
-from nnpx.descriptor.tabulated import BEGIN, END, Functions, in_float64, reach, tabulate, within
+from nnpx.descriptor.tabulated import BEGIN, END, SOME, Functions, in_float64, reach, tabulate, within
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.speed.compiled import arrays, may_use_loops, operation, with_known_signature
 from nnpx.speed.loops import Loop
 from nnpx.speed.threads import in_parts
-
-#: distances at which functions are compared
-_SOME: Final = 500
 
 
 @final
@@ -84,7 +81,7 @@ class NeighborSums:
         return are_alike and torch.equal(self._at_some_distances(), other._at_some_distances())
 
     def _at_some_distances(self) -> Float[Tensor, "edge function"]:
-        return self._functions()(self._cutoff.radius * torch.linspace(BEGIN, END, _SOME, dtype=torch.float64)).detach()
+        return self._functions()(self._cutoff.radius * torch.linspace(BEGIN, END, SOME, dtype=torch.float64)).detach()
 
     def _functions(self) -> Functions:
         """φ_k f_c in float64."""

@@ -17,6 +17,7 @@ from nnpx.descriptor.expanding import Expanded, Gradients
 from nnpx.descriptor.harmonics import Harmonics
 from nnpx.descriptor.listed_triplets import ListedTriplets, are_apart
 from nnpx.descriptor.neighbor_sums import NeighborSums, side_by_side
+from nnpx.descriptor.tabulated import in_float64
 from nnpx.descriptor.triplet_sums import ForLoops, TripletFunctions, TripletTables, triplet_jacobian, triplet_sums
 from nnpx.descriptor.triplets import sum_by_channel
 from nnpx.graph import Edges
@@ -151,8 +152,11 @@ class SymmetryFunctions(ListedTriplets):
 
     @final
     def expands_like(self, other: Descriptor) -> bool:
-        """Whether the functions are the same."""
-        return type(other) is type(self) and other.names() == self.names() and self.radial_sums.equals(other.radial_sums)
+        """Whether the functions are the same, which their names do not tell: η of an `AEV` and the radii are in none."""
+        if type(other) is not type(self) or other.names() != self.names() or other.angular_cutoff.radius != self.angular_cutoff.radius:
+            return False
+        own, others = in_float64(self).of_triplets(), in_float64(other).of_triplets()
+        return self.radial_sums.equals(other.radial_sums) and own.equals(others, self.angular_cutoff.radius)
 
     @final
     def linearised_in_operations(

@@ -19,6 +19,8 @@ _FEWEST_PIECES: Final = 32
 #: where tables begin and end, as a part of the radius: not at 0, where a derivative may be 0 / 0, and within the cutoff's last kink
 BEGIN: Final = 0.01
 END: Final = 1.0 - 1e-9
+#: arguments at which functions are compared
+SOME: Final = 500
 
 #: several functions of each distance
 Functions = Callable[[Float[Tensor, " edge"]], Float[Tensor, "edge function"]]

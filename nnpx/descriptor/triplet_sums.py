@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nnpx.descriptor.expanding import Expanded
-from nnpx.descriptor.tabulated import Functions, in_float64, reach, tabulate, within
+from nnpx.descriptor.tabulated import SOME, Functions, Span, in_float64, reach, tabulate, within
 from nnpx.descriptor.triplet_lists import SUM_OF_SIDES, THIRD_SIDE
 from nnpx.descriptor.triplet_loops import change, differentiate, expand, pull_back
 from nnpx.graph import Edges
@@ -46,15 +46,26 @@ class TripletFunctions:
 
     def tables(self, radius: float, dtype: torch.dtype) -> list[Tensor] | None:
         """Of a side, of the third argument and of the cosine, each with its reach, and what the third argument is; None if one has none."""
-        furthest = radius if self.has_third_side else 2.0 * radius
-        given = [(self.side, within(radius), radius), (self.third, within(furthest), furthest), (self.cone, _COSINES, 1.0)]
         found = []
-        for functions, span, end in given:
+        for functions, span, end in self._spans(radius):
             table = tabulate(functions, span, dtype)
             if table is None:
                 return None
             found += [table, reach(table, span, end)]
         return [*found, torch.tensor([THIRD_SIDE if self.has_third_side else SUM_OF_SIDES])]
+
+    def equals(self, other: "TripletFunctions", radius: float) -> bool:
+        """Whether these are the same functions up to the radius (Å), as far as some arguments tell."""
+        own, others = self._at_some_arguments(radius), other._at_some_arguments(radius)
+        return self.has_third_side == other.has_third_side and all(map(torch.equal, own, others))
+
+    def _spans(self, radius: float) -> list[tuple[Functions, Span, float]]:
+        """The functions, each with where its table begins and ends, and the largest argument."""
+        furthest = radius if self.has_third_side else 2.0 * radius
+        return [(self.side, within(radius), radius), (self.third, within(furthest), furthest), (self.cone, _COSINES, 1.0)]
+
+    def _at_some_arguments(self, radius: float) -> list[Tensor]:
+        return [functions(torch.linspace(*span, SOME, dtype=torch.float64)).detach() for functions, span, _ in self._spans(radius)]
 
 
 @final
@@ -87,13 +98,13 @@ def triplet_sums(
         basis: `TripletFunctions.tables`, and of every two kinds the place among the sums of an atom, or −1.
         shape: how many left and right factors there are.
     """
-    pairs = _pairs(edges, kind, weight)
-    sums = SUMS(pairs, basis, shape)
+    pairs, of_sums = _pairs(edges, kind, weight), [int(basis[7].max()) + 1, *shape]  # of one atom
+    sums = SUMS(pairs, basis, of_sums)
 
     def pull(gradients: tuple[Tensor, ...]) -> Tensor:
         gradient = gradients[0].reshape(-1, *sums.shape)
         if gradient.requires_grad and torch.is_grad_enabled():
-            pulls: Tensor = _Pulls.apply(gradient, pairs, basis, shape)  # type: ignore[no-untyped-call]  # as torch has it
+            pulls: Tensor = _Pulls.apply(gradient, pairs, basis, of_sums)  # type: ignore[no-untyped-call]  # as torch has it
         else:
             pulls = PULLS(gradient, pairs, basis)
         return pulls
@@ -105,9 +116,8 @@ def triplet_jacobian(
     edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edge"], basis: list[Tensor], shape: tuple[int, int]
 ) -> Float[Tensor, "edge 3 pair left right"]:
     """∂S_i/∂r_ij of every edge, with the arguments of `triplet_sums`."""
-    pairs = _pairs(edges, kind, weight)
-    filled = (shape[0], shape[1] + -shape[1] % EIGHT)
-    jacobian = edges.vector.new_empty(len(edges.center), 3, *_room_for_sums(pairs, basis, filled).shape[1:])
+    pairs, filled = _pairs(edges, kind, weight), shape[1] + -shape[1] % EIGHT
+    jacobian = edges.vector.new_empty(len(edges.center), 3, int(basis[7].max()) + 1, shape[0], filled)
     _in_parts(differentiate, pairs, jacobian.numpy(), arrays(pairs), arrays(basis))
     return jacobian[..., : shape[1]]
 
@@ -137,7 +147,7 @@ class _Pulls(torch.autograd.Function):
 
 
 def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-    return pairs[0].new_empty(len(pairs[4]) - 1, int(basis[7].max()) + 1, *shape)
+    return pairs[0].new_empty(len(pairs[4]) - 1, *shape)
 
 
 def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
@@ -171,7 +181,7 @@ def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
     in_parts(partial(loop, *given), len(pairs[4]) - 1)
 
 
-#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places
+#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places; its shape for one atom is given
 SUMS: Final = operation("triplet_sums(Tensor[] pairs, Tensor[] basis, int[] shape) -> Tensor", _sums, _room_for_sums)
 #: ∂V/∂r_ij of several energies from their ∂V/∂S
 PULLS: Final = operation("triplet_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)

@@ -125,7 +125,8 @@ class Ensemble(nn.Module):
 
     def has_loops(self) -> bool:
         """Whether all members are evaluated in loops here."""
-        return self.device.type == "cpu" and may_use_loops() and all(map(self._has_loops, self.members))
+        who_expands = self.members[:1] if self.shares_expansion else self.members  # tables are made for these only
+        return self.device.type == "cpu" and may_use_loops() and all(map(self._has_loops, who_expands))
 
     def _has_loops(self, member: Potential) -> bool:
         species = torch.arange(len(member.numbers), device=self.device)

@@ -2,7 +2,7 @@
 
 A loop over so few numbers is left to go one by one, as its compiler cannot know that there are never fewer than eight. These functions say
 so in LLVM's terms, which hold for any processor. An array is read and written from a place on, counted in the order in which it lies in
-memory, where it has no gaps; nobody looks whether there are eight numbers.
+memory, where it has no gaps; whether there are eight numbers is looked at where Numba is told to check bounds (NUMBA_BOUNDSCHECK=1).
 """
 
 import operator
@@ -10,13 +10,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llvmlite import ir
+from numba import config
 from numba.core import types
 from numba.extending import intrinsic, models, overload, register_model
+
+from nnpx.speed.loops import part_of_loop
 
 #: how many numbers
 EIGHT: Final = 8
 #: as in all loops, see `nnpx.speed.loops`
 _FAST: Final = ("contract", "reassoc", "nsz")
+#: whether bounds are checked, as of arrays in general
+_CHECKS: Final = bool(config.BOUNDSCHECK)
 #: LLVM's names of the precisions
 _PRECISIONS: Final = {"float32": "f32", "float64": "f64"}
 
@@ -49,8 +54,8 @@ def _pointer(context: Any, builder: Any, array_type: Any, given: Any, vector: An
 
 
 @_in_loops
-def load(typingctx: Any, array: Any, place: Any) -> Any:
-    """Eight numbers of an array, from a place on."""
+def _load(typingctx: Any, array: Any, place: Any) -> Any:
+    """The instruction for `load`."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], arguments, context.get_value_type(signature.return_type))
@@ -60,8 +65,8 @@ def load(typingctx: Any, array: Any, place: Any) -> Any:
 
 
 @_in_loops
-def store(typingctx: Any, array: Any, place: Any, numbers: Any) -> Any:
-    """Write eight numbers into an array, from a place on."""
+def _store(typingctx: Any, array: Any, place: Any, numbers: Any) -> Any:
+    """The instruction for `store`."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], arguments[:2], context.get_value_type(numbers))
@@ -69,6 +74,22 @@ def store(typingctx: Any, array: Any, place: Any, numbers: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, numbers), code
+
+
+@part_of_loop
+def load(array: Any, place: int) -> Any:
+    """Eight numbers of an array, from a place on."""
+    if _CHECKS and not 0 <= place <= array.size - EIGHT:
+        raise IndexError("eight numbers reach beyond their array")
+    return _load(array, place)
+
+
+@part_of_loop
+def store(array: Any, place: int, numbers: Any) -> None:
+    """Write eight numbers into an array, from a place on."""
+    if _CHECKS and not 0 <= place <= array.size - EIGHT:
+        raise IndexError("eight numbers reach beyond their array")
+    _store(array, place, numbers)
 
 
 @_in_loops

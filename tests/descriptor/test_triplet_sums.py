@@ -1,6 +1,9 @@
 """Sums over triplets in loops, against the same in operations of torch."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from descriptor.environments import acetamide, parts_of
 
-from nnpx.descriptor import Descriptor
+from nnpx.descriptor import Descriptor, triplet_sums
 from nnpx.descriptor.stored import store
 from nnpx.neighbors import graph_from_list
 from nnpx.speed.compiled import without_loops
@@ -125,6 +128,27 @@ def test_a_pair_that_is_nowhere_has_features_that_are_none():
     assert pull(torch.ones(1, *features.shape, dtype=torch.float64))[0, edges.center == own].isnan().any()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n_shells", [1, 9])
+def test_no_loop_reaches_beyond_its_arrays(n_shells, tmp_path):
+    """With fewer functions than eight and with more, of one atom and of many; Numba checks the bounds when it is told to."""
+    code = f"""
+from test_triplet_sums import case, slopes_for
+for zetas in ("[2]", "[1,2,3,4,6]"):
+    words = ["descriptor=acsf", "descriptor.angular.n_shells={n_shells}", f"descriptor.angular.zetas={{zetas}}"]
+    descriptor, edges, chemistry = case(words)
+    assert descriptor.jacobian(edges, chemistry).isfinite().all()
+    features, pull = descriptor.trainable(edges.as_variables(), chemistry, create_graph=True)
+    slopes = slopes_for(features).requires_grad_()
+    pull(slopes).square().sum().backward()
+    assert slopes.grad.isfinite().all()
+"""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join(["tests", "tests/descriptor", os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_stored_features_are_those_that_are_evaluated():
     """Torch computes the former, loops the latter."""
     parts = parts_of(["descriptor=acsf"], NUMBERS)
@@ -132,3 +156,29 @@ def test_stored_features_are_those_that_are_evaluated():
     chemistry = parts.embedding(torch.arange(len(NUMBERS)))[graph.species].detach()
     kept = store(graph, parts.descriptor, chemistry, torch.float64, derivatives=False)
     torch.testing.assert_close(kept.features, parts.descriptor.linearised(graph.edges(), chemistry)[0], rtol=1e-9, atol=1e-9)
+
+
+def test_operations_say_the_shapes_of_what_they_give(monkeypatch):
+    """Whoever only wants these hands over tensors without numbers."""
+    descriptor, edges, chemistry = case(["descriptor=acsf"])
+    calls = []
+    for name in ("SUMS", "PULLS", "CHANGES"):
+        operation = getattr(triplet_sums, name)
+
+        def noted(*given, operation=operation):
+            calls.append((operation, given, operation(*given)))
+            return calls[-1][2]
+
+        monkeypatch.setattr(triplet_sums, name, noted)
+    features, pull = descriptor.trainable(edges, chemistry, create_graph=True)
+    slopes = slopes_for(features).requires_grad_()
+    torch.autograd.grad(pull(slopes).square().sum(), slopes)
+    assert len(calls) == 3
+    for operation, given, found in calls:
+        assert operation(*map(without_numbers, given)).shape == found.shape
+
+
+def without_numbers(given):
+    if isinstance(given, list):
+        return list(map(without_numbers, given))
+    return given.to("meta") if isinstance(given, torch.Tensor) else given

@@ -1,5 +1,6 @@
 """Members that have learned different things from the same expanded densities expand them once."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from ase import Atoms
 from members_of_ensembles import member, seen_by
 from small import carbons, ethanols
 
-from nnpx.descriptor import neighbor_sums
+from nnpx.descriptor import neighbor_sums, triplet_sums
+from nnpx.descriptor.tabulated import tabulate
 from nnpx.ensemble import Ensemble
 from nnpx.ensemble.recorded import Recorded
 from nnpx.speed.compiled import without_loops
@@ -59,6 +61,36 @@ def test_members_that_expand_differently_share_nothing(changed: str) -> None:
     graph = seen_by(structures, max(one.cutoff_radius for one in members))
     alone = torch.stack([Ensemble([one])(graph).forces for one in members])
     torch.testing.assert_close(ensemble(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        (["descriptor=aev"], "descriptor.zeta=8"),
+        (["descriptor=aev"], "descriptor.eta=4"),
+        (["descriptor=acsf_set51", "descriptor.angular_radius=5"], "descriptor.angular_radius=3"),
+        (["descriptor=acsf_moments", "descriptor.angular_radius=3.5"], "cutoff.radius=4.5"),
+    ],
+)
+def test_functions_of_the_same_name_that_differ_are_not_shared(words: list[str], changed: str) -> None:
+    structures, common = ethanols(2), ["cutoff=cosine", "cutoff.radius=5", *words]
+    members = [member(structures, "ani_2x", 0, *common), member(structures, "ani_2x", 1, *common, changed)]
+    assert members[0].descriptor.names() == members[1].descriptor.names()
+    graph = seen_by(structures, 5.0)
+    alone = torch.stack([Ensemble([one])(graph).forces for one in members])
+    torch.testing.assert_close(Ensemble(members)(graph).forces, alone.mean(0), rtol=1e-9, atol=1e-11)
+
+
+def test_tables_are_made_once_for_all_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    structures, made = ethanols(2), []
+    for module in (neighbor_sums, triplet_sums):
+        monkeypatch.setattr(module, "tabulate", lambda *words: (made.append(words), tabulate(*words))[1])
+    given = Ensemble([member(structures, "ani_2x", seed) for seed in range(3)])
+    copied = copy.deepcopy(given)  # as a calculator does; its own tables are those of other numbers
+    made.clear()
+    assert copied.has_loops()
+    copied(seen_by(structures, copied.cutoff_radius))
+    assert len(made) == 4  # of one neighbour, and for each of the three arguments of two
 
 
 def test_blocks_of_centres_and_single_precision_share_too(monkeypatch: pytest.MonkeyPatch) -> None:
