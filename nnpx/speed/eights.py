@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from llvmlite import ir
-from numba import config
-from numba.core import types
+from numba.core import config, types
 from numba.extending import intrinsic, models, overload, register_model
 
 from nnpx.speed.loops import part_of_loop
@@ -21,7 +20,7 @@ EIGHT: Final = 8
 #: as in all loops, see `nnpx.speed.loops`
 _FAST: Final = ("contract", "reassoc", "nsz")
 #: whether bounds are checked, as of arrays in general
-_CHECKS: Final = bool(config.BOUNDSCHECK)
+_CHECKS: Final = bool(config.BOUNDSCHECK)  # type: ignore[attr-defined]  # set when Numba is loaded
 #: LLVM's names of the precisions
 _PRECISIONS: Final = {"float32": "f32", "float64": "f64"}
 
