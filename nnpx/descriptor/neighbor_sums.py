@@ -43,6 +43,9 @@ class NeighborSums:
         self._radial, self._cutoff, self._harmonics, self._squeeze, self._factor = radial, cutoff, harmonics, squeeze, factor
         self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_kept": {}}  # the numbers of a copy lie elsewhere
+
     def basis(self, dtype: torch.dtype) -> list[Tensor] | None:
         """φ_k f_c as a table and where it reaches, and Y_lm from monomials; None where φ_k or f_c is trained or not smooth enough."""
         modules = (self._radial, self._cutoff)

@@ -75,6 +75,9 @@ class TripletTables:
     def __init__(self) -> None:
         self._kept: dict[torch.dtype, tuple[object, list[Tensor] | None]] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_kept": {}}  # the numbers of a copy lie elsewhere
+
     def of(
         self, descriptor: _Descriptor, functions: Callable[[_Descriptor], TripletFunctions], radius: float, dtype: torch.dtype
     ) -> list[Tensor] | None:

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import pickle
 import subprocess
 import sys
 
@@ -93,6 +94,16 @@ def test_functions_that_were_chosen_stand_in_their_order():
     features = [one.linearised(edges, chemistry)[0] for one, edges, chemistry in (all_of_them, some)]
     assert some[0].names() == chosen
     assert torch.equal(features[1], features[0][:, [names.index(name) for name in chosen]])
+
+
+@pytest.mark.parametrize("words", [["descriptor=acsf"], ["experiment=moments"]])
+def test_tables_are_neither_copied_nor_sent_to_other_processes(words):
+    """Those of a copy are made anew, as its numbers lie elsewhere; and a thread that copies does not meet one that makes tables."""
+    descriptor, edges, chemistry = case(words)
+    before = len(pickle.dumps(descriptor))
+    features = descriptor.linearised(edges, chemistry)[0]
+    assert len(pickle.dumps(descriptor)) == len(pickle.dumps(copy.deepcopy(descriptor))) == before
+    assert torch.equal(pickle.loads(pickle.dumps(descriptor)).linearised(edges, chemistry)[0], features)
 
 
 def test_a_table_is_made_anew_when_its_functions_change():
