@@ -23,6 +23,7 @@ from nnpx.descriptor.triplets import sum_by_channel
 from nnpx.graph import Edges
 from nnpx.radial import Radial
 from nnpx.speed.compiled import may_use_loops
+from nnpx.speed.eights import EIGHT
 
 
 class SymmetryFunctions(ListedTriplets):
@@ -92,6 +93,13 @@ class SymmetryFunctions(ListedTriplets):
     @abstractmethod
     def of_triplets(self) -> TripletFunctions:
         """What two neighbours add, as functions of one argument each."""
+
+    @final
+    def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
+        """Derivatives are found of all combinations of a left and a right factor, these in eights, though few may be chosen."""
+        n_left, n_right = self.shape
+        others = max(0, len(self.channel_p) * n_left * (n_right + -n_right % EIGHT) - self.n_features)
+        return super().memory_per_atom(n_neighbors, derivatives=derivatives) + 4.0 * derivatives * n_neighbors * others
 
     def shells(self, distance: Float[Tensor, " edge"]) -> Float[Tensor, "edge radial"]:
         """What one neighbour adds: φ_n(r) f_c(r) times `radial_factor`."""

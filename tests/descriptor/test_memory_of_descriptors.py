@@ -65,6 +65,16 @@ def test_the_estimate_is_right_within_a_factor_and_rather_too_small(words, deriv
     assert 0.7 < most_at_once(evaluate) / estimate < 4.0
 
 
+def test_few_functions_take_the_memory_of_all_that_they_are_chosen_from_for_their_derivatives():
+    words, atoms = ["descriptor=acsf", "descriptor.angular_radius=6", "cutoff.radius=6", "prior=zero"], alloy()
+    few = [name for name in parts_of(words, [29, 79]).descriptor.names() if name.startswith("G4")][::37]
+    parts = parts_of([*words, f"descriptor.functions={few}"], [29, 79])
+    edges = graph_from_atoms(atoms, numbers=[29, 79], cutoff=6.0, where="test").edges()
+    chemistry = parts.embedding((torch.from_numpy(atoms.numbers) == 79).long()).detach()
+    estimate = 8 * len(atoms) * parts.descriptor.memory_per_atom(len(edges.center) / len(atoms), derivatives=True)
+    assert 0.7 < most_at_once(lambda: parts.descriptor.jacobian(edges, chemistry)) / estimate < 4.0
+
+
 @pytest.mark.parametrize("derivatives", [False, True])
 def test_the_estimate_of_triplets_is_right_within_a_factor_and_rather_too_small(derivatives, monkeypatch):
     """Where they are listed, as without loops; with 178 neighbours of each atom there are 15,753."""
