@@ -50,6 +50,8 @@ def tabulate(functions: Functions, span: Span, dtype: torch.dtype) -> Float[Tens
     while pieces <= MOST_PIECES:
         try:
             table, error = _with(pieces, functions, span)
+        except (MemoryError, Warning):  # say nothing of the functions
+            raise
         except Exception:  # noqa: BLE001  # a function of somebody's own, which torch's transformations do not suit in one way or another
             return None
         if error <= TOLERANCE[dtype]:
