@@ -27,6 +27,7 @@ OPTIONS = {
     "published": ["descriptor=acsf_set51", "cutoff.radius=6.0"],
     "aev": ["experiment=ani_2x"],
     "weighted": ["descriptor=wacsf", "species_embedding=atomic_number"],
+    "with Gaussians outside the radius": ["descriptor=wacsf", "radial=wacsf", "species_embedding=atomic_number"],
 }
 
 
