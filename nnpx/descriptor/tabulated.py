@@ -12,12 +12,12 @@ from nnpx.derivatives import forward_derivative
 from nnpx.radial.bells import NOTHING
 from nnpx.speed.eights import EIGHT
 
-#: largest error of a table, as a part of the largest value of its function (see `NEGLIGIBLE`), and the most pieces to reach it with
+#: largest error of a table, as a part of the largest value of its function (see `SMALL`), and the most pieces to reach it with
 TOLERANCE: Final = {torch.float32: 1e-8, torch.float64: 1e-12}
 MOST_PIECES: Final = 4096
 _FEWEST_PIECES: Final = 32
-#: a function that is nowhere larger than this part of the largest one may be off by as much: Gaussians far outside the radius
-NEGLIGIBLE: Final = 1e-6
+#: errors of functions smaller than this part of the largest one are compared with that part of it: Gaussians far outside the radius
+SMALL: Final = 0.01
 #: where tables begin and end, as a part of the radius: not at 0, where a derivative may be 0 / 0, and within the cutoff's last kink
 BEGIN: Final = 0.01
 END: Final = 1.0 - 1e-9
@@ -87,7 +87,7 @@ def _with(pieces: int, functions: Functions, span: Span) -> tuple[Float[Tensor, 
     found = (table[:, None] * (inner[:, None] ** torch.arange(6))[None, :, :, None]).sum(2)
     expected = functions((ends[:-1, None] + inner * width).flatten()).view_as(found)
     height = expected.abs().amax((0, 1))
-    least = NEGLIGIBLE * height.amax() if height.any() else 1.0
+    least = SMALL * height.amax() if height.any() else 1.0
     error = ((found - expected).abs().amax((0, 1)) / height.clamp_min(least)).amax()
     return table, float(error.nan_to_num(nan=torch.inf))
 
