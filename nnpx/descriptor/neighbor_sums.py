@@ -5,24 +5,23 @@ here take some atoms at a time, which stay in the nearest cache, and radial func
 a training differentiates, the pulls by the gradients in the moments, is linear, and the derivative of that is a loop as well.
 """
 
-from functools import partial, reduce
-from typing import Any, Final, final
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from nnpx.cutoff import Cutoff
 from nnpx.descriptor.expanding import Expanded
 from nnpx.descriptor.harmonics import Harmonics
+from nnpx.descriptor.linear_sums import operations_of, pulls_of
 from nnpx.descriptor.neighbor_loops import change, expand, pull_back
 from nnpx.descriptor.tabulated import BEGIN, END, SOME, Functions, in_float64, reach, tabulate, within
 from nnpx.graph import Edges
 from nnpx.radial import Radial
-from nnpx.speed.compiled import arrays, may_use_loops, operation, with_known_signature
-from nnpx.speed.loops import Loop
-from nnpx.speed.threads import in_parts
+from nnpx.speed.compiled import may_use_loops
 
 
 @final
@@ -65,18 +64,9 @@ class NeighborSums:
             return None
         start = torch.searchsorted(edges.center, torch.arange(edges.n_atoms + 1))
         pairs = [edges.vector.detach(), edges.distance.detach(), weight.detach(), start]
-        sums = SUMS(pairs, basis, self._radial.n_functions)
-
-        def pull(gradients: tuple[Tensor, ...]) -> Tensor:
-            (gradient,) = gradients
-            pulls: Tensor
-            if gradient.requires_grad and torch.is_grad_enabled():
-                pulls = _Pulls.apply(gradient, pairs, basis, self._radial.n_functions)  # type: ignore[no-untyped-call]  # as torch has it
-            else:
-                pulls = PULLS(gradient, pairs, basis)
-            return pulls
-
-        return Expanded((sums,), pull)
+        shape = [basis[2].shape[1], self._radial.n_functions * weight.shape[1]]  # as many components as monomials
+        sums = SUMS(pairs, basis, shape)
+        return Expanded((sums,), lambda gradients: pulls_of(gradients[0], (PULLS, CHANGES), pairs, basis, shape))
 
     def equals(self, other: "NeighborSums") -> bool:
         """Whether these are the same functions, as far as some distances tell."""
@@ -92,25 +82,6 @@ class NeighborSums:
         return lambda distance: radial(distance * self._squeeze) * (self._factor * cutoff(distance))[:, None]
 
 
-@with_known_signature
-class _Pulls(torch.autograd.Function):
-    """(∂V/∂B_i) · (∂B_i/∂r_ij) of several energies as a function of ∂V/∂B, in which it is linear."""
-
-    @staticmethod
-    def forward(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
-        pulls: Tensor = PULLS(gradient, pairs, basis)
-        return pulls
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.pairs, ctx.basis, ctx.n_functions = inputs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return CHANGES(grads[0], ctx.pairs, ctx.basis, ctx.n_functions), None, None, None
-
-
 def side_by_side(*densities: Expanded | None) -> Expanded | None:
     """Several as one; None if one is missing."""
     known = [one for one in densities if one is not None]
@@ -120,48 +91,10 @@ def side_by_side(*densities: Expanded | None) -> Expanded | None:
     return Expanded(sums, lambda gradients: reduce(torch.add, (one.pull((own,)) for one, own in zip(known, gradients, strict=True))))
 
 
-def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
-    vector, _, weight, start = pairs
-    n_components = basis[2].shape[1]  # as many as monomials
-    return vector.new_empty(n_components, len(start) - 1, n_functions * weight.shape[1])
+def _shape(n_atoms: int, of_atom: Sequence[int]) -> tuple[int, int, int]:
+    n_components, n_terms = of_atom
+    return n_components, n_atoms, n_terms
 
 
-def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
-    return displacement.new_empty(len(displacement), *_room_for_sums(pairs, basis, n_functions).shape)
-
-
-def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
-    return gradient.new_empty(len(gradient), len(pairs[0]), 3)
-
-
-def _sums(pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
-    sums = _room_for_sums(pairs, basis, n_functions)
-    _in_parts(expand, pairs, sums.numpy(), arrays(pairs), arrays(basis))
-    return sums
-
-
-def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
-    pulls = _room_for_pulls(gradient, pairs, basis)
-    _in_parts(pull_back, pairs, pulls.numpy(), gradient.contiguous().numpy(), arrays(pairs), arrays(basis))
-    return pulls
-
-
-def _changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], n_functions: int) -> Tensor:
-    changes = _room_for_changes(displacement, pairs, basis, n_functions)
-    _in_parts(change, pairs, changes.numpy(), displacement.contiguous().numpy(), arrays(pairs), arrays(basis))
-    return changes
-
-
-def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
-    """A loop over all atoms, which threads share."""
-    in_parts(partial(loop, *given), len(pairs[3]) - 1)
-
-
-#: B of pairs (vector, distance, weight, start of every atom's), from the basis of φ_k f_c and Y_lm
-SUMS: Final = operation("neighbor_sums(Tensor[] pairs, Tensor[] basis, int n_functions) -> Tensor", _sums, _room_for_sums)
-#: ∂V/∂r_ij of several energies from their ∂V/∂B
-PULLS: Final = operation("neighbor_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)
-#: how B changes as the vectors of all pairs are displaced (energy, edge, 3): from d to Σ_j (∂B_i/∂r_ij) · d_ij, the transpose of `PULLS`
-CHANGES: Final = operation(
-    "neighbor_changes(Tensor displacement, Tensor[] pairs, Tensor[] basis, int n_functions) -> Tensor", _changes, _room_for_changes
-)
+#: B of pairs (vector, distance, weight, start of every atom's), from the basis of φ_k f_c and Y_lm, with the way back and its transpose
+SUMS, PULLS, CHANGES = operations_of("neighbor", (expand, pull_back, change), _shape)

@@ -6,25 +6,21 @@ trained is in them: what a training differentiates, the pulls by the gradients i
 as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, TypeVar, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from nnpx.descriptor.expanding import Expanded
+from nnpx.descriptor.linear_sums import filled, operations_of, pulls_of
 from nnpx.descriptor.tabulated import SOME, Functions, Span, in_float64, reach, tabulate, within
 from nnpx.descriptor.triplet_lists import SUM_OF_SIDES, THIRD_SIDE
 from nnpx.descriptor.triplet_loops import change, differentiate, expand, pull_back
 from nnpx.graph import Edges
-from nnpx.speed.compiled import arrays, operation, with_known_signature
 from nnpx.speed.eights import EIGHT
-from nnpx.speed.loops import Loop
-from nnpx.speed.threads import in_parts
 
 #: where the cosine of an angle lies
 _COSINES: Final = (-1.0, 1.0)
@@ -105,12 +101,7 @@ def triplet_sums(
     sums = SUMS(pairs, basis, of_sums)
 
     def pull(gradients: tuple[Tensor, ...]) -> Tensor:
-        gradient = gradients[0].reshape(-1, *sums.shape)
-        if gradient.requires_grad and torch.is_grad_enabled():
-            pulls: Tensor = _Pulls.apply(gradient, pairs, basis, of_sums)  # type: ignore[no-untyped-call]  # as torch has it
-        else:
-            pulls = PULLS(gradient, pairs, basis)
-        return pulls
+        return pulls_of(gradients[0].reshape(-1, *sums.shape), (PULLS, CHANGES), pairs, basis, of_sums)
 
     return Expanded((sums.flatten(1)[None],), pull)
 
@@ -119,10 +110,9 @@ def triplet_jacobian(
     edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edge"], basis: list[Tensor], shape: tuple[int, int]
 ) -> Float[Tensor, "edge 3 pair left right"]:
     """∂S_i/∂r_ij of every edge, with the arguments of `triplet_sums`."""
-    pairs, filled = _pairs(edges, kind, weight), shape[1] + -shape[1] % EIGHT
-    jacobian = edges.vector.new_empty(len(edges.center), 3, int(basis[7].max()) + 1, shape[0], filled)
-    _in_parts(differentiate, pairs, jacobian.numpy(), arrays(pairs), arrays(basis))
-    return jacobian[..., : shape[1]]
+    pairs, n_right = _pairs(edges, kind, weight), shape[1] + -shape[1] % EIGHT
+    jacobian = edges.vector.new_empty(len(edges.center), 3, int(basis[7].max()) + 1, shape[0], n_right)
+    return filled(differentiate, jacobian, pairs, basis)[..., : shape[1]]
 
 
 def _pairs(edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edge"]) -> list[Tensor]:
@@ -130,65 +120,5 @@ def _pairs(edges: Edges, kind: Int[Tensor, " edge"], weight: Float[Tensor, " edg
     return [edges.vector.detach(), edges.distance.detach(), weight.detach(), kind, start]
 
 
-@with_known_signature
-class _Pulls(torch.autograd.Function):
-    """(∂V/∂S_i) · (∂S_i/∂r_ij) of several energies as a function of ∂V/∂S, in which it is linear."""
-
-    @staticmethod
-    def forward(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-        pulls: Tensor = PULLS(gradient, pairs, basis)
-        return pulls
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.pairs, ctx.basis, ctx.shape = inputs
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return CHANGES(grads[0], ctx.pairs, ctx.basis, ctx.shape), None, None, None
-
-
-def _room_for_sums(pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-    return pairs[0].new_empty(len(pairs[4]) - 1, *shape)
-
-
-def _room_for_changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-    return displacement.new_empty(len(displacement), *_room_for_sums(pairs, basis, shape).shape)
-
-
-def _room_for_pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
-    return gradient.new_empty(len(gradient), len(pairs[0]), 3)
-
-
-def _sums(pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-    sums = _room_for_sums(pairs, basis, shape)
-    _in_parts(expand, pairs, sums.numpy(), arrays(pairs), arrays(basis))
-    return sums
-
-
-def _pulls(gradient: Tensor, pairs: list[Tensor], basis: list[Tensor]) -> Tensor:
-    pulls = _room_for_pulls(gradient, pairs, basis)
-    _in_parts(pull_back, pairs, pulls.numpy(), gradient.contiguous().numpy(), arrays(pairs), arrays(basis))
-    return pulls
-
-
-def _changes(displacement: Tensor, pairs: list[Tensor], basis: list[Tensor], shape: Sequence[int]) -> Tensor:
-    changes = _room_for_changes(displacement, pairs, basis, shape)
-    _in_parts(change, pairs, changes.numpy(), displacement.contiguous().numpy(), arrays(pairs), arrays(basis))
-    return changes
-
-
-def _in_parts(loop: Loop, pairs: list[Tensor], *given: object) -> None:
-    """A loop over all atoms, which threads share."""
-    in_parts(partial(loop, *given), len(pairs[4]) - 1)
-
-
-#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places; its shape for one atom is given
-SUMS: Final = operation("triplet_sums(Tensor[] pairs, Tensor[] basis, int[] shape) -> Tensor", _sums, _room_for_sums)
-#: ∂V/∂r_ij of several energies from their ∂V/∂S
-PULLS: Final = operation("triplet_pulls(Tensor gradient, Tensor[] pairs, Tensor[] basis) -> Tensor", _pulls, _room_for_pulls)
-#: how S changes as the vectors of all pairs are displaced (energy, edge, 3), the transpose of `PULLS`
-CHANGES: Final = operation(
-    "triplet_changes(Tensor displacement, Tensor[] pairs, Tensor[] basis, int[] shape) -> Tensor", _changes, _room_for_changes
-)
+#: S of pairs (vector, distance, weight, kind, start of every atom's), from tables and places, with the way back and its transpose
+SUMS, PULLS, CHANGES = operations_of("triplet", (expand, pull_back, change), lambda n_atoms, of_atom: (n_atoms, *of_atom))

@@ -174,9 +174,9 @@ def test_operations_say_the_shapes_of_what_they_give():
     of_pairs, basis = (
         [one.to("meta") for one in several] for several in ((edges.vector, edges.distance, weight, start), loops.basis(torch.float64))
     )
-    assert SUMS(of_pairs, basis, 6).shape == sums.shape
+    assert SUMS(of_pairs, basis, [9, 18]).shape == sums.shape
     assert PULLS(sums[None].to("meta"), of_pairs, basis).shape == pulls.shape
-    assert CHANGES(pulls.to("meta"), of_pairs, basis, 6).shape == sums[None].shape
+    assert CHANGES(pulls.to("meta"), of_pairs, basis, [9, 18]).shape == sums[None].shape
 
 
 @pytest.mark.parametrize("option", ["moments", "nep"])

@@ -12,7 +12,7 @@ from small import carbons, ethanols, graph_of, potential_for
 
 from nnpx import neighbors
 from nnpx.calculator import Calculator
-from nnpx.descriptor import invariants, neighbor_sums
+from nnpx.descriptor import invariants, linear_sums, neighbor_sums
 from nnpx.ensemble import Ensemble, recorded
 from nnpx.ensemble.recorded import Recorded, RecordedParts, Recordings
 from nnpx.graph import Prediction
@@ -81,7 +81,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         seen.append((len(parts), torch.get_num_threads()))
         return parts
 
-    for module in (neighbors, neighbor_sums, invariants):
+    for module in (neighbors, linear_sums, invariants):
         monkeypatch.setattr(module, "in_parts", watched)
     monkeypatch.setattr(invariants, "_FEWEST_ATOMS", FEWEST_ATOMS)  # as with more atoms
     return seen
@@ -106,17 +106,20 @@ def test_loops_over_parts_have_the_same_bits(descriptor: str, n_threads: int, sh
         np.testing.assert_array_equal(one, other)
 
 
-def test_torch_keeps_its_threads_where_there_are_no_loops_over_neighbors(shared: list[tuple[int, int]]) -> None:
-    """They read radial functions from a table, for which those of `wacsf` are not smooth enough; invariants are found in loops anyway."""
+def test_torch_keeps_its_threads_where_there_are_no_loops_over_neighbors(
+    shared: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read radial functions from a table, and there is none of what is not smooth; invariants are found in loops anyway."""
     box = boxed(15)
     graph = graph_from_list([box], numbers=[1, 6, 8], cutoff=5.0, where="test")
-    for radial, n_loops, of_torch in (("bessel", 4, 1), ("wacsf", 2, 2)):
-        ensemble = Ensemble([potential_of({**USUAL, "descriptor": "moments", "radial": radial}, ethanols(2)).eval()])
+    for n_loops, of_torch in ((4, 1), (2, 2)):
+        ensemble = Ensemble([potential_of({**USUAL, "descriptor": "moments", "radial": "bessel"}, ethanols(2)).eval()])
         shared.clear()
         ensemble(graph)
         assert shared == [(2, of_torch)] * n_loops
         with ensemble.in_its_threads(len(box)):
             assert torch.get_num_threads() == of_torch
+        monkeypatch.setattr(neighbor_sums, "tabulate", lambda *words: None)
 
 
 def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
