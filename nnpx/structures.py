@@ -47,8 +47,16 @@ def refuse_own_image(atoms: Atoms, minimum_distance: float, where: str, *, do: s
         raise GeometryError(where, expected=expected, found=found, do=do)
 
 
-def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
+def checked_cell(
+    atoms: Atoms, *, where: str, minimum_distance: float = TOO_CLOSE, do: str = "Correct the cell (Å), or set pbc to false."
+) -> np.ndarray:
     """The cell (rows, Å) where the structure is periodic, completed in the other directions; zero where nothing is periodic.
+
+    Args:
+        atoms: the structure.
+        where: what to call it.
+        minimum_distance: of an atom from its own image, Å.
+        do: what mends an atom that is closer.
 
     Raises:
         GeometryError: positions or cell are not finite, the cell has no volume or is left-handed, or an atom meets its own image.
@@ -77,6 +85,6 @@ def checked_cell(atoms: Atoms, *, where: str) -> np.ndarray:
             found=f"a left-handed one (determinant {np.linalg.det(cell):.3f} Å³)",
             do="Exchange two lattice vectors; positions and energies stay the same.",
         )
-    if axes[-1] < TOO_CLOSE:  # of no lattice is a vector shorter than the shortest axis
-        refuse_own_image(atoms, TOO_CLOSE, where, do="Correct the cell (Å), or set pbc to false.")
+    if axes[-1] < minimum_distance:  # of no lattice is a vector shorter than the shortest axis
+        refuse_own_image(atoms, minimum_distance, where, do=do)
     return np.array(cell, dtype=float)

@@ -9,7 +9,7 @@ from ase import Atoms
 from nnpx.data.frames import labels
 from nnpx.errors import DataError, GeometryError
 from nnpx.neighbor_search import pairs_within
-from nnpx.structures import checked_cell, refuse_no_elements, refuse_own_image
+from nnpx.structures import checked_cell, refuse_no_elements
 
 #: Å, 1; within this range pulls are summed, and below this sum they cancel, in files of four decimals too
 _PULL_RANGE, _BALANCED = 6.0, 1e-3
@@ -83,9 +83,7 @@ def check_structure(atoms: Atoms, where: str, *, minimum_distance: float, do: st
     if len(atoms) == 0:
         raise GeometryError(where, expected="atoms of elements", found="none", do="Remove the structure.")
     refuse_no_elements(atoms, where)
-    checked_cell(atoms, where=where)
-    if any(atoms.pbc):
-        refuse_own_image(atoms, minimum_distance, where, do=do)
+    checked_cell(atoms, where=where, minimum_distance=minimum_distance, do=do)
     first, second, _, distance = pairs_within(atoms, minimum_distance, each_once=True)
     if len(distance):
         closest = int(np.argmin(distance))

@@ -46,7 +46,7 @@ def test_what_was_kept_is_compiled_anew_when_a_function_that_it_calls_has_change
     loop += "@Loop\ndef fill_in(values):\n    values[:] = number(values[0])\n"
     (tmp_path / "loop_of_it.py").write_text(loop)
     found = []
-    for factor in (2.0, 3.0 if changed else 2.0):
+    for factor in (2.0, 3.25 if changed else 2.0):  # as long as another one, Python would take it for the same within a second
         part = "from nnpx.speed.loops import part_of_loop\n\n@part_of_loop\ndef number(x):\n    return {} * x\n"
         (tmp_path / "parts_of_it.py").write_text(part.format(factor))
         for name in ("loop_of_it", "parts_of_it"):
@@ -55,5 +55,5 @@ def test_what_was_kept_is_compiled_anew_when_a_function_that_it_calls_has_change
         values = np.ones(3)
         importlib.import_module("loop_of_it").fill_in(values)
         found.append((values[0], max(path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc"))))
-    assert [value for value, _ in found] == [2.0, 3.0 if changed else 2.0]
+    assert [value for value, _ in found] == [2.0, 3.25 if changed else 2.0]
     assert (found[1][1] > found[0][1]) == changed
