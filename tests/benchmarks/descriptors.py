@@ -37,9 +37,9 @@ OPTIONS: Final[Mapping[str, list[str]]] = {
 BESIDE: Final[dict[str, tuple[int, int, str]]] = {
     "aev": (-5, -6, "right"),
     "aev_2x": (-5, 3, "right"),
-    "acsf_moments": (-2, -26, "right"),
     "acsf_wide": (0, 18, "left"),
-    "gaussian_moments": (0, 22, "center"),
+    "moments_medium": (2, -9, "left"),
+    "gaussian_moments": (-4, 3, "right"),
 }
 COLUMNS: Final = {"energy (meV/atom)": 2, "forces (meV/Å)": 3, "prediction (µs/atom)": 4, "training (s)": 5}
 
