@@ -128,11 +128,9 @@ class AcsfMoments(ExpandingDescriptor):
         self, sums: tuple[Float[Tensor, "_ atom _"], ...], chemistry: Float[Tensor, "atom channel"]
     ) -> Float[Tensor, "atom feature"]:
         """The features from the three sums, whose terms are pairs of a function and a channel or a pair of channels."""
-        radial, moments, itself = (density.unflatten(2, (-1, n)).mT for density, n in zip(sums, self._n_weights(), strict=True))
+        n_weights = (self.n_channels, self.n_channels, len(self.channel_p))
+        radial, moments, itself = (density.unflatten(2, (-1, n)).mT for density, n in zip(sums, n_weights, strict=True))
         return self._joined(radial[0], moments.transpose(0, 1), itself[0])
-
-    def _n_weights(self) -> tuple[int, int, int]:
-        return self.n_channels, self.n_channels, len(self.channel_p)
 
     def memory_per_atom(self, n_neighbors: float, *, derivatives: bool) -> float:
         """Loops take no more than others; derivatives harmonics of every pair, and its radial functions and shells in every channel."""

@@ -22,7 +22,6 @@ from nnpx.descriptor.triplets import (
     corners,
     sum_by_channel,
     third_side,
-    triangular,
     triplets,
     weighted,
 )
@@ -51,15 +50,15 @@ class ListedTriplets(ExpandingDescriptor):
 
     channel_p: Tensor
     channel_q: Tensor
-    place_of_pair: Tensor
+    places: Tensor  # of every two channels p ≤ q among the pairs, or −1
 
     def __init__(self, *, n_channels: int, pairs: Int[Tensor, "2 pair"], angular_radius: float, cutoff: Cutoff, third_side: bool) -> None:
         super().__init__()
         self.n_channels, self.third_side = n_channels, third_side
         self.cutoff, self.angular_cutoff = cutoff, angular_cutoff(cutoff, angular_radius)
         p, q = pairs
-        place = torch.full((n_channels * (n_channels + 1) // 2,), -1).index_copy(0, triangular(p, q, n_channels), torch.arange(len(p)))
-        for name, values in {"channel_p": p, "channel_q": q, "place_of_pair": place}.items():
+        places = torch.full((n_channels, n_channels), -1).index_put((p, q), torch.arange(len(p)))
+        for name, values in {"channel_p": p, "channel_q": q, "places": places}.items():
             self.register_buffer(name, values.clone(), persistent=False)
 
     @abstractmethod
@@ -91,7 +90,7 @@ class ListedTriplets(ExpandingDescriptor):
         if self.third_side and not edges.complete:
             three = three.where((third_side(edges, three) < self.angular_cutoff.radius).nonzero()[:, 0])
         if apart:
-            three = three.with_pairs(self.place_of_pair, len(self.channel_p))
+            three = three.with_pairs(self.places[torch.triu_indices(*self.places.shape).unbind()], len(self.channel_p))
         if apart:
             e = chemistry.sum(1)[edges.neighbor]
             return three, (e.index_select(0, three.first) * e.index_select(0, three.second))[:, None]

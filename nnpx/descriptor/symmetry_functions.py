@@ -51,7 +51,6 @@ class SymmetryFunctions(ListedTriplets):
         ConfigError: `angular_radius` is larger than the cutoff.
     """
 
-    places: Tensor
     combinations: Tensor
     columns: Tensor
     order: Tensor
@@ -74,13 +73,11 @@ class SymmetryFunctions(ListedTriplets):
         super().__init__(n_channels=n_channels, pairs=pairs, angular_radius=angular_radius, cutoff=cutoff, third_side=third_side)
         self.radial = radial
         self.radial_sums, self.triplet_tables = NeighborSums(radial, cutoff, Harmonics(0), factor=self.radial_factor), TripletTables()
-        p, q = pairs
-        n_radial, n_angular = radial.n_functions * n_channels, len(p) * len(combinations)
+        n_radial, n_angular = radial.n_functions * n_channels, pairs.shape[1] * len(combinations)
         columns = torch.arange(n_radial + n_angular) if columns is None else columns
         by_function = torch.arange(n_radial).view(-1, n_channels).T.flatten()
-        by_pair = n_radial + torch.arange(len(p))[:, None] * math.prod(shape) + combinations
+        by_pair = n_radial + torch.arange(pairs.shape[1])[:, None] * math.prod(shape) + combinations
         indices = {
-            "places": torch.full((n_channels, n_channels), -1).index_put((p, q), torch.arange(len(p))),
             "combinations": combinations,
             "columns": columns,
             "order": torch.cat([by_function, by_pair.flatten()])[columns],
