@@ -27,6 +27,9 @@ __all__ = ["Calculator", "__version__", "load", "trust"]
 
 def __getattr__(name: str) -> Any:
     """`nnpx.load`, `nnpx.trust` and `nnpx.Calculator`, imported when first used: `nnpx --help` does not wait for torch."""
+    from nnpx.processes import wait_briefly
+
+    wait_briefly()  # where torch is not loaded yet
     if name == "load":
         from nnpx.artifact import load
 

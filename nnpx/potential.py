@@ -24,6 +24,7 @@ from nnpx.network import Network
 from nnpx.noise import Noise
 from nnpx.prior import Prior
 from nnpx.species_embedding import SpeciesEmbedding
+from nnpx.speed.compiled import may_use_loops
 from nnpx.speed.memory import keep_what_is_freed
 
 
@@ -93,6 +94,12 @@ class Potential(nn.Module):
         self.register_buffer("energy_scale", torch.tensor(scales.energy_scale, dtype=torch.float64))
         self.register_buffer("energy_shift", torch.tensor(scales.energy_shift, dtype=torch.float64))
         self.register_buffer("reference_energies", scales.reference_energies)
+
+    def has_loops(self) -> bool:
+        """Whether a processor finds its features in loops over neighbours."""
+        if not isinstance(self.descriptor, ExpandingDescriptor) or not may_use_loops() or self.feature_mean.device.type != "cpu":
+            return False
+        return self.descriptor.has_loops(self.embedding(torch.arange(len(self.numbers))).detach())
 
     def describe(
         self, graph: AtomicGraph, edges: Edges, species: Int[Tensor, " atom"]

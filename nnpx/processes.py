@@ -14,6 +14,9 @@ from typing import Final
 
 #: one thread for the numerical libraries of a process: more would change sums, and other processes keep the other cores busy
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+#: how often a thread of torch's looks whether the others have come before it gives up its core, some 0.2 ms in all; libgomp's own 300,000
+#: are more than the turn that another process is given there, whose end all would wait for after every operation
+_LOOKS: Final = "5000"
 #: µs of processor time in every so many µs, or "max"; a container sees its own (docs.kernel.org/admin-guide/cgroup-v2.html)
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
@@ -49,6 +52,15 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
     finally:
         for key, value in before.items():
             os.environ.pop(key, None) if value is None else os.environ.update({key: value})
+
+
+def wait_briefly() -> None:
+    """Threads of torch's wait for each other without keeping others from a core, here and in processes that this one starts.
+
+    For the beginning of a process, as libgomp reads it when torch is loaded; who has said how to wait is not contradicted.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        os.environ["GOMP_SPINCOUNT"] = _LOOKS
 
 
 def end_with_parent() -> None:

@@ -191,6 +191,30 @@ def test_loops_have_the_threads_that_torch_leaves_them() -> None:
         assert n_threads() == 1
 
 
+def test_torch_keeps_as_many_threads_as_its_operations_are_worth() -> None:
+    torch.set_num_threads(4)
+    for of_torch, expected in ((1, 1), (3, 3), (9, 4)):
+        with for_loops(of_torch):
+            assert (torch.get_num_threads(), n_threads()) == (expected, 4)
+        assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+    ids=["nothing", "how often to look", "how to wait"],
+)
+@pytest.mark.parametrize(
+    "words", ["from nnpx import cli; sys.argv = ['nnpx', '--version']; cli.main()", "import nnpx; nnpx.load"], ids=["command", "library"]
+)
+def test_threads_of_torch_wait_briefly(words: str, said: dict[str, str], expected: str) -> None:
+    """What libgomp reads when torch is loaded is there before."""
+    script = f"import sys, os; {words}; print(os.environ.get('GOMP_SPINCOUNT'))"
+    kept = {key: value for key, value in os.environ.items() if key not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    found = subprocess.run([sys.executable, "-c", script], env={**kept, **said}, capture_output=True, text=True, check=True)
+    assert found.stdout.split()[-1] == expected
+
+
 def test_threads_to_come_have_as_many_of_torch_as_ever() -> None:
     """Also after loops in threads that have one of torch."""
 

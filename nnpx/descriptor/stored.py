@@ -21,6 +21,7 @@ from nnpx.derivatives import forward_derivative
 from nnpx.descriptor import Descriptor, Pull
 from nnpx.descriptor.pulls import Pairs, pull_at_pairs
 from nnpx.graph import AtomicGraph, Edges
+from nnpx.speed.threads import for_loops
 
 #: atoms whose features are computed together: enough to hide the cost of a call, few enough to stay in the cache
 ATOMS_AT_A_TIME: Final = 64
@@ -81,7 +82,7 @@ def store(
     features = torch.empty(graph.n_atoms, descriptor.n_features, dtype=dtype)
     of_species = chemistry.new_zeros(int(graph.species.max()) + 1, chemistry.shape[1]).index_copy(0, graph.species, chemistry)
     found = _Derivatives(graph, len(of_species), descriptor.n_features, dtype)
-    with torch.no_grad():
+    with torch.no_grad(), for_loops():
         for structures in graph.batches(ATOMS_AT_A_TIME):
             some = graph.select(structures)
             first = int(graph.atom_start[structures[0]])

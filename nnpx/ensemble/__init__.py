@@ -22,7 +22,6 @@ from nnpx.ensemble.shared import begin_alike, describe_alike, expand_alike, scal
 from nnpx.errors import SpeciesError
 from nnpx.graph import AtomicGraph, Block, Edges, Prediction
 from nnpx.potential import Linearised, Potential, row_of_each
-from nnpx.speed.compiled import may_use_loops
 from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_threads, n_threads
 from nnpx.uncertainty import Calibration
 from nnpx.uncertainty.mahalanobis import Mahalanobis
@@ -115,22 +114,18 @@ class Ensemble(nn.Module):
             return self.predict(graph, graph.edges() if edges is None else edges, spread=spread, recorded=recorded)
 
     def in_its_threads(self, n_atoms: int) -> AbstractContextManager[None]:
-        """Context manager in which so many atoms are evaluated fastest.
+        """Context manager in which so many atoms are evaluated fastest, also where others keep the processor busy.
 
-        Some hundred atoms on a processor are too few to be divided among threads and spend most of their time in loops: torch then has one
-        thread, and the loops, where descriptors have them, share the others.
+        On a processor torch has one thread: for few atoms, and where descriptors have loops, which share the others, or blocks of many
+        atoms do. Only what is done in large operations it shares itself.
         """
-        has_to_share = 2 * FEWEST_ATOMS <= n_atoms <= ATOMS_AT_A_TIME["cpu"] and torch.get_num_threads() > 1
-        return for_loops() if has_to_share and self.has_loops() else nullcontext()
+        may_share = self.device.type == "cpu" and torch.get_num_threads() > 1
+        return for_loops() if may_share and (n_atoms < 2 * FEWEST_ATOMS or self.has_loops()) else nullcontext()
 
     def has_loops(self) -> bool:
         """Whether all members are evaluated in loops here."""
         who_expands = self.members[:1] if self.shares_expansion else self.members  # tables are made for these only
-        return self.device.type == "cpu" and may_use_loops() and all(map(self._has_loops, who_expands))
-
-    def _has_loops(self, member: Potential) -> bool:
-        species = torch.arange(len(member.numbers), device=self.device)
-        return isinstance(member.descriptor, ExpandingDescriptor) and member.descriptor.has_loops(member.embedding(species).detach())
+        return all(member.has_loops() for member in who_expands)
 
     def predict(self, graph: AtomicGraph, edges: Edges, *, spread: bool, recorded: OfDensities | None = None) -> Prediction:
         """The same in the threads that there are."""

@@ -22,7 +22,7 @@ from nnpx.neighbors import graph_from_list
 from nnpx.speed.compiled import without_loops
 from nnpx.speed.cuda_graph import RecordingError, captures
 from nnpx.speed.recording import Function, record
-from nnpx.speed.threads import FEWEST_ATOMS, in_threads, n_threads
+from nnpx.speed.threads import FEWEST_ATOMS, for_loops, in_threads, n_threads
 from nnpx.structures import TOO_CLOSE
 
 #: how far apart the positions are by which a recording is checked, Å, and densities, as a part of them
@@ -87,6 +87,8 @@ class Recorded:
 class RecordedParts:
     """The same in about equal parts, which are evaluated side by side: as many as there are threads now, or fewer where that pays.
 
+    Each has one thread of torch's, as its operations are small.
+
     Parts of the same molecules share a recording. Args and errors are those of `Recorded`.
     """
 
@@ -100,13 +102,15 @@ class RecordedParts:
             own = [atoms for atoms, its in zip(structures, part_of, strict=True) if its == part]
             kind = tuple(atoms.numbers.tobytes() for atoms in own)
             if kind not in known:
-                known[kind] = Recorded(ensemble, own, spread=spread, compiled=compiled)
+                with for_loops():
+                    known[kind] = Recorded(ensemble, own, spread=spread, compiled=compiled)
             self._parts.append((known[kind], sum(len(atoms) for atoms in own)))
 
     def __call__(self, positions: Float[Tensor, "atom 3"]) -> Prediction | None:
         """The prediction for positions in Å; None where atoms coincide, or positions or forces are not finite."""
         recorded, sizes = zip(*self._parts, strict=True)
-        predictions = in_threads(_play, zip(recorded, positions.split(sizes), strict=True))
+        with for_loops():
+            predictions = in_threads(_play, zip(recorded, positions.split(sizes), strict=True))
         return Prediction.joined([one for one in predictions if one is not None]) if None not in predictions else None
 
 

@@ -1,9 +1,12 @@
 """Threads that compute beside each other: what is local can be found for some atoms without waiting for the others.
 
 Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each, and wait busily:
-with some hundred atoms that costs what it gains, and nobody else has the processor. Here every thread has its own atoms: with many atoms it
-does all that is done to them, and the others wait for it once (`in_threads`; every thread needs the memory for its own); with few only the
-loops (`nnpx.speed.loops`) are shared, which take a large part of the time (`in_parts`), and torch has one thread meanwhile (`for_loops`).
+with some hundred atoms that costs what it gains, and nobody else has the processor. Where somebody else does, all wait after every operation
+until the system lets the last one go on, milliseconds each time: an evaluation takes up to sixty times as long (tests/benchmarks/RESULTS.md).
+
+Here every thread has its own atoms: with many atoms it does all that is done to them, and the others wait for it once (`in_threads`; every
+thread needs the memory for its own); with few only the loops (`nnpx.speed.loops`) are shared, which take a large part of the time
+(`in_parts`), and torch has one thread meanwhile (`for_loops`). Only where its operations are large it has more.
 """
 
 import os
@@ -19,6 +22,8 @@ import torch
 
 #: atoms for which another thread is worth its beginning
 FEWEST_ATOMS: Final = 64
+#: atoms for which another thread of torch's is worth that all wait for each other, where most of the work is done in loops
+FEWEST_ATOMS_BESIDE_LOOPS: Final = 256
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -51,19 +56,19 @@ def n_threads() -> int:
 
 
 @contextmanager
-def for_loops() -> Iterator[None]:
-    """Context manager: torch computes with one thread, and loops with all that torch had.
+def for_loops(of_torch: int = 1) -> Iterator[None]:
+    """Context manager: torch computes with one thread, or with so many at most, and loops with all that torch had.
 
-    A thread that asks torch for its first number meanwhile is given one of torch's threads, too, and keeps that.
+    A thread that asks torch for its first number meanwhile is given as many of torch's threads, too, and keeps that.
     """
     threads = n_threads()
     token, before = _FOR_LOOPS.set(threads), torch.get_num_threads()
     try:
-        if before > 1:  # torch would remember it for threads to come
-            torch.set_num_threads(1)
+        if before > of_torch:  # torch would remember it for threads to come
+            torch.set_num_threads(of_torch)
         yield
     finally:
-        if before > 1:
+        if before > of_torch:
             torch.set_num_threads(before)
         _FOR_LOOPS.reset(token)
 

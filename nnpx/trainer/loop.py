@@ -21,6 +21,7 @@ from nnpx.optimizer import Optimizer
 from nnpx.potential import Potential
 from nnpx.schedule import Schedule
 from nnpx.speed.cuda_graph import captures
+from nnpx.speed.threads import FEWEST_ATOMS, FEWEST_ATOMS_BESIDE_LOOPS, for_loops
 from nnpx.trainer.average import AveragedWeights
 from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
 from nnpx.trainer.padded import PaddedSet, may_be_padded
@@ -191,13 +192,14 @@ class Trainer:
         for row in state.curve:
             report(row, n_before)
         one_epoch = partial(self._one_epoch, fabric, state, gradient, train.n_structures, objective)
-        for train_loss in self._losses(state, one_epoch, start_counts=start_counts):
-            row = self._validate(state, valid, objective, train_loss)
-            self._keep_best(state, row)
-            if fabric.is_global_zero:
-                checkpoint.save(state)
-                report(row, n_before)
-            fabric.barrier()
+        with for_loops(self._threads_of_torch(potential, train)):
+            for train_loss in self._losses(state, one_epoch, start_counts=start_counts):
+                row = self._validate(state, valid, objective, train_loss)
+                self._keep_best(state, row)
+                if fabric.is_global_zero:
+                    checkpoint.save(state)
+                    report(row, n_before)
+                fabric.barrier()
         state.averaged.load(state.best_weights)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
@@ -214,6 +216,12 @@ class Trainer:
             return computed, computed.optimizer
         padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size or train.n_structures)
         return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
+
+    def _threads_of_torch(self, potential: Potential, train: AtomicGraph) -> int:
+        """How many of torch's threads an update is worth, in which all wait for each other after every operation."""
+        n_atoms = train.n_atoms * (self.batch_size or train.n_structures) // train.n_structures
+        in_loops = train.has_stored_features() or potential.has_loops()
+        return max(1, n_atoms // (FEWEST_ATOMS_BESIDE_LOOPS if in_loops else FEWEST_ATOMS))
 
     def _losses(self, state: State, one_epoch: Callable[[], float], *, start_counts: bool) -> Iterator[float]:
         """The training loss of epoch after epoch, to be validated before the next; first NaN where the start counts."""

@@ -8,6 +8,8 @@ python speed.py md --system ethanol|water192|… [--unrecorded | --compiled]  st
 python speed.py train --batch 8|32 [--live]           one update with forces in the loss, 27-atom molecules; as in a training, a descriptor
                                                       that is fixed is read from what was stored; --live computes it in every update, too
 
+--beside N             while so many other processes compute, each in a session of its own, as in another terminal
+
 Memory is by how much the evaluation raised the most that the process ever held: measure one case at a time.
 Weights are random and labels made up: neither changes the time. Medians over about four seconds after a warm-up, by the clock on the
 wall or, with --processor-time, of what the process and its threads took: on a machine that others use.

@@ -122,6 +122,32 @@ def test_torch_keeps_its_threads_where_there_are_no_loops_over_neighbors(
         monkeypatch.setattr(neighbor_sums, "tabulate", lambda *words: None)
 
 
+@pytest.mark.parametrize(
+    ("n_molecules", "descriptor", "expected"), [(2, "acsf", 1), (2, "moments_messages", 1), (15, "moments_messages", 2)]
+)
+def test_torch_has_several_threads_for_large_operations_only(
+    n_molecules: int, descriptor: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few atoms are evaluated with one, whatever their descriptor: others may need the processor."""
+    ensemble, seen = Ensemble([potential_of({**USUAL, "descriptor": descriptor}, ethanols(2)).eval()]), []
+    evaluate = ensemble._evaluate
+    monkeypatch.setattr(ensemble, "_evaluate", lambda *words, **named: (seen.append(torch.get_num_threads()), evaluate(*words, **named))[1])
+    ensemble(graph_of(ethanols(n_molecules)))
+    assert seen == [expected]
+    assert torch.get_num_threads() == 2
+
+
+def test_recorded_molecules_have_one_thread_of_torch_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    play = recorded._play
+    monkeypatch.setattr(recorded, "_play", lambda part: (seen.append(torch.get_num_threads()), play(part))[1])
+    for n_molecules in (1, 2 * (FEWEST_ATOMS // 9 + 1)):
+        structures = ethanols(n_molecules)
+        graph = graph_of(structures)
+        assert RecordedParts(Ensemble([potential_for(graph).eval()]), structures, spread=False)(graph.positions) is not None
+    assert seen == [1, 1, 1]
+
+
 def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other threads would do it unseen."""
     structures = ethanols(3)

@@ -44,9 +44,11 @@ class KilledInMidEpoch(Loss):
 HARMFUL = {"optimizer": {**CONFIG["optimizer"], "learning_rate": 30.0}, "schedule": plain(compose(["schedule=constant"]).schedule)}
 
 
-def fit(folder: Path, *, report=lambda epoch: None, structures=None, chosen=None, wrap=lambda loss: loss, starts=None, **trainer):
+def fit(
+    folder: Path, *, report=lambda epoch: None, structures=None, chosen=None, wrap=lambda loss: loss, starts=None, threads=1, **trainer
+):
     """Train a fresh small potential, resuming from the folder's checkpoint; a start counts where there is a list to keep it in."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     config, dtype = {**CONFIG, **(chosen or {})}, DTYPES[trainer.get("precision", "float32")]
     structures = structures or ethanols(14)
     graph = graph_of(structures)
@@ -106,6 +108,23 @@ def test_the_loss_is_told_how_far_training_is_and_judges_every_epoch_as_at_its_e
     fit(tmp_path, wrap=lambda loss: diary.append(Diary(loss)) or diary[0])
     assert diary[0].trained_at == [update / 16 for update in range(16)]  # 4 epochs of 4 updates
     assert diary[0].judged_at == [1.0] * 4
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_torch_has_several_threads_for_large_updates_only(tmp_path, monkeypatch):
+    """Small ones are as fast with one, which waits for no other that the system lets wait."""
+    monkeypatch.setattr("nnpx.trainer.loop.FEWEST_ATOMS_BESIDE_LOOPS", 18)
+    seen = []
+
+    def watched(loss):
+        loss.register_forward_hook(lambda *words: seen.append(torch.get_num_threads()))
+        return loss
+
+    for batch_size, expected in ((3, 1), (4, 2)):  # of 9 atoms each
+        seen.clear()
+        fit(tmp_path / str(batch_size), wrap=watched, threads=2, max_epochs=1, batch_size=batch_size)
+        assert set(seen) == {expected}
+        assert torch.get_num_threads() == 2
 
 
 def test_the_second_stage_of_a_loss_decides_which_epoch_is_the_best(tmp_path):
