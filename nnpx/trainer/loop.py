@@ -192,7 +192,7 @@ class Trainer:
         for row in state.curve:
             report(row, n_before)
         one_epoch = partial(self._one_epoch, fabric, state, gradient, train.n_structures, objective)
-        with for_loops(self._threads_of_torch(potential, train)):
+        with for_loops(threads_of_torch(potential, train, self.batch_size or train.n_structures)):
             for train_loss in self._losses(state, one_epoch, start_counts=start_counts):
                 row = self._validate(state, valid, objective, train_loss)
                 self._keep_best(state, row)
@@ -216,12 +216,6 @@ class Trainer:
             return computed, computed.optimizer
         padded = PaddedSet(train, cutoff_radius=potential.cutoff_radius, batch_size=self.batch_size or train.n_structures)
         return RecordedGradient(computed, potential, objective.loss, train=padded, clip=self.gradient_clip), computed.optimizer
-
-    def _threads_of_torch(self, potential: Potential, train: AtomicGraph) -> int:
-        """How many of torch's threads an update is worth, in which all wait for each other after every operation."""
-        n_atoms = train.n_atoms * (self.batch_size or train.n_structures) // train.n_structures
-        in_loops = train.has_stored_features() or potential.has_loops()
-        return max(1, n_atoms // (FEWEST_ATOMS_BESIDE_LOOPS if in_loops else FEWEST_ATOMS))
 
     def _losses(self, state: State, one_epoch: Callable[[], float], *, start_counts: bool) -> Iterator[float]:
         """The training loss of epoch after epoch, to be validated before the next; first NaN where the start counts."""
@@ -283,6 +277,13 @@ class Trainer:
         if row.valid_loss < state.best_loss or not state.best_weights:
             state.best_loss, state.best_epoch = row.valid_loss, row.epoch
             state.best_weights = state.averaged.copy()
+
+
+def threads_of_torch(potential: Potential, train: AtomicGraph, batch_size: int) -> int:
+    """How many of torch's threads an update of so many structures is worth, in which all wait for each other after every operation."""
+    n_atoms = train.n_atoms * batch_size // train.n_structures
+    in_loops = train.has_stored_features() or potential.has_loops()
+    return max(1, n_atoms // (FEWEST_ATOMS_BESIDE_LOOPS if in_loops else FEWEST_ATOMS))
 
 
 def mean_absolute_error(predicted: Tensor, labels: Tensor) -> float:

@@ -21,9 +21,11 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,10 @@ from nnpx.ensemble import Ensemble
 from nnpx.graph import AtomicGraph
 from nnpx.neighbors import graph_from_list
 from nnpx.potential import Potential
+from nnpx.speed.threads import for_loops
 from nnpx.statistics import measure_scales
 from nnpx.trainer.gradient import ComputedGradient, Gradient, RecordedGradient
-from nnpx.trainer.loop import fabric_on
+from nnpx.trainer.loop import fabric_on, threads_of_torch
 from nnpx.trainer.padded import PaddedSet
 
 #: ethanols that are evaluated, and how many of them together
@@ -195,9 +198,12 @@ def make_update(
         padded = PaddedSet(graph, cutoff_radius=potential.cutoff_radius, batch_size=batch)
         gradient = RecordedGradient(computed, potential, loss, train=padded, clip=10.0)
 
+    threads = threads_of_torch(potential, graph, batch)
+
     def update() -> None:
         potential.train()
-        computed.optimizer.step(functools.partial(gradient, torch.randperm(graph.n_structures)[:batch], 0.0))
+        with for_loops(threads):
+            computed.optimizer.step(functools.partial(gradient, torch.randperm(graph.n_structures)[:batch], 0.0))
         if isinstance(gradient, RecordedGradient) and gradient.obstacle is not None:
             raise RuntimeError(gradient.obstacle)
 
@@ -243,6 +249,17 @@ def rate(case: dict[str, object], seconds: float) -> dict[str, float]:
     return {"structures_per_s": round((case["batch"] if case["measure"] == "train" else N_CONFORMERS) / seconds, 1)}
 
 
+@contextmanager
+def others(n: int) -> Iterator[None]:
+    """So many other processes compute meanwhile."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+
+
 def peak_memory() -> float:
     """The most that the process has held, MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -260,12 +277,14 @@ def main() -> None:
     parser.add_argument("--skin", type=float, default=SKIN, help="of neighbour lists, Å; with 0 they are made in every evaluation")
     parser.add_argument("--processor-time", action="store_true")
     parser.add_argument("--budget", type=float, default=4.0)
+    parser.add_argument("--beside", type=int, default=0)
     parser.add_argument("overrides", nargs="*", help="of the configuration, as for nnpx")
     asked = parser.parse_intermixed_args()
     for case, make in cases(asked):
         work = make()
         before = peak_memory()
-        seconds = median_seconds(work, asked.budget, time.process_time if asked.processor_time else time.perf_counter)
+        with others(asked.beside):
+            seconds = median_seconds(work, asked.budget, time.process_time if asked.processor_time else time.perf_counter)
         machine = {"memory_MB": round(peak_memory() - before, 1), "threads": torch.get_num_threads(), "cpus": os.cpu_count()}
         print(json.dumps({**case, **rate(case, seconds), "median_ms": round(1e3 * seconds, 3), **machine}), flush=True)
 
