@@ -1,8 +1,9 @@
 """Threads that compute beside each other: what is local can be found for some atoms without waiting for the others.
 
-Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each, and wait busily:
-with some hundred atoms that costs what it gains, and nobody else has the processor. Where somebody else does, all wait after every operation
-until the system lets the last one go on, milliseconds each time: an evaluation takes up to sixty times as long (tests/benchmarks/RESULTS.md).
+Left to itself torch shares the numbers of every single operation among its threads, which wait for each other after each, and wait
+busily: with some hundred atoms that costs what it gains, and nobody else has the processor. Where somebody else does, all wait after every
+operation until the system lets the last one go on, milliseconds each time: updates and evaluations take up to seventy times as long
+(tests/benchmarks/RESULTS.md, "Beside other programs").
 
 Here every thread has its own atoms: with many atoms it does all that is done to them, and the others wait for it once (`in_threads`; every
 thread needs the memory for its own); with few only the loops (`nnpx.speed.loops`) are shared, which take a large part of the time
