@@ -27,9 +27,9 @@ __all__ = ["Calculator", "__version__", "load", "trust"]
 
 def __getattr__(name: str) -> Any:
     """`nnpx.load`, `nnpx.trust` and `nnpx.Calculator`, imported when first used: `nnpx --help` does not wait for torch."""
-    from nnpx.processes import wait_briefly
+    from nnpx.processes import share_cores
 
-    wait_briefly()  # where torch is not loaded yet
+    share_cores()  # where torch is not loaded yet
     if name == "load":
         from nnpx.artifact import load
 

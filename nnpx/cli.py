@@ -19,7 +19,7 @@ from nnpx.commands import commands, run_command
 from nnpx.errors import ConfigError, NNPXError, OutOfMemoryError, WorkspaceError
 from nnpx.files import TAKES_NOTHING
 from nnpx.memory import LESS, is_out_of_memory
-from nnpx.processes import wait_briefly
+from nnpx.processes import share_cores
 from nnpx.verbs import run_verb, verbs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def main() -> int:
     """The command `nnpx`. Errors of the user's input, and a disk or a memory that is full, are one line each and exit with 2."""
     # a batch system ends its jobs so: runs are closed and workers ended, as after Ctrl-C
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    wait_briefly()
+    share_cores()
     try:
         code = _dispatch(sys.argv[1:])
         sys.stdout.flush()

@@ -17,17 +17,23 @@ ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_N
 #: how often a thread of torch's looks whether the others have come before it gives up its core, some 0.2 ms in all; libgomp's own 300,000
 #: are more than the turn that another process is given there, whose end all would wait for after every operation
 _LOOKS: Final = "5000"
+#: what this process said of threads, for itself and those that it starts
+_OWN_WORDS: Final[dict[str, str]] = {}
 #: µs of processor time in every so many µs, or "max"; a container sees its own (docs.kernel.org/admin-guide/cgroup-v2.html)
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def count_cores() -> int:
     """Cores that this process may use: its affinity, the quota of a container or a job of Slurm may grant fewer than the machine has."""
-    of_machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    of_machine = _of_machine()
     granted = [of_machine, _quota(of_machine)]
     with suppress(KeyError, ValueError):
         granted.append(int(os.environ["SLURM_CPUS_ON_NODE"]))  # where Slurm counts them and does not tie processes to them
     return max(1, min(granted))
+
+
+def _of_machine() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _quota(of_machine: int) -> int:
@@ -54,13 +60,22 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(key, None) if value is None else os.environ.update({key: value})
 
 
-def wait_briefly() -> None:
-    """Threads of torch's wait for each other without keeping others from a core, here and in processes that this one starts.
+def share_cores() -> None:
+    """Threads of torch's are as many as cores were granted, and wait for each other without keeping others from a core.
 
-    For the beginning of a process, as libgomp reads it when torch is loaded; who has said how to wait is not contradicted.
+    Torch counts the cores of the machine, whatever a container or a batch system grants. For the beginning of a process, as torch reads it
+    when it is loaded; it holds for processes that this one starts, too. Who has said how many threads, or how to wait, is not contradicted.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
-        os.environ["GOMP_SPINCOUNT"] = _LOOKS
+        _OWN_WORDS["GOMP_SPINCOUNT"] = _LOOKS
+    if "OMP_NUM_THREADS" not in os.environ and (granted := count_cores()) < _of_machine():
+        _OWN_WORDS["OMP_NUM_THREADS"] = str(granted)
+    os.environ.update(_OWN_WORDS)
+
+
+def environment_of_others() -> dict[str, str]:
+    """For programs that may compute elsewhere: the environment without what `share_cores` added to it."""
+    return {key: value for key, value in os.environ.items() if _OWN_WORDS.get(key) != value}
 
 
 def end_with_parent() -> None:

@@ -23,7 +23,7 @@ from nnpx.data.jobs import Batch, Engine
 from nnpx.errors import ConfigError
 from nnpx.executor import Executor, Task
 from nnpx.files import naming
-from nnpx.processes import end_group
+from nnpx.processes import end_group, environment_of_others
 from nnpx.trusted import ENVIRONMENT
 
 #: what stands for the work in the command
@@ -102,7 +102,9 @@ class _Call:
         called = [word.replace(WORK, work) for word in words]
         try:
             with self.files.said.open("wb") as said:
-                self._process = subprocess.Popen(called, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+                self._process = subprocess.Popen(
+                    called, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=environment_of_others(), start_new_session=True
+                )
         except OSError as error:
             do = "Correct executor.command."
             raise ConfigError("executor.command", expected="a program that can be called", found=str(error), do=do) from error

@@ -10,7 +10,7 @@ from typing import Final
 import optuna
 
 from nnpx.errors import TrainingError
-from nnpx.processes import count_cores
+from nnpx.processes import count_cores, environment, environment_of_others
 from nnpx.tuning.store import give_back_running, n_left
 from nnpx.tuning.worker import Order, work
 
@@ -58,8 +58,10 @@ def _mourn(study: optuna.Study, dead: SpawnProcess) -> None:
 
 def _start(order: Order) -> SpawnProcess:
     threads = max(1, math.floor(count_cores() / order.search.n_workers))
-    process = get_context("spawn").Process(target=work, args=(order, threads))
-    process.start()
+    said = environment_of_others().get("OMP_NUM_THREADS", str(threads))
+    process = get_context("spawn").Process(target=work, args=(order,))
+    with environment({"OMP_NUM_THREADS": said}):
+        process.start()
     return process
 
 

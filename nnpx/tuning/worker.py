@@ -73,12 +73,11 @@ def is_over(order: Order) -> bool:
     return time.monotonic() >= order.deadline_s or conf_now(order.config_dir) != order.conf
 
 
-def work(order: Order, threads: int) -> None:
+def work(order: Order) -> None:
     """The life of a worker process."""
     os.setsid()  # Ctrl-C reaches the command alone, which then ends its workers
     signal.signal(signal.SIGTERM, _interrupt)
     end_with_parent()
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("DVC_ROOT", str(order.project))  # all trials log to the project's one store
     try:
         search(order)

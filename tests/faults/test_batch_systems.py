@@ -62,3 +62,21 @@ def test_as_many_cores_as_were_granted(affinity, quota, slurm, cores, tmp_path, 
     if slurm is not None:
         monkeypatch.setenv("SLURM_CPUS_ON_NODE", slurm)
     assert processes.count_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("said", "quota", "threads"),
+    [({}, "200000 100000", "2"), ({}, "max 100000", None), ({"OMP_NUM_THREADS": "5"}, "200000 100000", "5"), ({}, "900000 100000", None)],
+    ids=["fewer", "no quota", "the user's own", "more than there are"],
+)
+def test_torch_has_no_more_threads_than_cores_were_granted(said, quota, threads, tmp_path, monkeypatch):
+    """It would start one for every core of the machine, and most of them would wait for a core. What is submitted to a queue has others."""
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+    monkeypatch.setattr(processes, "_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(processes, "_OWN_WORDS", {})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(os, "environ", {"HOME": "/home/me", **said})
+    processes.share_cores()
+    assert os.environ.get("OMP_NUM_THREADS") == threads
+    assert os.environ["GOMP_SPINCOUNT"] == "5000"
+    assert processes.environment_of_others() == {"HOME": "/home/me", **said}
