@@ -118,6 +118,9 @@ def _experiment(verb: str, options: Namespace) -> int:
         from nnpx.upstream import check_same_potential
 
         check_same_potential(options.words, config, Path.cwd())
+    from nnpx.speed.loops import tell_of_compiling
+
+    tell_of_compiling(lambda: sys.stderr.write("compiling loops for this processor, some 20 s, once for an installation\n"))
     run_verb(verb, config, Path.cwd(), alone=options.params is not None)
     return 0
 

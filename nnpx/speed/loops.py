@@ -14,6 +14,9 @@ _HOW: Final[dict[str, Any]] = {"nogil": True, "fastmath": {"contract", "reassoc"
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+#: called before this process compiles for the first time
+_HEARERS: Final[list[Callable[[], object]]] = []
+
 #: some of the items that a loop is over: the number of the first, and one more than that of the last
 Part = tuple[int, int]
 
@@ -52,20 +55,37 @@ class Loop:
             place.mkdir(parents=True, exist_ok=True)
             with FileLock(place / f"{self._code.__name__}.lock"):
                 _forget_what_is_outdated(self._code, place)
+                if not any(place.glob(_kept(self._code))):
+                    _tell()
                 quick.compile(types)
         except (RuntimeError, OSError):  # nowhere to keep it
+            _tell()
             quick = numba.njit(**self._how)(self._code)
             quick.compile(types)
         return cast("Callable[..., Any]", quick)
 
 
+def tell_of_compiling(hearer: Callable[[], object]) -> None:
+    """Has it called before this process compiles for the first time, which a user waits for."""
+    _HEARERS.append(hearer)
+
+
+def _tell() -> None:
+    while _HEARERS:
+        _HEARERS.pop()()
+
+
+def _kept(code: Callable[..., Any]) -> str:
+    """The names of the files in which Numba keeps a function."""
+    return f"{code.__module__.rpartition('.')[2]}.{code.__name__}-*.nb*"
+
+
 def _forget_what_is_outdated(code: Callable[..., Any], place: Path) -> None:
     """Numba asks whether the file of a loop has changed, not those of the functions that it calls, nor this one: removes what it kept."""
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted({Path(__file__), *_files(code)}))).hexdigest()
-    name = f"{code.__module__.rpartition('.')[2]}.{code.__name__}"
-    stamp, kept = place / f"{name}.parts", f"{name}-*.nb*"
+    stamp = place / _kept(code).replace("-*.nb*", ".parts")
     if not stamp.exists() or stamp.read_text() != digest:
-        for outdated in place.glob(kept):
+        for outdated in place.glob(_kept(code)):
             outdated.unlink()
         stamp.write_text(digest)
 

@@ -7,7 +7,8 @@ import numba
 import numpy as np
 import pytest
 
-from nnpx.speed.loops import Loop
+from nnpx.speed import loops
+from nnpx.speed.loops import Loop, tell_of_compiling
 
 
 def fill(values, number):
@@ -35,6 +36,17 @@ def test_it_is_compiled_where_it_can_be_kept_and_where_it_cannot(monkeypatch, tm
         assert (values == 2.0).all()
     assert kept == ([True, False] * 2 if error else [True, True])
     assert len(list(tmp_path.rglob("*.nbc"))) == (0 if error else 2)
+
+
+def test_it_is_told_once_that_something_is_compiled(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    heard = []
+    for process in range(2):
+        monkeypatch.setattr(loops, "_HEARERS", [])
+        tell_of_compiling(lambda process=process: heard.append(process))
+        for precision in (np.float64, np.float32):
+            Loop(fill)(np.zeros(3, precision), 2.0)
+    assert heard == [0]
 
 
 @pytest.mark.parametrize("changed", [False, True])
