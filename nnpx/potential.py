@@ -96,7 +96,7 @@ class Potential(nn.Module):
         self.register_buffer("reference_energies", scales.reference_energies)
 
     def has_loops(self) -> bool:
-        """Whether a processor finds its features in loops over neighbours."""
+        """Whether a processor finds its features in loops over neighbours when it is evaluated."""
         if not isinstance(self.descriptor, ExpandingDescriptor) or not may_use_loops() or self.feature_mean.device.type != "cpu":
             return False
         return self.descriptor.has_loops(self.embedding(torch.arange(len(self.numbers))).detach())

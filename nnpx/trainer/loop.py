@@ -192,7 +192,7 @@ class Trainer:
         for row in state.curve:
             report(row, n_before)
         one_epoch = partial(self._one_epoch, fabric, state, gradient, train.n_structures, objective)
-        with for_loops(threads_of_torch(potential, train, self.batch_size or train.n_structures)):
+        with for_loops(threads_of_torch(potential, train, (self.batch_size or train.n_structures) // fabric.world_size)):
             for train_loss in self._losses(state, one_epoch, start_counts=start_counts):
                 row = self._validate(state, valid, objective, train_loss)
                 self._keep_best(state, row)
@@ -281,7 +281,7 @@ class Trainer:
 
 def threads_of_torch(potential: Potential, train: AtomicGraph, batch_size: int) -> int:
     """How many of torch's threads an update of so many structures is worth, in which all wait for each other after every operation."""
-    n_atoms = train.n_atoms * batch_size // train.n_structures
+    n_atoms = train.n_atoms * min(batch_size, train.n_structures) // train.n_structures
     in_loops = train.has_stored_features() or potential.has_loops()
     return max(1, n_atoms // (FEWEST_ATOMS_BESIDE_LOOPS if in_loops else FEWEST_ATOMS))
 

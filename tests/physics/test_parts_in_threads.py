@@ -19,6 +19,7 @@ from nnpx.graph import Prediction
 from nnpx.neighbors import graph_from_list
 from nnpx.speed.loops import Part
 from nnpx.speed.threads import FEWEST_ATOMS, in_one_thread, in_parts
+from nnpx.trainer.loop import threads_of_torch
 from nnpx.uncertainty import Calibration, Curve
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -146,6 +147,18 @@ def test_recorded_molecules_have_one_thread_of_torch_each(monkeypatch: pytest.Mo
         graph = graph_of(structures)
         assert RecordedParts(Ensemble([potential_for(graph).eval()]), structures, spread=False)(graph.positions) is not None
     assert seen == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "is_stored", "batch_size", "expected"),
+    [("acsf", True, 14, 1), ("acsf", True, 57, 2), ("moments", False, 57, 2), ("moments_messages", False, 57, 8), ("acsf", True, 1000, 2)],
+)
+def test_as_many_threads_as_a_batch_is_worth(descriptor: str, is_stored: bool, batch_size: int, expected: int) -> None:
+    """One for every 256 atoms where they are in loops, for every 64 elsewhere; a batch is no larger than the set."""
+    graph = graph_of(ethanols(60))
+    potential = potential_of({**USUAL, "descriptor": descriptor}, ethanols(2))
+    train = graph.with_(features=torch.zeros(graph.n_atoms, 1)) if is_stored else graph
+    assert threads_of_torch(potential, train, batch_size) == expected
 
 
 def test_a_recording_sees_what_is_done_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
