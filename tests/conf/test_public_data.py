@@ -17,7 +17,7 @@ MEASURED = {
     "rmd17_ethanol": (3, "MomentsWithMessages", 5.0, 240),
     "mlearn_si": (4, "MomentsWithMessages", 5.0, 60),
     "mlearn_li": (4, "Moments", 7.0, 60),
-    "water_pbe0": (1, "MomentsWithMessages", 5.0, 27),
+    "water_pbe0": (1, "MomentsWithMessages", 5.0, 32),
 }
 
 
