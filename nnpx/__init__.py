@@ -27,9 +27,10 @@ __all__ = ["Calculator", "__version__", "load", "trust"]
 
 def __getattr__(name: str) -> Any:
     """`nnpx.load`, `nnpx.trust` and `nnpx.Calculator`, imported when first used: `nnpx --help` does not wait for torch."""
-    from nnpx.processes import share_cores
+    if name in ("load", "Calculator"):
+        from nnpx.processes import share_cores
 
-    share_cores()  # where torch is not loaded yet
+        share_cores()  # before torch is loaded, unless it is
     if name == "load":
         from nnpx.artifact import load
 

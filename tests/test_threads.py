@@ -206,7 +206,7 @@ def test_torch_keeps_as_many_threads_as_its_operations_are_worth() -> None:
 )
 @pytest.mark.parametrize(
     "words",
-    ["from nnpx import cli; sys.argv = ['nnpx', '--version']; cli.main(); import torch", "import nnpx; nnpx.load"],
+    ["import nnpx.cli; sys.argv = ['nnpx', '--version']; nnpx.cli.main(); import torch", "import nnpx; nnpx.load"],
     ids=["command", "library"],
 )
 def test_threads_of_torch_wait_briefly(words: str, said: dict[str, str], looks: str) -> None:

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from every_option import USUAL, potential_of
-from small import carbons, ethanols, graph_of, potential_for
+from small import carbons, ethanols, graph_of, potential_for, stored
 
 from nnpx import neighbors
 from nnpx.calculator import Calculator
@@ -139,14 +140,26 @@ def test_torch_has_several_threads_for_large_operations_only(
 
 
 def test_recorded_molecules_have_one_thread_of_torch_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When they are recorded, and when they are evaluated."""
     seen: list[int] = []
-    play = recorded._play
-    monkeypatch.setattr(recorded, "_play", lambda part: (seen.append(torch.get_num_threads()), play(part))[1])
+    for name in ("record", "_play"):
+        function = getattr(recorded, name)
+        watched = partial(lambda function, *words, **named: (seen.append(torch.get_num_threads()), function(*words, **named))[1], function)
+        monkeypatch.setattr(recorded, name, watched)
     for n_molecules in (1, 2 * (FEWEST_ATOMS // 9 + 1)):
         structures = ethanols(n_molecules)
         graph = graph_of(structures)
         assert RecordedParts(Ensemble([potential_for(graph).eval()]), structures, spread=False)(graph.positions) is not None
-    assert seen == [1, 1, 1]
+    assert seen == [1] * 5  # two recordings, of which one is shared by two parts
+
+
+def test_what_is_stored_is_found_with_one_thread_of_torch() -> None:
+    graph, seen = graph_of(ethanols(2)), []
+    potential = potential_for(graph)
+    potential.descriptor.register_forward_hook(lambda *words: seen.append(torch.get_num_threads()))
+    stored(graph, potential, torch.float32)
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize(
